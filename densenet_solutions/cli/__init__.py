@@ -1,0 +1,44 @@
+"""`densenet-solutions`: measure, record, bench, train, houses.
+
+Each command lives in its own module and is imported only when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+import typer
+from typer.core import TyperGroup
+
+#: command → module that defines a Typer `app` with it.
+COMMANDS = {
+    "measure": "densenet_solutions.cli.measure",
+    "record": "densenet_solutions.cli.record",
+    "bench": "densenet_solutions.cli.bench",
+    "train": "densenet_solutions.cli.train",
+    "houses": "densenet_solutions.cli.houses",
+}
+
+
+class _LazyGroup(TyperGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return typer.main.get_command(importlib.import_module(COMMANDS[cmd_name]).app)
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Measured answers to the DenseNet exercises of Dive into Deep Learning.",
+)
+
+
+@app.callback()
+def _main() -> None:
+    """Measured answers to the DenseNet exercises of Dive into Deep Learning."""

@@ -1,0 +1,24 @@
+"""The recordings there are: name → where its `Recipe` is built. Nothing is imported until asked."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from densenet_solutions.records.recorder import Recipe
+
+#: name of the record → "module:function"; the function takes no argument and returns a `Recipe`.
+RECIPES: dict[str, str] = {
+}
+
+
+def recipe(name: str) -> Recipe:
+    """Build the recipe `name`.
+
+    Raises:
+        ValueError: there is no such recording.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"recordings are {sorted(RECIPES)}, got {name!r}")
+    module, _, function = RECIPES[name].partition(":")
+    return cast(Recipe, getattr(importlib.import_module(module), function)())
