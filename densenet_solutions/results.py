@@ -39,8 +39,8 @@ class Provenance:
 class ParameterCount:
     """Learnable numbers of a model, split in two independent ways.
 
-    `by_stage` follows the order of the forward pass (`"stem"`, `"denseblock1"`, `"transition1"`,
-    ...); `by_kind` says what sort of layer owns them (`"conv1x1"`, `"conv3x3"`, `"norm"`, ...).
+    `by_stage` follows the order of the forward pass (`"conv0"`, `"norm0"`, `"denseblock1"`, ...);
+    `by_kind` says what sort of layer owns them (`"conv1x1"`, `"conv3x3"`, `"norm"`, ...).
     Each of the two sums to `total`. A parameter shared by two modules is counted once.
     """
 

@@ -53,10 +53,8 @@ class BookTransition(nn.Sequential):
         self.norm = nn.BatchNorm2d(in_channels)
         self.relu = nn.ReLU()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, stride=2 if pooling == "stride" else 1)
-        if pooling == "average":
-            self.pool = nn.AvgPool2d(2)
-        elif pooling == "max":
-            self.pool = nn.MaxPool2d(2)
+        if pooling != "stride":
+            self.pool = nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2)
 
 
 class BookDenseNet(nn.Module):

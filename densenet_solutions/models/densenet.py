@@ -147,9 +147,7 @@ class DenseNet(nn.Module):
         for i, (layers, (width_in, width_out)) in enumerate(
             zip(config.block_config, widths, strict=True), start=1
         ):
-            block = DenseBlock(
-                layers, width_in, growth_rate, bn_size=bn_size, drop_rate=drop_rate
-            )
+            block = DenseBlock(layers, width_in, growth_rate, bn_size=bn_size, drop_rate=drop_rate)
             self.features.add_module(f"denseblock{i}", block)
             if i < len(widths):
                 self.features.add_module(f"transition{i}", Transition(width_out, widths[i][0]))
@@ -338,7 +336,7 @@ def cifar_densenet(
 
 def from_config(config: DenseNetConfig) -> DenseNet:
     """Build the network that `config` describes."""
-    return DenseNet(**{name: getattr(config, name) for name in config.__dataclass_fields__})
+    return DenseNet(**vars(config))
 
 
 #: The CIFAR-10 networks of Table 2, with the number of parameters as the paper prints it.

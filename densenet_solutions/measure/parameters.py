@@ -1,0 +1,58 @@
+"""Count the learnable numbers of any model, by stage and by kind of layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from torch import nn
+
+from densenet_solutions.results import ParameterCount
+
+
+def stage_of(path: str) -> str:
+    """Stage that the module or parameter at `path` belongs to, in the order of the forward pass.
+
+    A stage is a child of the model; a child called `features`, as torchvision names the trunk of
+    its DenseNets, is opened and its own children are the stages.
+
+    >>> stage_of("features.denseblock1.denselayer1.norm1.weight"), stage_of("classifier.bias")
+    ('denseblock1', 'classifier')
+    """
+    parts = path.split(".")
+    return parts[1] if parts[0] == "features" and len(parts) > 1 else parts[0]
+
+
+def kind_of(module: nn.Module) -> str:
+    """Sort of layer: `"conv3x3"`, `"linear"`, `"norm"`, `"embedding"`, or the class's name."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return "conv" + "x".join(str(side) for side in module.kernel_size)
+    if isinstance(module, nn.Linear):
+        return "linear"
+    if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm):
+        return "norm"
+    if isinstance(module, nn.Embedding):
+        return "embedding"
+    return type(module).__name__
+
+
+def count_parameters(model: nn.Module, *, stage: Callable[[str], str] = stage_of) -> ParameterCount:
+    """Count the parameters of `model`, on any device, the meta device included.
+
+    Args:
+        model: any module; frozen parameters count too, buffers do not, and a parameter that
+            several modules share counts once, where it comes first.
+        stage: stage that a parameter's path belongs to.
+
+    Raises:
+        TypeError: `model` is not a module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a torch.nn.Module, got {type(model)!r}")
+    by_stage: Counter[str] = Counter()
+    by_kind: Counter[str] = Counter()
+    for path, parameter in model.named_parameters():
+        owner = model.get_submodule(path.rpartition(".")[0])
+        by_stage[stage(path)] += parameter.numel()
+        by_kind[kind_of(owner)] += parameter.numel()
+    return ParameterCount(by_stage.total(), dict(by_stage), dict(by_kind))
