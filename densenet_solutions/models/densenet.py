@@ -7,7 +7,7 @@ arXiv:1608.06993. Module names equal torchvision's, so weights move freely in bo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -336,7 +336,7 @@ def cifar_densenet(
 
 def from_config(config: DenseNetConfig) -> DenseNet:
     """Build the network that `config` describes."""
-    return DenseNet(**vars(config))
+    return DenseNet(**asdict(config))
 
 
 #: The CIFAR-10 networks of Table 2, with the number of parameters as the paper prints it.
