@@ -336,7 +336,8 @@ def cifar_densenet(
 
 def from_config(config: DenseNetConfig) -> DenseNet:
     """Build the network that `config` describes."""
-    return DenseNet(**asdict(config))
+    options: dict[str, Any] = asdict(config)
+    return DenseNet(**options)
 
 
 #: The CIFAR-10 networks of Table 2, with the number of parameters as the paper prints it.
