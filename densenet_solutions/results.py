@@ -141,3 +141,76 @@ def write_text_atomically(path: str | Path, text: str) -> Path:
 def dumps(value: Any) -> str:
     """JSON text of a result, stable in order and ending in a newline."""
     return json.dumps(to_json(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a classifier is trained. The defaults are the book's (section 8.7.4).
+
+    `batch_size` counts the images of one step over all processes; an incomplete last batch is
+    left out. `side` is the height and width, in pixels, to which images are resized. The schedule
+    `"cosine"` takes the learning rate to zero over the whole training.
+
+    Raises:
+        ValueError: a setting is impossible.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    side: int = 96
+    optimizer: typing.Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: typing.Literal["constant", "cosine"] = "constant"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "side"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, got {getattr(self, name)!r}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is positive, got {self.learning_rate!r}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum lies in [0, 1), got {self.momentum!r}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay is not negative, got {self.weight_decay!r}")
+        for name, known in (("optimizer", ("sgd", "adam")), ("schedule", ("constant", "cosine"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is one of {known}, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One pass over the training images; losses are mean cross-entropies in nats.
+
+    `train_loss` and `train_accuracy` are running means over the epoch, while the weights change;
+    the test figures belong to its end. `seconds` is the time of the training pass alone.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to. `precision` is `"float32"` or `"bfloat16"` (autocast)."""
+
+    model: str
+    parameters: int
+    settings: TrainingSettings
+    train_images: int
+    test_images: int
+    device: str
+    precision: str
+    processes: int
+    epochs: tuple[EpochMetrics, ...]
+
+    @property
+    def test_accuracy(self) -> float:
+        """Share of the test images that the final weights classify correctly."""
+        return self.epochs[-1].test_accuracy
