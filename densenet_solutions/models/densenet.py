@@ -256,7 +256,7 @@ def densenet264(**options: Any) -> DenseNet:
 
 def _from_table(name: str, options: dict[str, Any]) -> DenseNet:
     row = TABLE_1[name].config
-    defaults = {
+    defaults: dict[str, Any] = {
         "growth_rate": row.growth_rate,
         "block_config": row.block_config,
         "num_init_features": row.num_init_features,
