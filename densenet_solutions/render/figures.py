@@ -176,6 +176,7 @@ def _flow(match: re.Match[str]) -> str:
         return match[0]
     runs: list[list[str]] = []
     for _, y, style, letter in sorted(letters, key=lambda item: float(item[0])):
+        letter = letter.replace("\N{NO-BREAK SPACE}", " ")
         style = style.replace("oblique", "italic").strip()
         if runs and runs[-1][:2] == [y, style]:
             runs[-1][2] += letter
