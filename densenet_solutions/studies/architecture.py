@@ -1,0 +1,191 @@
+"""Table 1 read off running networks, parity with torchvision, shapes along a forward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torchvision.models as published
+from torch import Tensor, nn
+
+from densenet_solutions.measure import count_flops, count_parameters
+from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, DenseNetConfig, from_config
+from densenet_solutions.models.densenet import Variant
+
+
+@dataclass(frozen=True)
+class Traced:
+    """One stage of a network as a forward pass met it. Shapes include the batch."""
+
+    stage: str
+    what: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def trace(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Traced, ...]:
+    """Stages of a network with `features` and `classifier`, in the order in which they ran.
+
+    Shapes are read from a real forward pass in evaluation mode (on the model's own device).
+    """
+    stages: dict[str, nn.Module] = {
+        **dict(model.get_submodule("features").named_children()),
+        "classifier": model.get_submodule("classifier"),
+    }
+    rows: list[Traced] = []
+
+    def note(name: str, module: nn.Module, output: Tensor) -> None:
+        count = sum(parameter.numel() for parameter in module.parameters())
+        rows.append(Traced(name, describe(module), tuple(output.shape), count))
+
+    handles = [
+        module.register_forward_hook(lambda m, _, out, name=name: note(name, m, out))
+        for name, module in stages.items()
+    ]
+    parameter = next(model.parameters())
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(input_shape, dtype=parameter.dtype, device=parameter.device))
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return tuple(rows)
+
+
+def describe(module: nn.Module) -> str:
+    """A stage in the words of Table 1, made from the module itself.
+
+    >>> describe(nn.Conv2d(3, 8, 7, stride=2))
+    '7×7 conv, 8, stride 2'
+    """
+    if isinstance(module, nn.Conv2d):
+        side, stride = module.kernel_size[0], module.stride[0]
+        step = f", stride {stride}" if stride > 1 else ""
+        return f"{side}×{side} conv, {module.out_channels}{step}"
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        sort = "max" if isinstance(module, nn.MaxPool2d) else "average"
+        return f"{module.kernel_size}×{module.kernel_size} {sort} pool, stride {module.stride}"
+    if isinstance(module, nn.Linear):
+        return f"{module.out_features}-d fully connected"
+    if isinstance(module, nn.BatchNorm2d):
+        return "batch normalisation"
+    if isinstance(module, nn.ReLU):
+        return "ReLU"
+    inner = [describe(m) for m in module.modules() if isinstance(m, nn.Conv2d | nn.AvgPool2d)]
+    children = list(module.children())
+    if children and all(type(child) is type(children[0]) for child in children):
+        layer = [describe(m) for m in children[0].modules() if isinstance(m, nn.Conv2d)]
+        return f"[{'; '.join(layer)}] × {len(children)}"
+    return ", then ".join(inner)
+
+
+@dataclass(frozen=True)
+class Table1Row:
+    """A column of the paper's Table 1 (networks are rows here), rebuilt and recounted."""
+
+    name: str
+    config: DenseNetConfig
+    depth: int
+    parameters: int
+    recorded_parameters: int
+    multiply_adds: int
+    top1_error: float | None
+    top5_error: float | None
+
+
+def table_1() -> tuple[Table1Row, ...]:
+    """Every network of Table 1, built on the meta device, counted and run at 224x224."""
+    return tuple(_table_row(row) for row in TABLE_1.values())
+
+
+def _table_row(row: Variant) -> Table1Row:
+    model = on_meta(row.config)
+    return Table1Row(
+        name=row.name.replace("densenet", "DenseNet-"),
+        config=row.config,
+        depth=row.config.depth,
+        parameters=count_parameters(model).total,
+        recorded_parameters=row.parameters,
+        multiply_adds=count_flops(model, (1, 3, 224, 224)).multiply_adds,
+        top1_error=row.top1_error,
+        top5_error=row.top5_error,
+    )
+
+
+def table_1_stages(resolution: int = 224) -> Mapping[str, tuple[Traced, ...]]:
+    """Stages of every network of Table 1 with their output shapes, from a forward pass each."""
+    shape = (1, 3, resolution, resolution)
+    return {
+        row.name.replace("densenet", "DenseNet-"): trace(on_meta(row.config), shape)
+        for row in TABLE_1.values()
+    }
+
+
+@dataclass(frozen=True)
+class Table2Row:
+    """A CIFAR network of Table 2: the paper's printed count and ours."""
+
+    name: str
+    config: DenseNetConfig
+    printed: str
+    parameters: int
+
+
+def table_2() -> tuple[Table2Row, ...]:
+    """Every CIFAR-10 DenseNet of Table 2, built on the meta device and counted."""
+    return tuple(
+        Table2Row(
+            row.name,
+            row.config,
+            row.printed_parameters or "",
+            count_parameters(on_meta(row.config)).total,
+        )
+        for row in TABLE_2.values()
+    )
+
+
+@cache
+def on_meta(config: DenseNetConfig) -> DenseNet:
+    """The network of `config` on the meta device: shapes without memory. Built once."""
+    with torch.device("meta"):
+        return from_config(config)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest absolute differences between torchvision's DenseNet-121 and ours, in float64.
+
+    `scale` is the largest entry of torchvision's gradient, to read the difference against.
+    """
+
+    equal_keys: bool
+    logits: float
+    gradients: float
+    scale: float
+
+
+def parity_with_torchvision(resolution: int = 64, seed: int = 0) -> Parity:
+    """DenseNet-121 of torchvision and ours: same weights, same two images, one training step."""
+    torch.manual_seed(seed)
+    theirs = published.densenet121().double()
+    ours = DenseNet().double()
+    ours.load_state_dict(copy.deepcopy(theirs.state_dict()), strict=True)
+    images = torch.randn(2, 3, resolution, resolution, dtype=torch.float64)
+    targets = torch.tensor([1, 0])
+    logits, gradients = [], []
+    for model in (theirs, ours):
+        out = model(images)
+        loss = nn.functional.cross_entropy(out, targets)
+        logits.append(out.detach())
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+    return Parity(
+        equal_keys=list(theirs.state_dict()) == list(ours.state_dict()),
+        logits=float((logits[0] - logits[1]).abs().max()),
+        gradients=max(float((a - b).abs().max()) for a, b in zip(*gradients, strict=True)),
+        scale=max(float(a.abs().max()) for a in gradients[0]),
+    )
