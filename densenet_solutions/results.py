@@ -191,8 +191,8 @@ class EpochMetrics:
     epoch: int
     train_loss: float
     train_accuracy: float
-    test_loss: float
-    test_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
     seconds: float
 
 
@@ -213,4 +213,4 @@ class TrainingResult:
     @property
     def test_accuracy(self) -> float:
         """Share of the test images that the final weights classify correctly."""
-        return self.epochs[-1].test_accuracy
+        return typing.cast(float, self.epochs[-1].test_accuracy)
