@@ -1,0 +1,184 @@
+"""Recomputation: keep little, and run a part of the network again in the backward pass.
+
+Chen, Xu, Zhang, Guestrin, *Training deep nets with sublinear memory cost*, arXiv:1604.06174;
+Pleiss et al., *Memory-efficient implementation of DenseNets*, arXiv:1707.06990.
+
+The trap is batch normalisation: what runs twice updates its running statistics twice. Here the
+second run does not touch them, so every buffer is bitwise the plain model's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from densenet_solutions.memory.strategies import Strategy, copy_of, retype
+from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models.book import BookDenseBlock, BookTransition
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
+
+
+@contextlib.contextmanager
+def running_statistics_untouched(module: nn.Module) -> Iterator[None]:
+    """Let batch normalisation in `module` normalise as before but leave its buffers as they are.
+
+    Momentum 0 keeps the running statistics bit for bit; the counter is put aside. (With
+    `track_running_stats=False` autograd would save fewer tensors than the first time, which
+    `checkpoint` refuses.)
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, counter) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, counter
+
+
+def recompute(module: nn.Module, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """`function(*inputs)`, a part of `module`, keeping only its inputs for the backward pass.
+
+    The random state is restored for the second run, so dropout drops the same features.
+    """
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    return checkpoint(
+        function,
+        *inputs,
+        use_reentrant=False,
+        context_fn=lambda: (contextlib.nullcontext(), running_statistics_untouched(module)),
+    )
+
+
+class BottleneckInputRecomputed(DenseBlock):
+    """Concatenation, BN and ReLU before each 1x1 convolution are run again (Pleiss et al.).
+
+    Recomputation stops as soon as the convolution's input is there: the convolution itself, the
+    expensive part, runs once.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [x]
+        for layer in self:
+            assert isinstance(layer, DenseLayer)
+
+            def first_half(*earlier: Tensor, layer: DenseLayer = layer) -> Tensor:
+                return layer.conv1(layer.relu1(layer.norm1(torch.cat(earlier, dim=1))))
+
+            out = recompute(layer, first_half, *features)  # (N, 4k, H, W), or (N, k, H, W) at once
+            if layer.has_bottleneck:
+                out = layer.conv2(layer.relu2(layer.norm2(out)))
+            if layer.drop_rate:
+                out = nn.functional.dropout(out, layer.drop_rate, layer.training)
+            features.append(out)
+        return torch.cat(features, dim=1)
+
+
+class _LayersRecomputed(nn.Sequential):
+    """Each layer is run again as a whole, its concatenation included: new features are kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [x]
+        for layer in self:
+
+            def whole(*earlier: Tensor, layer: nn.Module = layer) -> Tensor:
+                return layer(torch.cat(earlier, dim=1))
+
+            features.append(recompute(layer, whole, *features))
+        return torch.cat(features, dim=1)
+
+
+class _WholeRecomputed(nn.Sequential):
+    """The module is run again as a whole: only its input is kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return recompute(self, super().forward, x)
+
+
+class LayersRecomputed(_LayersRecomputed, DenseBlock):
+    """A dense block that keeps `k` channels a layer."""
+
+
+class BookLayersRecomputed(_LayersRecomputed, BookDenseBlock):
+    """The book's dense block that keeps `k` channels a layer."""
+
+
+class BlockRecomputed(_WholeRecomputed, DenseBlock):
+    """A dense block that keeps its input only."""
+
+
+class BookBlockRecomputed(_WholeRecomputed, BookDenseBlock):
+    """The book's dense block that keeps its input only."""
+
+
+class TransitionRecomputed(_WholeRecomputed, Transition):
+    """A transition that keeps its input only."""
+
+
+class BookTransitionRecomputed(_WholeRecomputed, BookTransition):
+    """The book's transition that keeps its input only."""
+
+
+def recompute_bottleneck_input(model: nn.Module) -> nn.Module:
+    """A copy whose dense blocks are `BottleneckInputRecomputed`."""
+    return retype(copy_of(model, DenseNet), {DenseBlock: BottleneckInputRecomputed})
+
+
+def recompute_layer(model: nn.Module) -> nn.Module:
+    """A copy whose dense blocks recompute layer by layer, and whose transitions recompute."""
+    return retype(
+        copy_of(model, DenseNet, BookDenseNet),
+        {
+            DenseBlock: LayersRecomputed,
+            BookDenseBlock: BookLayersRecomputed,
+            Transition: TransitionRecomputed,
+            BookTransition: BookTransitionRecomputed,
+        },
+    )
+
+
+def recompute_block(model: nn.Module) -> nn.Module:
+    """A copy whose dense blocks and transitions recompute as a whole."""
+    return retype(
+        copy_of(model, DenseNet, BookDenseNet),
+        {
+            DenseBlock: BlockRecomputed,
+            BookDenseBlock: BookBlockRecomputed,
+            Transition: TransitionRecomputed,
+            BookTransition: BookTransitionRecomputed,
+        },
+    )
+
+
+STRATEGIES = (
+    Strategy(
+        name="recompute_bottleneck_input",
+        summary="Concatenation, BN and ReLU before each 1x1 convolution are run again.",
+        exactness="bitwise",
+        source="arXiv:1707.06990",
+        apply=recompute_bottleneck_input,
+        costs="The cheap operations twice; each bottleneck's output is still kept.",
+    ),
+    Strategy(
+        name="recompute_layer",
+        summary="Each layer is run again in the backward pass; only its k new channels are kept.",
+        exactness="bitwise",
+        source="arXiv:1604.06174",
+        apply=recompute_layer,
+        costs="Nearly a second forward pass.",
+    ),
+    Strategy(
+        name="recompute_block",
+        summary="Each dense block is run again as a whole; only its input is kept.",
+        exactness="bitwise",
+        source="arXiv:1604.06174",
+        apply=recompute_block,
+        costs="Nearly a second forward pass, and one block's activations at once.",
+    ),
+)

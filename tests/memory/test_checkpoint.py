@@ -1,0 +1,49 @@
+"""The batch-normalisation trap: what runs twice must not count twice."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.models import DenseNet as TorchvisionDenseNet
+
+from densenet_solutions.memory.checkpoint import recompute, running_statistics_untouched
+
+
+def counters(model):
+    return {
+        name: int(buffer)
+        for name, buffer in model.named_buffers()
+        if name.endswith("num_batches_tracked")
+    }
+
+
+def test_the_naive_way_updates_running_statistics_twice():
+    x = torch.randn(4, 3, 5, 5, requires_grad=True)
+    plain, naive, ours = nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    plain(x).square().sum().backward()
+    checkpoint(naive, x, use_reentrant=False).square().sum().backward()
+    recompute(ours, ours, x).square().sum().backward()
+    assert int(naive.num_batches_tracked) == 2
+    assert not torch.equal(naive.running_mean, plain.running_mean)
+    assert int(ours.num_batches_tracked) == 1
+    assert torch.equal(ours.running_mean, plain.running_mean)
+    assert torch.equal(ours.running_var, plain.running_var)
+
+
+def test_torchvisions_memory_efficient_falls_into_the_trap():
+    model = TorchvisionDenseNet(4, (2, 3), 6, 2, memory_efficient=True)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    twice = {name for name, count in counters(model).items() if count == 2}
+    assert len(twice) == 5
+    assert all(".norm1." in name for name in twice)
+
+
+def test_the_context_restores_everything_even_after_an_error():
+    model = nn.Sequential(nn.BatchNorm2d(3, momentum=None), nn.BatchNorm2d(3))
+    names = list(model.state_dict())
+    with running_statistics_untouched(model):
+        assert [norm.momentum for norm in model] == [0, 0]
+    with pytest.raises(ZeroDivisionError), running_statistics_untouched(model):
+        1 / 0
+    assert [norm.momentum for norm in model] == [None, 0.1]
+    assert list(model.state_dict()) == names
