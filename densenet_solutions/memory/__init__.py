@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from densenet_solutions.memory import inplace, plain
+from densenet_solutions.memory import checkpoint, compiler, inplace, offload, plain, transition
 from densenet_solutions.memory.strategies import Exactness as Exactness
 from densenet_solutions.memory.strategies import Strategy as Strategy
 from densenet_solutions.memory.strategies import table
@@ -12,4 +12,8 @@ from densenet_solutions.memory.strategies import training_step as training_step
 STRATEGIES: Mapping[str, Strategy] = table(
     plain.STRATEGIES,
     inplace.STRATEGIES,
+    transition.STRATEGIES,
+    checkpoint.STRATEGIES,
+    offload.STRATEGIES,
+    compiler.STRATEGIES,
 )
