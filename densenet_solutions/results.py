@@ -63,6 +63,21 @@ class FlopCount:
     input_shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class RatioOfTimes:
+    """How much longer one function takes than another, timed in turn over `rounds` rounds.
+
+    `median`, `low` and `high` are of the round-by-round ratio (95% bootstrap interval of the
+    median); `seconds` is the first function's median time.
+    """
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+    seconds: float
+
+
 def to_json(value: Any) -> Any:
     """Turn a result (or any nesting of results, mappings and sequences) into plain JSON data."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -214,3 +229,28 @@ class TrainingResult:
     def test_accuracy(self) -> float:
         """Share of the test images that the final weights classify correctly."""
         return typing.cast(float, self.epochs[-1].test_accuracy)
+
+
+@dataclass(frozen=True)
+class BlockReuse:
+    """How strongly the convolutions of one dense block read what was computed before.
+
+    `weights[s][r]` is the mean absolute weight that reader `r` puts on source `s`, `None` where
+    the source comes after the reader. The first source is the block's input, the last reader is
+    what follows the block: a transition or the classifier.
+    """
+
+    block: str
+    sources: tuple[str, ...]
+    readers: tuple[str, ...]
+    weights: tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class FeatureReuse:
+    """`BlockReuse` of every block of a trained network, and of the same network untrained."""
+
+    network: str
+    training: TrainingResult
+    trained: tuple[BlockReuse, ...]
+    untrained: tuple[BlockReuse, ...]
