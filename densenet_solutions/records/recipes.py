@@ -9,6 +9,7 @@ from densenet_solutions.records.recorder import Recipe
 
 #: name of the record → "module:function"; the function takes no argument and returns a `Recipe`.
 RECIPES: dict[str, str] = {
+    "feature-reuse": "densenet_solutions.studies.feature_reuse:recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
 }
