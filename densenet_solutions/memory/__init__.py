@@ -2,7 +2,23 @@
 
 from collections.abc import Mapping
 
-from densenet_solutions.memory import checkpoint, compiler, inplace, offload, plain, transition
+from densenet_solutions.memory import (
+    accumulation,
+    checkpoint,
+    compiler,
+    compressed_activations,
+    gates,
+    groups,
+    inplace,
+    low_rank,
+    offload,
+    plain,
+    precision,
+    pruning,
+    quantization,
+    sparse_connectivity,
+    transition,
+)
 from densenet_solutions.memory.strategies import Exactness as Exactness
 from densenet_solutions.memory.strategies import Strategy as Strategy
 from densenet_solutions.memory.strategies import table
@@ -16,4 +32,13 @@ STRATEGIES: Mapping[str, Strategy] = table(
     checkpoint.STRATEGIES,
     offload.STRATEGIES,
     compiler.STRATEGIES,
+    precision.STRATEGIES,
+    compressed_activations.STRATEGIES,
+    quantization.STRATEGIES,
+    sparse_connectivity.STRATEGIES,
+    gates.STRATEGIES,
+    groups.STRATEGIES,
+    pruning.STRATEGIES,
+    low_rank.STRATEGIES,
+    accumulation.STRATEGIES,
 )

@@ -1,0 +1,150 @@
+"""Quantised inference: weights and features are kept in 8 bits; the arithmetic stays float32.
+
+What is kept shrinks to a quarter. What a layer works on does not: its input is restored to
+float32 while it runs. Integer kernels would shrink that too, and bring speed; they exist for some
+processors only (Jacob et al., arXiv:1712.05877).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densenet_solutions.memory.compressed_activations import EightBit
+from densenet_solutions.memory.strategies import Strategy, retype
+from densenet_solutions.memory.surgery import changed_copy
+from densenet_solutions.models.book import BookDenseBlock
+from densenet_solutions.models.densenet import DenseBlock
+
+
+class _Int8Weight(nn.Module):
+    """A weight as `scale_o · code` with one scale for each output and `code` in -127, …, 127."""
+
+    code: Tensor  # (out, …) int8
+    scale: Tensor  # (out, 1, …)
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        dims = tuple(range(1, weight.ndim))
+        largest = weight.detach().abs().amax(dim=dims, keepdim=True)
+        scale = largest.div(127).clamp_(min=torch.finfo(weight.dtype).tiny)
+        self.register_buffer("scale", scale)
+        self.register_buffer("code", (weight.detach() / scale).round().to(torch.int8))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    @property
+    def weight(self) -> Tensor:
+        return self.code * self.scale
+
+
+class Int8Conv2d(_Int8Weight):
+    """A convolution whose weight is kept in 8 bits."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv.weight, conv.bias)
+        self.stride, self.padding = conv.stride, conv.padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+class Int8Linear(_Int8Weight):
+    """A linear layer whose weight is kept in 8 bits."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.weight, linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class InPlaceNorm(nn.BatchNorm2d):
+    """Batch normalisation in evaluation mode, written over its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise RuntimeError("a quantised network only infers; call eval() first")
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight / (self.running_var + self.eps).sqrt()
+        shift = self.bias - self.running_mean * scale
+        return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
+
+
+class _KeepsEightBit:
+    """Forward of a dense block that keeps its features `x_0, x_1, …` in 8 bits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [EightBit.of(x)]
+        for layer in self:  # type: ignore[attr-defined]
+            features.append(EightBit.of(layer(_restored(features))))
+        return _restored(features)
+
+
+class EightBitDenseBlock(_KeepsEightBit, DenseBlock):
+    """`DenseBlock` with 8-bit features."""
+
+
+class EightBitBookDenseBlock(_KeepsEightBit, BookDenseBlock):
+    """`BookDenseBlock` with 8-bit features."""
+
+
+def _restored(features: list[EightBit]) -> Tensor:
+    """The concatenation in float: every part is restored straight into its place."""
+    code, low = features[0].code, features[0].low
+    widths = [part.code.shape[1] for part in features]
+    out = low.new_empty((len(code), sum(widths), *code.shape[2:]))
+    for place, part in zip(out.split(widths, dim=1), features, strict=True):
+        place.copy_(part.code).mul_(part.step).add_(part.low)
+    return out
+
+
+def quantize(model: nn.Module) -> nn.Module:
+    """A copy for inference only, in evaluation mode, with 8-bit weights and features.
+
+    Ranges are taken from the weights and, as the network runs, from the features of the batch.
+
+    Raises:
+        TypeError: `model` is not an unchanged DenseNet.
+        RuntimeError: (on the forward pass) the network is in training mode.
+    """
+    model = changed_copy(model).eval().requires_grad_(False)
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, Int8Conv2d(child))
+            elif isinstance(child, nn.Linear):
+                setattr(module, name, Int8Linear(child))
+    return retype(
+        model,
+        {
+            nn.BatchNorm2d: InPlaceNorm,
+            DenseBlock: EightBitDenseBlock,
+            BookDenseBlock: EightBitBookDenseBlock,
+        },
+    )
+
+
+def inference_only(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """There is no training step.
+
+    Raises:
+        TypeError: always.
+    """
+    raise TypeError("quantised inference has no training step: its weights are integers")
+
+
+STRATEGIES = (
+    Strategy(
+        name="quantized_inference",
+        summary="For inference: weights and features in 8 bits, one layer at a time in float32.",
+        exactness="changes-function",
+        source="arXiv:1712.05877",
+        apply=quantize,
+        step=inference_only,
+        predictable=False,
+        costs="Does not train; rounding; time to restore, where integer kernels are missing.",
+    ),
+)
