@@ -327,3 +327,32 @@ class MemoryResult:
         """The peak without parameters, buffers and input: what the step itself needs."""
         resident = ("parameters", "buffers", "input")
         return self.peak_bytes - sum(self.bytes_by_category[name] for name in resident)
+
+
+@dataclass(frozen=True)
+class StrategyAccuracy:
+    """Test accuracy of one network under a memory strategy, at one seed.
+
+    `accuracy_at_change` is the accuracy right after a trained network was changed, before it was
+    trained on; `None` where the strategy holds from the first step.
+    """
+
+    strategy: str
+    seed: int
+    accuracy: float
+    accuracy_at_change: float | None = None
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """What a strategy does to accuracy: mean over seeds, paired with the plain network.
+
+    `difference` has the 95% interval `± half_width`.
+    """
+
+    strategy: str
+    seeds: int
+    accuracy: float
+    difference: float
+    half_width: float
+    accuracy_at_change: float | None = None
