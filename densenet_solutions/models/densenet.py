@@ -6,6 +6,7 @@ arXiv:1608.06993. Module names equal torchvision's, so weights move freely in bo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -176,7 +177,7 @@ class DenseNet(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     """He initialisation, as the paper's section 4.2 and torchvision have it."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # nothing to fill there
         nn.init.kaiming_normal_(module.weight)
     elif isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
@@ -355,3 +356,19 @@ TABLE_2 = _table(
     Variant("BC, L=190, k=40", cifar_config(190, 40, bottleneck=True), 25_624_430,
             printed_parameters="25.6M"),
 )  # fmt: skip
+
+
+def load_torchvision_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load weights that torchvision published, under their old spelling or the new one.
+
+    The files on torchvision's server say `denselayer1.norm.1.weight` where the module has been
+    called `norm1` since; both are taken.
+
+    Raises:
+        RuntimeError: after renaming, keys or shapes still do not fit the model.
+    """
+    renamed = {
+        re.sub(r"\.(norm|relu|conv)\.(\d)\.", r".\1\2.", key): tensor
+        for key, tensor in state_dict.items()
+    }
+    model.load_state_dict(renamed, strict=True)

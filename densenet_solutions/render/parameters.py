@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from densenet_solutions.render.figures import COLOURS, new_figure, svg
 from densenet_solutions.render.html import Html
@@ -89,7 +89,7 @@ class _Sweep(Protocol):
 
 
 def sweeps(rows: Sequence[tuple[_Sweep, str, float]]) -> Html:
-    """One panel an option: `(sweep, axis label, value in DenseNet-121)`; a ring marks the latter."""
+    """One panel an option: `(sweep, axis label, value in DenseNet-121)`; the last is ringed."""
     fig, axes = new_figure(7.0, 2.9, columns=len(rows), sharey=True)
     for ax, (sweep, label, standard) in zip(axes, rows, strict=True):
         values = [n / 1e6 for n in sweep.parameters]
@@ -187,35 +187,3 @@ def relative_costs(rows: Mapping[str, tuple[float, float]]) -> Html:
     ax.set_xlabel("DenseNet's cost for one of ResNet-18's")
     parts = "; ".join(f"{label} {times(r, 2)}" for label, r in zip(rows, ratios, strict=True))
     return svg(fig, alt=f"The book's DenseNet against its ResNet-18: {parts}.")
-
-
-def reuse_heat_map(matrix: Sequence[Sequence[float | None]], title: str, alt: str) -> Any:
-    """Mean absolute weight from each earlier layer (rows) to each layer (columns).
-
-    `None` where there is no connection. Darker is larger; the scale is relative to the largest.
-    """
-    import numpy as np
-
-    values = np.array([[np.nan if v is None else v for v in row] for row in matrix], dtype=float)
-    fig, ax = new_figure(5.2, 4.4)
-    largest = float(np.nanmax(values))
-    for (row, column), value in np.ndenumerate(values):
-        if not np.isnan(value):
-            share = value / largest
-            ax.add_patch(_square(column, row, share))
-    ax.set_xlim(-0.5, values.shape[1] - 0.5)
-    ax.set_ylim(values.shape[0] - 0.5, -0.5)
-    ax.set_aspect("equal")
-    ax.grid(visible=False)
-    ax.set_xlabel("target layer ℓ")
-    ax.set_ylabel("source s (0: the block's input)")
-    ax.set_title(title)
-    return svg(fig, alt=alt)
-
-
-def _square(column: int, row: int, share: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (column - 0.46, row - 0.46), 0.92, 0.92, facecolor=COLOURS["densenet"], alpha=share
-    )

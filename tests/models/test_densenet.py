@@ -1,5 +1,7 @@
 """DenseNet against torchvision's class, the paper's tables and hand arithmetic."""
 
+import re
+
 import pytest
 import torch
 import torchvision.models as published
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from densenet_solutions import models
 from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, cifar_densenet, from_config
+from densenet_solutions.models.densenet import load_torchvision_weights
 
 ROWS = [*TABLE_1.values(), *TABLE_2.values()]
 
@@ -186,3 +189,20 @@ def test_images_of_the_wrong_shape_are_refused(shape):
 def test_a_cifar_depth_that_does_not_divide_is_refused(depth, bottleneck):
     with pytest.raises(ValueError, match=f"got depth={depth}"):
         cifar_densenet(depth, 12, bottleneck=bottleneck)
+
+
+def test_old_spelling_of_published_files_is_understood():
+    torch.manual_seed(0)
+    theirs = published.DenseNet(**SMALL)
+    old = {
+        re.sub(r"(denselayer\d+)\.(norm|conv)(\d)\.", r"\1.\2.\3.", key): tensor
+        for key, tensor in theirs.state_dict().items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    for state_dict in (old, theirs.state_dict()):
+        ours = DenseNet(**SMALL)
+        load_torchvision_weights(ours, state_dict)
+        for key, tensor in ours.state_dict().items():
+            assert torch.equal(tensor, theirs.state_dict()[key])
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_torchvision_weights(DenseNet(**{**SMALL, "growth_rate": 5}), old)
