@@ -10,6 +10,8 @@ from densenet_solutions.records.recorder import Recipe
 #: name of the record → "module:function"; the function takes no argument and returns a `Recipe`.
 RECIPES: dict[str, str] = {
     "feature-reuse": "densenet_solutions.studies.feature_reuse:recipe",
+    "strategies-accuracy": "densenet_solutions.studies.strategies_accuracy:recipe",
+    "strategies-study": "densenet_solutions.studies.saving_memory:recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
 }
