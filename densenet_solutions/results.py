@@ -356,3 +356,137 @@ class AccuracyChange:
     difference: float
     half_width: float
     accuracy_at_change: float | None = None
+
+
+@dataclass(frozen=True)
+class Commutation:
+    """How far `pool(conv(x))` and `conv(pool(x))` are apart, in float64."""
+
+    pooling: str
+    largest_difference: float
+    largest_value: float
+
+
+@dataclass(frozen=True)
+class PoolFirstSaving:
+    """A network whose transitions pool after (`plain`) or before (`pool_first`) they convolve.
+
+    Bytes and multiply-adds are pairs `(plain, pool first)`. `kept_bytes` holds, for each
+    transition, what autograd keeps for the backward pass, every storage once.
+    """
+
+    transition_multiply_adds: tuple[int, int]
+    multiply_adds: tuple[int, int]
+    kept_bytes: Mapping[str, tuple[int, int]]
+    peak_beyond_parameters: tuple[int, int]
+    largest_difference: float
+    largest_logit: float
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean, variance and skewness of pooled values whose inputs have mean 0 and variance 1."""
+
+    pooling: str
+    mean: float
+    variance: float
+    skewness: float
+
+
+@dataclass(frozen=True)
+class GradientReach:
+    """Where the loss of one training step reaches, around the first transition; shares in [0, 1].
+
+    `pool_input`: entries between convolution and pool with a gradient (`None` for a strided
+    convolution, which has no such place). `active_features`: those entries that the ReLU lets
+    pass that get a gradient from the convolution. `block_output`: entries of the dense block's
+    output, before batch normalisation. `evenness` is `(Σ|g|)² / (n Σg²)` at the same three
+    places: 1 when all entries get equally much, small when few get all.
+    """
+
+    pooling: str
+    pool_input: float | None
+    active_features: float
+    block_output: float
+    evenness: tuple[float | None, float, float]
+
+
+@dataclass(frozen=True)
+class OutlierResponse:
+    """Mean change of a pooled value when one of its four inputs becomes an outlier.
+
+    In units of the inputs' standard deviation; `size` is the outlier's.
+    """
+
+    pooling: str
+    size: float
+    high: float
+    low: float
+
+
+@dataclass(frozen=True)
+class PooledFeatures:
+    """The three poolings on the same convolution outputs of a trained network's transition.
+
+    All values are means over channels. `neighbour_correlation` is between the inputs of a window,
+    `moments` of pooled values after each channel was standardised before pooling,
+    `explained` the share of the inputs' variance that the best linear reconstruction from the
+    pooled value recovers, `shift_change` the mean squared change of a pooled value when the input
+    moves by one pixel, over twice its variance (0: none, 1: as if drawn anew), and `mean_shift`
+    the change of the channel mean across the pool in standard deviations, before and after the
+    ReLU that follows.
+    """
+
+    transition: str
+    negative: float
+    neighbour_correlation: float
+    moments: tuple[Moments, ...]
+    explained: Mapping[str, float]
+    shift_change: Mapping[str, float]
+    mean_shift: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class TrainedPooling:
+    """What a trained network does with disturbed images, and how its features pool.
+
+    `shift_agreement`: pixels → share of images whose predicted class stays when they move right.
+    `salt_accuracy`: share of white pixels → accuracy. `reach` holds for the trained weights.
+    """
+
+    pooling: str
+    seed: int
+    images: int
+    shift_agreement: Mapping[str, float]
+    salt_accuracy: Mapping[str, float]
+    reach: GradientReach
+    transitions: tuple[PooledFeatures, ...]
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """One channel at the first transition of a trained network, and the gradient that comes back.
+
+    `before` is the convolution's output `(H, W)`, `gradient` that of the loss with respect to the
+    pooled map `(H/2, W/2)`.
+    """
+
+    image: tuple[tuple[int, ...], ...]
+    label: str
+    channel: int
+    before: tuple[tuple[float, ...], ...]
+    gradient: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean difference over pairs and the two ends of its 95% t-interval."""
+
+    pairs: int
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def includes_zero(self) -> bool:
+        return self.low <= 0 <= self.high
