@@ -1,0 +1,81 @@
+"""Run a page from top to bottom in a kernel of its own. A page that raises raises here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import tempfile
+import time
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+# Kernel and build talk through files where the system has such sockets: no open port.
+_SOCKETS = {"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {}
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class PageError(Exception):
+    """A page did not run; the message says which cell, what was raised, and shows the code."""
+
+
+def execute(notebook: NotebookNode, page: str, *, timeout: float, threads: int) -> NotebookNode:
+    """Run `notebook` and return it with outputs; `metadata["densenet"]` tells seconds and cells.
+
+    The kernel's working directory is an empty temporary one: a page writes nothing into the
+    sources. `timeout` bounds the whole page, in seconds; `threads` is what the page may use.
+
+    Raises:
+        PageError: a cell raised, the page took too long, or there is no kernel.
+    """
+    notebook = nbformat.from_dict(notebook)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="densenet-page-") as directory:
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            resources={"metadata": {"path": directory}},
+            allow_errors=False,
+            record_timing=False,
+            config=Config(_SOCKETS),
+        )
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MPLBACKEND": "agg"}
+        try:
+            asyncio.run(_run(client, timeout, environment))
+        except CellExecutionError as error:
+            raise PageError(_explain(notebook, page, error)) from None
+        except TimeoutError:
+            raise PageError(f"{page} ran longer than {timeout:g} s and was stopped") from None
+        except DeadKernelError:
+            raise PageError(f"{page}: the kernel died, perhaps for lack of memory") from None
+        except NoSuchKernel:
+            raise PageError(
+                f'{page}: there is no Python kernel; pip install -e ".[docs]" brings one'
+            ) from None
+    cells = sum(1 for cell in notebook.cells if cell.cell_type == "code")
+    notebook.metadata["densenet"] = {"seconds": time.perf_counter() - start, "cells": cells}
+    return notebook
+
+
+async def _run(client: NotebookClient, timeout: float, environment: dict[str, str]) -> None:
+    await asyncio.wait_for(client.async_execute(env=environment), timeout)
+
+
+def _explain(notebook: NotebookNode, page: str, error: CellExecutionError) -> str:
+    number, cell = next(
+        (i, cell)
+        for i, cell in enumerate(notebook.cells, start=1)
+        if any(output.output_type == "error" for output in cell.get("outputs", ()))
+    )
+    failure: Any = next(output for output in cell.outputs if output.output_type == "error")
+    trace = _ESCAPES.sub("", "\n".join(failure.traceback)).strip()
+    return (
+        f"{page}: cell {number} raised {failure.ename}: {failure.evalue}\n\n"
+        f"{cell.source.strip()}\n\n{trace}"
+    )

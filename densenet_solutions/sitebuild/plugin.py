@@ -1,0 +1,150 @@
+"""The MkDocs plugin `densenet_solutions`: stands after mkdocs-jupyter and takes its pages over."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config import config_options
+from mkdocs.config.base import Config
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import ConfigurationError, PluginError
+from mkdocs.plugins import BasePlugin, event_priority
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import AnchorLink
+from nbformat import NotebookNode
+
+from densenet_solutions.results import write_text_atomically
+from densenet_solutions.sitebuild.cache import PageCache, environment, package_digest, page_key
+from densenet_solutions.sitebuild.compose import Document, build_note, compose
+from densenet_solutions.sitebuild.downloads import read_page, write_notebook
+from densenet_solutions.sitebuild.execute import PageError, execute
+from densenet_solutions.sitebuild.mathml import plain_math, render_math
+
+log = logging.getLogger("mkdocs.plugins.densenet_solutions")
+
+
+class SiteConfig(Config):
+    """Options in `mkdocs.yml`."""
+
+    cache_dir = config_options.Type(str, default=".cache/pages")
+    timeout = config_options.Type(int, default=120)
+    workers = config_options.Type(int, default=0)
+    colab = config_options.Optional(config_options.Type(str))
+
+
+class SitePlugin(BasePlugin[SiteConfig]):
+    """Executes pages side by side, and lets MkDocs render them as Markdown."""
+
+    def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        names = list(config.plugins)
+        if "mkdocs-jupyter" not in names or names.index("mkdocs-jupyter") > names.index(
+            "densenet_solutions"
+        ):
+            raise ConfigurationError("plugins: list mkdocs-jupyter before densenet_solutions")
+        self._notebooks: Any = config.plugins["mkdocs-jupyter"]
+        directory = Path(config.config_file_path).parent / self.config.cache_dir
+        self._cache = PageCache(directory)
+        self._pool: ThreadPoolExecutor | None = None
+        self._documents: dict[str, Document] = {}
+        return config
+
+    @event_priority(-100)  # mkdocs-jupyter has marked its files
+    def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
+        cores = os.cpu_count() or 1
+        workers = self.config.workers or min(2, cores)
+        threads = max(1, cores // workers)
+        package, env = package_digest(), environment()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
+        self._sources: dict[str, str] = {}
+        self._runs: dict[str, Future[NotebookNode]] = {}
+        for file in files:
+            if not self._notebooks.should_include(file):
+                continue
+            name, text = file.src_uri, Path(str(file.abs_src_path)).read_text(encoding="utf-8")
+            self._sources[name] = text
+            key = page_key(text.encode(), package, env)
+            self._runs[name] = self._pool.submit(self._run, name, text, key, threads)
+        return files
+
+    def _run(self, name: str, text: str, key: str, threads: int) -> NotebookNode:
+        if (cached := self._cache.load(name, key)) is not None:
+            return cached
+        log.info("Running %s", name)
+        done = execute(read_page(text), name, timeout=self.config.timeout, threads=threads)
+        log.info("Ran %s in %.1f s", name, done.metadata["densenet"]["seconds"])
+        self._cache.store(name, key, done)
+        return done
+
+    @event_priority(-100)
+    def on_pre_page(self, page: Page, *, config: MkDocsConfig, files: Files) -> Page:
+        if page.file.src_uri in self._runs:
+            # mkdocs-jupyter has hung its own `render` on the page: back to MkDocs' own.
+            page.__dict__.pop("render", None)
+        return page
+
+    def on_page_read_source(self, *, page: Page, config: MkDocsConfig) -> str | None:
+        name = page.file.src_uri
+        if name not in self._runs:
+            return None
+        try:
+            document = compose(self._runs[name].result(), name)
+        except (PageError, ValueError) as error:
+            raise PluginError(str(error)) from error
+        self._documents[name] = document
+        return document.markdown
+
+    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        name = page.file.src_uri
+        try:
+            html = render_math(html, name)
+            for link in _walk(page.toc.items):
+                link.title = plain_math(link.title)
+            if page.title and "\\(" in page.title:
+                page.title = plain_math(page.title)
+        except ValueError as error:
+            raise PluginError(str(error)) from error
+        if name in self._documents:
+            html = self._documents[name].fill(html)
+            html = self._with_note(html, page)
+        return html
+
+    def _with_note(self, html: str, page: Page) -> str:
+        name = page.file.src_uri
+        stem = Path(name).stem
+        colab = f"{self.config.colab.rstrip('/')}/{name[:-3]}.ipynb" if self.config.colab else None
+        note = build_note(self._runs[name].result(), stem, colab)
+        head, end, rest = html.partition("</h1>")
+        return html + note if page.is_homepage or not end else head + end + note + rest
+
+    def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
+        name = page.file.src_uri
+        if name in self._sources:
+            folder = Path(str(page.file.abs_dest_path)).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            text, stem = self._sources[name], Path(name).stem
+            write_notebook(text, str(folder / f"{stem}.ipynb"), config.repo_url)
+            write_text_atomically(folder / f"{stem}.py", text)
+        return output
+
+    def on_post_build(self, *, config: MkDocsConfig) -> None:
+        self._close()
+
+    def on_build_error(self, *, error: Exception) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+def _walk(links: Iterable[AnchorLink]) -> Iterable[AnchorLink]:
+    for link in links:
+        yield link
+        yield from _walk(link.children)

@@ -1,0 +1,326 @@
+# %% [markdown]
+# # Exercise 2: why does DenseNet have fewer parameters than ResNet?
+#
+# ## The question
+#
+# One of DenseNet's selling points is a small model. The book asks why: what in its design lets it
+# do with fewer parameters than ResNet? ([D2L, section 8.7, exercise
+# 2](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
+
+# %% tags=["hide-input"]
+from densenet_solutions.measure import count_parameters
+from densenet_solutions.models import BookDenseNet, BookResNet18, DenseNetConfig
+from densenet_solutions.render import parameters as pictures
+from densenet_solutions.render.numbers import count, gib, millions, percent, times
+from densenet_solutions.render.page import claims, how_made, say, source
+from densenet_solutions.render.tables import table
+from densenet_solutions.studies import parameters as study
+
+by_stage = study.parameters_by_stage()
+dense_total = sum(by_stage["DenseNet"].values())
+resnet_total = sum(by_stage["ResNet-18"].values())
+costs = study.last_convolution_of_each_stage()
+last = costs[-1]
+assert dense_total == count_parameters(BookDenseNet()).total
+assert resnet_total == count_parameters(BookResNet18()).total
+assert last.densenet == 9 * 32 * last.densenet_reads and last.resnet == 9 * last.resnet_width**2
+
+models = study.published_models()
+by_name = {model.name: model for model in models}
+equal = study.at_equal_accuracy(models)
+ratios = [row.parameter_ratio for row in equal]
+assert min(ratios) > 1
+
+# %% [markdown]
+# ## In one breath
+
+# %% tags=["hide-input"]
+say(f"""
+A convolution costs (channels read) × (channels written), and a DenseNet layer writes only the
+growth rate, $k$ = 32, where ResNet-18 writes up to {last.resnet_width}. The last 3×3 convolution of
+the book's DenseNet has {count(last.densenet)} weights and ResNet-18's has {count(last.resnet)},
+{times(last.resnet / last.densenet, 0)} as many; the whole networks have {count(dense_total)} and
+{count(resnet_total)} parameters, a ratio of {times(resnet_total / dense_total)}. Measured fairly, at
+**equal accuracy** on ImageNet, the saving is real but smaller: {times(min(ratios))} to
+{times(max(ratios))}.
+""")
+
+# %% [markdown]
+# ## Try it first
+#
+# ??? question "Hint 1: count one layer"
+#     A 3×3 convolution from $c$ to $c'$ channels has $9\,c\,c'$ weights. Write down $c$ and $c'$ for
+#     the last layer of each network.
+#
+# ??? question "Hint 2: add up a block"
+#     The layers of a dense block read $c_0,\ c_0 + k,\ c_0 + 2k, \dots$ channels. What is the sum
+#     over $n$ layers? Which part grows with $n^2$, and what stands in front of it?
+#
+# ??? question "Hint 3: be suspicious"
+#     "8 million against 60 million" compares a network with a much better one. Which ResNet is as
+#     accurate as DenseNet-121?
+
+# %% [markdown]
+# ## The answer
+#
+# ### One layer: a narrow output is cheap
+#
+# A ResNet stage keeps $c$ channels: each of its 3×3 convolutions reads $c$ and writes $c$, which
+# costs $9c^2$. When the resolution halves, $c$ doubles and the cost quadruples. A dense layer also
+# reads everything so far, but it *writes* only $k$ channels: $9kc$. The cost is linear in the width
+# of the block, not quadratic.
+
+# %% tags=["hide-input"]
+pictures.convolution_costs(costs)
+
+# %% tags=["hide-input"]
+say(f"""
+In stage 1 DenseNet's convolution is the *larger* one: it reads {costs[0].densenet_reads} channels
+where ResNet reads {costs[0].resnet_width}. Three stages later ResNet's has grown
+{times(last.resnet / costs[0].resnet, 0)} and DenseNet's {times(last.densenet / costs[0].densenet, 2)}.
+""")
+
+# %% [markdown]
+# ### The whole network: where the parameters sit
+
+# %% tags=["hide-input"]
+pictures.stage_bars(by_stage)
+
+# %% tags=["hide-input"]
+stage_4_share = by_stage["ResNet-18"]["stage 4"] / resnet_total
+assert stage_4_share > 0.7
+say(f"""
+ResNet-18 keeps {percent(stage_4_share, 0)} of its parameters in its last stage, where images are
+smallest and channels most numerous. DenseNet's four blocks hold about equal shares: halving the
+channels in each transition keeps the widths, and so the costs, level.
+""")
+
+# %% [markdown]
+# ### The closed form
+#
+# A layer that reads $c$ channels has a normalisation ($2c$), a bottleneck ($4kc$), a second
+# normalisation ($8k$) and the 3×3 convolution ($9 \cdot 4k \cdot k$):
+#
+# $$p(c) = (2 + 4k)\,c + 8k + 36k^2 .$$
+#
+# The $n$ layers of a block read $c_0, c_0 + k, \dots$, and summing gives
+#
+# $$\sum_{\ell=0}^{n-1} p(c_0 + \ell k)
+#   = (2 + 4k)\left(n c_0 + k\,\frac{n(n-1)}{2}\right) + n\,(8k + 36k^2) .$$
+#
+# A transition from $m$ channels adds $2m + m\lfloor\theta m\rfloor$; stem and classifier are what
+# they are. That is the whole network:
+
+# %% tags=["hide-input"]
+source(study.closed_form)
+
+# %% tags=["hide-input"]
+checks = study.check_closed_form()
+assert all(check.formula == check.counted for check in checks)
+table(
+    ["network", "closed form", "counted"],
+    [
+        [check.name.replace("densenet", "DenseNet-"), check.formula, check.counted]
+        for check in checks
+    ],
+    caption="The formula and a count of the built network, for every row of Tables 1 and 2",
+)
+
+# %% [markdown]
+# ### The three dials
+
+# %% tags=["hide-input"]
+growth, depth, compression = (
+    study.vary_growth_rate(),
+    study.vary_depth(),
+    study.vary_compression(),
+)
+pictures.sweeps(
+    [
+        (growth, "growth rate k", 32),
+        (depth, "layers of block 3", 24),
+        (compression, "compression θ", 0.5),
+    ]
+)
+
+# %% tags=["hide-input"]
+at = dict(zip(growth.values, growth.parameters))
+full = dict(zip(compression.values, compression.parameters))
+config = DenseNetConfig()
+bare = study.without_bottleneck(config)
+counted = study.closed_form(config)
+assert bare > counted
+say(f"""
+All three panels start from DenseNet-121 (ringed). Doubling the growth rate from 32 to 64 multiplies
+its parameters by {at[64] / at[32]:.2f}: the growth rate enters squared. Taking compression away
+($\\theta = 1$) costs {times(full[1.0] / full[0.5], 2)}. The bottleneck saves too: without it the same
+layers would need {millions(bare)} instead of {millions(counted)}.
+""")
+
+# %% [markdown]
+# ### A fair comparison: equal accuracy
+#
+# Depth is no common currency, and neither is a convenient pair of names. What counts is the error a
+# network reaches. The accuracies below are those torchvision publishes for its first weights; the
+# parameters are counted here.
+
+# %% tags=["hide-input"]
+pictures.accuracy(models, cost="parameters")
+
+# %% tags=["hide-input"]
+table(
+    [
+        "DenseNet",
+        "top-1 error",
+        "parameters",
+        "ResNet of equal error, between",
+        "its parameters",
+        "ratio",
+    ],
+    [
+        [
+            row.densenet.name,
+            f"{row.densenet.top1_error:.2f}%",
+            millions(row.densenet.parameters, 1),
+            " and ".join(row.between),
+            millions(row.resnet_parameters, 1),
+            times(row.parameter_ratio),
+        ]
+        for row in equal
+    ],
+    caption="What a ResNet of the same error would need, interpolated between two published ones",
+)
+
+# %% tags=["hide-input"]
+say(f"""
+The advantage is {times(min(ratios))} to {times(max(ratios))}. Three things stand behind the numbers
+and should be said. The interpolation between ResNet-34 and ResNet-50 crosses a change of design (the
+bottleneck), so the first two rows are rough. A published accuracy is one training run. And the two
+families were trained by different people with similar, not identical recipes; ResNet's newer V2
+weights, trained with a recipe that the DenseNets never got, are left out for that reason.
+""")
+
+# %% [markdown]
+# ### Why do narrow layers suffice?
+#
+# A narrow layer would be a poor layer if it had to carry everything that later layers need. In a
+# dense block it does not: what an earlier layer found stays readable, unchanged, for all that follow
+# (equation 2 of the paper, $x_\ell = H_\ell([x_0, \dots, x_{\ell-1}])$). A layer only has to *add*
+# something. If that is what happens, a trained network must really put weight on its early features.
+
+# %% tags=["hide-input"]
+# REUSE
+
+# %% [markdown]
+# ### The other half of the truth
+#
+# Fewer parameters is not less of everything.
+
+# %% tags=["hide-input"]
+macs_dense, macs_resnet = study.book_multiply_adds(224)
+memory_dense, memory_resnet = study.book_training_memory(224, 128)
+assert dense_total < resnet_total and macs_dense < macs_resnet and memory_dense > memory_resnet
+pictures.relative_costs(
+    {
+        "parameters": (dense_total, resnet_total),
+        "multiply-adds": (macs_dense, macs_resnet),
+        "training memory": (memory_dense, memory_resnet),
+    }
+)
+
+# %% tags=["hide-input"]
+say(f"""
+The book's two networks at 224×224, batch 128: DenseNet has {percent(dense_total / resnet_total)} of
+ResNet-18's parameters, {percent(macs_dense / macs_resnet, 0)} of its multiply-adds, and
+**{percent(memory_dense / memory_resnet, 0)}** of its memory in a training step
+({gib(memory_dense)} against {gib(memory_resnet)}, predicted; [exercise 3.1](3-1-memory.py) measures
+it). These two networks are not equally accurate, so look at the published families too:
+""")
+
+# %% tags=["hide-input"]
+pictures.accuracy(models, cost="multiply_adds")
+
+# %% tags=["hide-input"]
+work = [row.multiply_add_ratio for row in equal]
+assert min(work) < min(ratios)
+say(f"""
+In multiply-adds, at equal accuracy, the published DenseNets need between
+{times(1 / max(work), 2)} and {times(1 / min(work), 2)} of what ResNets need: less of an advantage than
+in parameters for every one of them, and for {min(equal, key=lambda row: row.multiply_add_ratio).densenet.name}
+{"none at all" if min(work) < 1 else "the least"}. A weight of a convolution is used once for
+every position of the image, so a small model that works at high resolution is busy all the same.
+""")
+
+# %% [markdown]
+# ## What people say, checked
+
+# %% tags=["hide-input"]
+change = study.shortcut_hands_features_on()
+assert change == 0
+d121, r152, r50, r34 = (
+    by_name[n] for n in ("DenseNet-121", "ResNet-152", "ResNet-50", "ResNet-34")
+)
+assert d121.top1_error > r50.top1_error > r152.top1_error
+claims(
+    [
+        (
+            "Dense connections need fewer channels because features are reused.",
+            "holds with a condition",
+            "The arithmetic above shows *that* narrow layers are cheap; the picture of the trained network "
+            "shows that early features are read by late layers. That reuse is *why* narrow layers suffice "
+            "is the paper's explanation: plausible, supported, and not proved by either.",
+        ),
+        (
+            "ResNet's layers cannot access earlier features.",
+            "does not hold",
+            "The shortcut hands them on, summed. Silence the branch of a residual block and what enters it "
+            f"leaves it with a largest change of {change:g}. What ResNet's later layers cannot do is tell the "
+            "summands apart; concatenation keeps them separate.",
+        ),
+        (
+            "Fewer parameters make DenseNet cheaper.",
+            "does not hold",
+            f"Cheaper to store and to send. To train, the book's DenseNet takes {times(memory_dense / memory_resnet, 2)} "
+            f"the memory of ResNet-18 at 224×224 and batch 128, with {times(resnet_total / dense_total, 0)} fewer parameters; in "
+            "multiply-adds it saves less than in parameters.",
+        ),
+        (
+            f"DenseNet-121 has {millions(d121.parameters, 0)} parameters and ResNet-152 "
+            f"{millions(r152.parameters, 0)}: that shows DenseNet's efficiency.",
+            "does not hold",
+            f"It compares unequal networks: their errors are {d121.top1_error:.2f}% and {r152.top1_error:.2f}%. "
+            f"DenseNet-121 stands between ResNet-34 ({r34.top1_error:.2f}%) and ResNet-50 "
+            f"({r50.top1_error:.2f}%), and the ratio there is {times(equal[0].parameter_ratio)}, not "
+            f"{times(r152.parameters / d121.parameters)}.",
+        ),
+    ]
+)
+
+# %% [markdown]
+# ## Use it
+
+# %%
+from densenet_solutions.models import densenet121
+from densenet_solutions.studies.parameters import closed_form
+
+model = densenet121(growth_rate=24, num_init_features=48)
+print(count_parameters(model).by_kind)
+assert closed_form(model.config) == count_parameters(model).total
+
+# %% [markdown]
+# ## Sources
+#
+# - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional Networks*,
+#   [arXiv:1608.06993](https://arxiv.org/abs/1608.06993): equation 2, Tables 1 to 3, figures 3 and 5.
+# - K. He, X. Zhang, S. Ren, J. Sun, *Deep Residual Learning for Image Recognition*,
+#   [arXiv:1512.03385](https://arxiv.org/abs/1512.03385).
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, *Dive into Deep Learning*, sections
+#   [8.6](https://d2l.ai/chapter_convolutional-modern/resnet.html) and
+#   [8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html).
+# - Accuracies: the metadata of torchvision's weights (`IMAGENET1K_V1`), read when this page was built.
+#
+# ## How these numbers were made
+
+# %% tags=["hide-input"]
+# HOW
+how_made()

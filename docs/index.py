@@ -1,0 +1,4 @@
+# %% [markdown]
+# # DenseNet, answered
+#
+# Being written.
