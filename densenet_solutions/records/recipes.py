@@ -9,6 +9,9 @@ from densenet_solutions.records.recorder import Recipe
 
 #: name of the record → "module:function"; the function takes no argument and returns a `Recipe`.
 RECIPES: dict[str, str] = {
+    "fashion-mnist-sample": "densenet_solutions.studies.pooling_features:sample_recipe",
+    "pooling-feature-map": "densenet_solutions.studies.pooling_features:map_recipe",
+    "pooling-features": "densenet_solutions.studies.pooling_features:features_recipe",
     "feature-reuse": "densenet_solutions.studies.feature_reuse:recipe",
     "strategies-accuracy": "densenet_solutions.studies.strategies_accuracy:recipe",
     "strategies-study": "densenet_solutions.studies.saving_memory:recipe",
