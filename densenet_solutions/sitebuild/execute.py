@@ -14,10 +14,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
-from traitlets.config import Config
 
-# Kernel and build talk through files where the system has such sockets: no open port.
-_SOCKETS = {"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -36,24 +33,27 @@ def execute(notebook: NotebookNode, page: str, *, timeout: float, threads: int) 
     """
     notebook = nbformat.from_dict(notebook)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="densenet-page-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="densenet-page-") as directory,
+        tempfile.TemporaryFile("w+") as said,
+    ):
         client = NotebookClient(
             notebook,
             kernel_name="python3",
             resources={"metadata": {"path": directory}},
             allow_errors=False,
             record_timing=False,
-            config=Config(_SOCKETS),
         )
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MPLBACKEND": "agg"}
         try:
-            asyncio.run(_run(client, timeout, environment))
+            asyncio.run(_run(client, timeout, env=environment, stderr=said))
         except CellExecutionError as error:
             raise PageError(_explain(notebook, page, error)) from None
         except TimeoutError:
             raise PageError(f"{page} ran longer than {timeout:g} s and was stopped") from None
-        except DeadKernelError:
-            raise PageError(f"{page}: the kernel died, perhaps for lack of memory") from None
+        except (DeadKernelError, RuntimeError) as error:
+            said.seek(0)
+            raise PageError(f"{page}: the kernel died ({error})\n{said.read()}") from None
         except NoSuchKernel:
             raise PageError(
                 f'{page}: there is no Python kernel; pip install -e ".[docs]" brings one'
@@ -63,8 +63,8 @@ def execute(notebook: NotebookNode, page: str, *, timeout: float, threads: int) 
     return notebook
 
 
-async def _run(client: NotebookClient, timeout: float, environment: dict[str, str]) -> None:
-    await asyncio.wait_for(client.async_execute(env=environment), timeout)
+async def _run(client: NotebookClient, timeout: float, **kernel: Any) -> None:
+    await asyncio.wait_for(client.async_execute(**kernel), timeout)
 
 
 def _explain(notebook: NotebookNode, page: str, error: CellExecutionError) -> str:
