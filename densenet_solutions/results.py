@@ -490,3 +490,50 @@ class PairedDifference:
     @property
     def includes_zero(self) -> bool:
         return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyCost:
+    """What one memory strategy saves and costs, on one network, input and step.
+
+    Peaks are beyond parameters, buffers and input. What is `None` was not measured, or has no
+    meaning: a network for inference has no training step, and a network with other parameters no
+    gradient to compare. `gradient_error` is `‖g − g_plain‖ / ‖g_plain‖` over all parameters.
+    `time_ratios` are the step's times over the plain step's, one a round, interleaved.
+    """
+
+    strategy: str
+    training_peak: int | None
+    inference_peak: int | None
+    method: str
+    state_bytes: int
+    parameters: int
+    multiply_adds: int | None
+    gradient_error: float | None
+    time_ratios: tuple[float, ...]
+    input_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StatisticsUpdates:
+    """What one training step did to the running statistics of batch normalisation.
+
+    `layers_by_count[c]` is the number of layers that were updated `c` times. `largest_error` is
+    the largest absolute difference of a running mean or variance from the plain model's.
+    """
+
+    implementation: str
+    layers_by_count: Mapping[int, int]
+    largest_error: float
+
+
+@dataclass(frozen=True)
+class MemoryClaim:
+    """Two peaks that a claim compares, beyond parameters, buffers and input, and a share."""
+
+    peak: int
+    reference_peak: int
+    parameters: int
+    reference_parameters: int
+    share: float | None = None
+    reference_share: float | None = None
