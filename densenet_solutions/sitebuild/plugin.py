@@ -47,6 +47,8 @@ class SitePlugin(BasePlugin[SiteConfig]):
             "densenet_solutions"
         ):
             raise ConfigurationError("plugins: list mkdocs-jupyter before densenet_solutions")
+        if config.repo_url and not config.edit_uri:
+            config.edit_uri = "edit/main/docs/"
         self._notebooks: Any = config.plugins["mkdocs-jupyter"]
         directory = Path(config.config_file_path).parent / self.config.cache_dir
         self._cache = PageCache(directory)
@@ -98,6 +100,12 @@ class SitePlugin(BasePlugin[SiteConfig]):
             raise PluginError(str(error)) from error
         self._documents[name] = document
         return document.markdown
+
+    def on_page_markdown(
+        self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
+    ) -> None:
+        if page.is_homepage:
+            page.meta["hide"] = ["navigation", "toc"]
 
     def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
         name = page.file.src_uri
