@@ -28,12 +28,19 @@ class EightBit:
 
     @classmethod
     def of(cls, x: Tensor) -> EightBit:
-        """Round every channel to 256 levels between its own smallest and largest value."""
+        """Round every channel to 256 levels between its own smallest and largest value.
+
+        Only the smallest value itself gets the code 0. After a ReLU that value is zero, and a
+        small positive number must not become zero: the gradient passes where the output is
+        positive. Plain rounding makes the gradient's error many times larger.
+        """
         low, high = _range(x)
         step = (high - low).div_(255).clamp_(min=torch.finfo(x.dtype).tiny)
         code = torch.empty_like(x, dtype=torch.uint8)
         for i in range(len(x)):  # one image at a time: a small temporary
-            code[i] = x[i].sub(low[0]).div_(step[0]).round_()
+            level = x[i].sub(low[0]).div_(step[0])  # in 0, …, 255
+            above = level > 0
+            code[i] = level.round_().clamp_(min=1).mul_(above)
         return cls(code, low, step)
 
     def restore(self) -> Tensor:

@@ -32,18 +32,21 @@ def gradient(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-def test_codes_are_within_half_a_step() -> None:
+def test_codes_are_within_half_a_step_and_zero_is_for_the_smallest_only() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 5, 4, 4) * torch.tensor([1e-3, 1, 10, 100, 0])[:, None, None]
     packed = EightBit.of(x)
     assert packed.code.dtype == torch.uint8
     error = (packed.restore() - x).abs()
-    assert (error <= packed.step * 0.5001 + 1e-6 * x.abs()).all()
+    allowed = torch.where(packed.code == 1, packed.step, packed.step / 2)
+    assert (error <= allowed * 1.0001 + 1e-6 * x.abs()).all()
+    assert torch.equal(packed.code == 0, x == x.amin(dim=(0, 2, 3), keepdim=True))
 
 
 def test_zero_stays_zero_after_a_relu() -> None:
     x = torch.randn(3, 5, 4, 4).relu()
-    assert (EightBit.of(x).restore()[x == 0] == 0).all()
+    x[0, 0, 0, 0] = 1e-6
+    assert torch.equal(EightBit.of(x).restore() > 0, x > 0)
 
 
 def test_saving_in_8_bits_leaves_loss_and_buffers_exact(model: nn.Module) -> None:
@@ -56,7 +59,7 @@ def test_saving_in_8_bits_leaves_loss_and_buffers_exact(model: nn.Module) -> Non
     # The classifier's gradient needs two-dimensional activations only, and these are kept.
     assert torch.equal(ours.classifier.weight.grad, reference.classifier.weight.grad)
     error = (gradient(ours) - gradient(reference)).norm() / gradient(reference).norm()
-    assert 0 < error < 0.2  # 4 images of 32², the last block 4x4: no averaging to help
+    assert 0 < error < 0.02
 
 
 def test_what_is_saved_shrinks_to_a_quarter(model: nn.Module) -> None:
