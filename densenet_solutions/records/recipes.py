@@ -14,7 +14,7 @@ RECIPES: dict[str, str] = {
     "pooling-features": "densenet_solutions.studies.pooling_features:features_recipe",
     "feature-reuse": "densenet_solutions.studies.feature_reuse:recipe",
     "strategies-accuracy": "densenet_solutions.studies.strategies_accuracy:recipe",
-    "strategies-study": "densenet_solutions.studies.saving_memory:recipe",
+    "strategies-study": "densenet_solutions.studies.strategies_cost:recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
 }

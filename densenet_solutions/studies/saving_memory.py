@@ -1,21 +1,18 @@
-"""Every way to save memory, on the same model, input and step (exercise 3.2)."""
+"""Where the memory of a step goes, and what the ways to save it come to (exercise 3.2)."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.measure import count_flops, count_parameters, time_interleaved
-from densenet_solutions.measure.memory import measure_memory, predict_memory
+from densenet_solutions.measure.memory import predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.quantization import inference_only
-from densenet_solutions.models import DenseNet, densenet121
+from densenet_solutions.models import densenet121
 from densenet_solutions.models.densenet import DenseLayer
-from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.store import Record
 from densenet_solutions.results import (
     AccuracyChange,
@@ -24,89 +21,32 @@ from densenet_solutions.results import (
     StrategyCost,
     from_json,
 )
+from densenet_solutions.studies.strategies_cost import FULL_SHAPE
 
-#: The full-size setting: DenseNet-121, 8 images of 224x224.
-FULL_SHAPE = (8, 3, 224, 224)
-
-#: The small setting, for a page that is built again and again.
-SMALL_SHAPE = (8, 3, 64, 64)
+#: Every strategy in its family, in the order in which a page speaks of them.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "as it is": ("plain", "out_of_place", "in_place"),
+    "recompute": (
+        "recompute_bottleneck_input",
+        "recompute_layer",
+        "recompute_block",
+        "shared_storage",
+        "compiled",
+    ),
+    "reorder or move": ("pool_first", "offload"),
+    "fewer bits": ("bfloat16", "saved_in_8_bits", "quantized_inference"),
+    "fewer connections": (
+        "random_connections",
+        "logarithmic_connections",
+        "harmonic_connections",
+        "gates",
+    ),
+    "smaller layers": ("learned_groups", "channel_pruning", "low_rank"),
+    "fewer images at once": ("gradient_accumulation",),
+}
 
 #: Student 97.5% quantiles by degrees of freedom, for intervals over 3, 4 or 5 seeds.
 _QUANTILES = {2: 4.303, 3: 3.182, 4: 2.776}
-
-
-def small_network() -> DenseNet:
-    """A DenseNet-BC with two blocks, seeded."""
-    return _seeded(lambda: DenseNet(block_config=(4, 4), num_classes=10))
-
-
-def full_network() -> DenseNet:
-    """DenseNet-121, seeded."""
-    return _seeded(densenet121)
-
-
-def cost(
-    name: str, model: nn.Module, input_shape: Sequence[int], *, rounds: int = 0, device: str = "cpu"
-) -> StrategyCost:
-    """Measure the strategy `name` on `model`.
-
-    Memory is predicted where the step can be, and measured on `device` where it cannot. Work and
-    parameters are counted. With `rounds`, the step is timed in turn with the plain model's.
-
-    Raises:
-        TypeError: the strategy does not know this network.
-    """
-    strategy = STRATEGIES[name]
-    changed = strategy.apply(model)
-    trains = strategy.step is not inference_only
-    training: MemoryResult | None = None
-    inference: MemoryResult | None = None
-    if trains:
-        peak = predict_memory if strategy.predictable else _measure_on(device)
-        training = peak(lambda: changed, input_shape, step=strategy.step)
-    if strategy.predictable or not trains:
-        inference = predict_memory(lambda: changed, input_shape, train=False)
-    state = [*changed.parameters(), *changed.buffers()]
-    integers = sum(t.numel() for t in changed.buffers() if t.dtype == torch.int8)
-    return StrategyCost(
-        strategy=name,
-        training_peak=training.peak_beyond_parameters if training else None,
-        inference_peak=inference.peak_beyond_parameters if inference else None,
-        method=training.method if training else "predicted",
-        state_bytes=sum(tensor.nbytes for tensor in state),
-        parameters=count_parameters(changed).total + integers,
-        multiply_adds=_multiply_adds(changed, input_shape),
-        gradient_error=_gradient_error(name, model, input_shape, device) if trains else None,
-        time_ratios=_time_ratios(name, model, input_shape, rounds, device) if trains else (),
-        input_shape=tuple(input_shape),
-    )
-
-
-def small_costs() -> tuple[StrategyCost, ...]:
-    """`cost` of every strategy whose memory can be predicted, without times, at the small size."""
-    model = small_network()
-    return tuple(
-        cost(name, model, SMALL_SHAPE)
-        for name, strategy in STRATEGIES.items()
-        if strategy.predictable and not strategy.on_request
-    )
-
-
-def recipe() -> Recipe:
-    """The recording `strategies-study`: every strategy at the full size, with times."""
-    return Recipe(
-        name="strategies-study",
-        cases={name: name for name, row in STRATEGIES.items() if not row.on_request},
-        measure=lambda name, device: cost(
-            name, full_network().to(device), FULL_SHAPE, rounds=3, device=device
-        ),
-        sources=(
-            "studies/saving_memory.py",
-            "models/densenet.py",
-            *sorted({f"memory/{_file_of(row.apply)}.py" for row in STRATEGIES.values()}),
-        ),
-        seed=0,
-    )
 
 
 def costs(record: Record) -> dict[str, StrategyCost]:
@@ -205,71 +145,6 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
         raise ValueError(f"intervals are made over 3 to 5 seeds, got {len(values)}")
     error = statistics.stdev(values) / math.sqrt(len(values))
     return statistics.fmean(values), _QUANTILES[len(values) - 1] * error
-
-
-def _seeded(model_fn: Callable[[], DenseNet]) -> DenseNet:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return model_fn()
-
-
-def _measure_on(device: str) -> Callable[..., MemoryResult]:
-    return lambda *args, **options: measure_memory(*args, device=device, **options)
-
-
-def _batch(model: nn.Module, input_shape: Sequence[int], device: str) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(*input_shape, generator=generator)
-    labels = torch.arange(input_shape[0]) % 10
-    return images.to(device), labels.to(device)
-
-
-def _multiply_adds(model: nn.Module, input_shape: Sequence[int]) -> int | None:
-    try:
-        return count_flops(model, input_shape).multiply_adds
-    except RuntimeError:  # autocast does not run on the meta device; its operations are plain ones
-        return None
-
-
-def _gradient_error(
-    name: str, model: nn.Module, input_shape: Sequence[int], device: str
-) -> float | None:
-    """Relative error of the gradient, or `None` where the parameters are others."""
-    gradients = []
-    for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
-        changed = strategy.apply(model).train()
-        strategy.step(changed, *_batch(model, input_shape, device))
-        gradients.append({key: _gradient(p) for key, p in changed.named_parameters()})
-    plain, ours = gradients
-    if {key: g.shape for key, g in plain.items()} != {key: g.shape for key, g in ours.items()}:
-        return None
-    square = sum(float((ours[key] - plain[key]).square().sum()) for key in plain)
-    return math.sqrt(square / sum(float(g.square().sum()) for g in plain.values()))
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    assert parameter.grad is not None
-    return parameter.grad.double()
-
-
-def _time_ratios(
-    name: str, model: nn.Module, input_shape: Sequence[int], rounds: int, device: str
-) -> tuple[float, ...]:
-    if not rounds:
-        return ()
-    if name == "plain":
-        return (1.0,) * rounds
-    batch = _batch(model, input_shape, device)
-    steps = {}
-    for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
-        changed = strategy.apply(model).train()
-        steps[strategy.name] = lambda s=strategy, m=changed: s.step(m, *batch)
-    seconds = time_interleaved(steps, repeats=rounds, device=device)
-    return tuple(a / b for a, b in zip(seconds[name], seconds["plain"], strict=True))
-
-
-def _file_of(function: Callable[..., object]) -> str:
-    return function.__module__.rpartition(".")[2]
 
 
 #: Place in a dense layer → what is kept there.

@@ -1,0 +1,175 @@
+"""What one memory strategy saves and costs: the same model, input and step for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import densenet_solutions.memory
+from densenet_solutions.measure import count_flops, count_parameters, time_interleaved
+from densenet_solutions.measure.memory import measure_memory, predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory.quantization import inference_only
+from densenet_solutions.models import DenseNet, densenet121
+from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.results import MemoryResult, StrategyCost
+
+#: The full-size setting: DenseNet-121, 8 images of 224x224.
+FULL_SHAPE = (8, 3, 224, 224)
+
+#: The small setting, for a page that is built again and again.
+SMALL_SHAPE = (4, 3, 32, 32)
+
+
+def small_network() -> DenseNet:
+    """A DenseNet with one dense block of four layers, seeded."""
+    return _seeded(lambda: DenseNet(block_config=(4,), num_classes=10))
+
+
+def full_network() -> DenseNet:
+    """DenseNet-121, seeded."""
+    return _seeded(densenet121)
+
+
+def cost(
+    name: str,
+    model: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    quick: bool = False,
+    rounds: int = 0,
+    device: str = "cpu",
+) -> StrategyCost:
+    """Measure the strategy `name` on `model`.
+
+    Memory is predicted where the step can be, and measured on `device` where it cannot. Work and
+    parameters are counted. With `rounds`, the step is timed in turn with the plain model's;
+    `quick` leaves out inference and work.
+
+    Raises:
+        TypeError: the strategy does not know this network.
+    """
+    strategy = STRATEGIES[name]
+    changed = strategy.apply(model)
+    trains = strategy.step is not inference_only
+    training: MemoryResult | None = None
+    inference: MemoryResult | None = None
+    if trains:
+        peak = predict_memory if strategy.predictable else _measure_on(device)
+        training = peak(lambda: changed, input_shape, step=strategy.step)
+    if not quick and (strategy.predictable or not trains):
+        inference = predict_memory(lambda: changed, input_shape, train=False)
+    state = [*changed.parameters(), *changed.buffers()]
+    integers = sum(t.numel() for t in changed.buffers() if t.dtype == torch.int8)
+    return StrategyCost(
+        strategy=name,
+        training_peak=training.peak_beyond_parameters if training else None,
+        inference_peak=inference.peak_beyond_parameters if inference else None,
+        method=training.method if training else "predicted",
+        state_bytes=sum(tensor.nbytes for tensor in state),
+        parameters=count_parameters(changed).total + integers,
+        multiply_adds=None if quick else _multiply_adds(changed, input_shape),
+        gradient_error=_gradient_error(name, model, input_shape, device) if trains else None,
+        time_ratios=_time_ratios(name, model, input_shape, rounds, device) if trains else (),
+        input_shape=tuple(input_shape),
+    )
+
+
+def small_costs() -> tuple[StrategyCost, ...]:
+    """`cost`, in short, of every strategy that trains and can be predicted, at the small size."""
+    model = small_network()
+    return tuple(
+        cost(name, model, SMALL_SHAPE, quick=True)
+        for name, strategy in STRATEGIES.items()
+        if strategy.predictable and not strategy.on_request
+    )
+
+
+def recipe() -> Recipe:
+    """The recording `strategies-study`: every strategy at the full size, with times."""
+    return Recipe(
+        name="strategies-study",
+        cases={name: name for name, row in STRATEGIES.items() if not row.on_request},
+        measure=lambda name, device: cost(
+            name, full_network().to(device), FULL_SHAPE, rounds=3, device=device
+        ),
+        sources=(
+            "studies/strategies_cost.py",
+            "models/densenet.py",
+            *_files_of_strategies(),
+        ),
+        seed=0,
+    )
+
+
+def _seeded(model_fn: Callable[[], DenseNet]) -> DenseNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return model_fn()
+
+
+def _measure_on(device: str) -> Callable[..., MemoryResult]:
+    return lambda *args, **options: measure_memory(*args, device=device, **options)
+
+
+def _batch(model: nn.Module, input_shape: Sequence[int], device: str) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(*input_shape, generator=generator)
+    labels = torch.arange(input_shape[0]) % 10
+    return images.to(device), labels.to(device)
+
+
+def _multiply_adds(model: nn.Module, input_shape: Sequence[int]) -> int | None:
+    try:
+        return count_flops(model, input_shape).multiply_adds
+    except RuntimeError:  # autocast does not run on the meta device; its operations are plain ones
+        return None
+
+
+def _gradient_error(
+    name: str, model: nn.Module, input_shape: Sequence[int], device: str
+) -> float | None:
+    """Relative error of the gradient, or `None` where the parameters are others."""
+    gradients = []
+    for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
+        changed = strategy.apply(model).train()
+        strategy.step(changed, *_batch(model, input_shape, device))
+        gradients.append({key: _gradient(p) for key, p in changed.named_parameters()})
+    plain, ours = gradients
+    if {key: g.shape for key, g in plain.items()} != {key: g.shape for key, g in ours.items()}:
+        return None
+    square = sum(float((ours[key] - plain[key]).square().sum()) for key in plain)
+    return math.sqrt(square / sum(float(g.square().sum()) for g in plain.values()))
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad.double()
+
+
+def _time_ratios(
+    name: str, model: nn.Module, input_shape: Sequence[int], rounds: int, device: str
+) -> tuple[float, ...]:
+    if not rounds:
+        return ()
+    if name == "plain":
+        return (1.0,) * rounds
+    batch = _batch(model, input_shape, device)
+    steps = {}
+    for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
+        changed = strategy.apply(model).train()
+        steps[strategy.name] = lambda s=strategy, m=changed: s.step(m, *batch)
+    seconds = time_interleaved(steps, repeats=rounds, device=device)
+    return tuple(a / b for a, b in zip(seconds[name], seconds["plain"], strict=True))
+
+
+def _files_of_strategies() -> list[str]:
+    """The files of the table's strategies, with those that belong to the same idea."""
+    directory = Path(densenet_solutions.memory.__file__).parent
+    names = {row.apply.__module__.rpartition(".")[2] for row in STRATEGIES.values()}
+    files = {file.name for name in names for file in directory.glob(f"{name}*.py")}
+    return [f"memory/{file}" for file in sorted(files)]
