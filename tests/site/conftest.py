@@ -1,0 +1,79 @@
+"""The built site, and a browser to look at it with."""
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site: `DENSENET_SOLUTIONS_SITE`, or built here, strictly."""
+    if given := os.environ.get("DENSENET_SOLUTIONS_SITE"):
+        folder = (ROOT / given).resolve()
+        assert (folder / "index.html").exists(), f"DENSENET_SOLUTIONS_SITE={given} holds no site"
+        return folder
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> list[str]:
+    """Addresses of all pages, relative to the site, as `exercises/4-table-1/`."""
+    files = sorted(site.rglob("index.html"))
+    return [path.relative_to(site).as_posix().removesuffix("index.html") for path in files]
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """The site on a free port of this machine."""
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium. Without one the test is skipped, or fails where a browser is required."""
+    from playwright.sync_api import Error, sync_playwright
+
+    path = os.environ.get("DENSENET_SOLUTIONS_BROWSER")
+    path = path or next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        try:
+            running = playwright.chromium.launch(
+                executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            )
+        except Error as error:
+            if os.environ.get("DENSENET_SOLUTIONS_REQUIRE_BROWSER"):
+                pytest.fail(f"a browser is required and none starts: {error}")
+            pytest.skip("no Chromium; install one or run `playwright install chromium`")
+        yield running
+        running.close()

@@ -1,0 +1,149 @@
+"""What the built pages hold, read from the files."""
+
+import gzip
+import itertools
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+pytestmark = pytest.mark.site
+
+EXERCISES = (
+    "1-average-pooling", "2-fewer-parameters", "3-1-memory", "3-2-saving-memory", "4-table-1",
+    "5-house-prices",
+)  # fmt: skip
+ANATOMY = ("The question", "In one breath", "Try it first", "Use it", "Sources")
+
+
+@pytest.fixture(scope="session")
+def soups(site: Path, pages: list[str]) -> dict[str, BeautifulSoup]:
+    return {
+        page: BeautifulSoup((site / page / "index.html").read_text("utf-8"), "html.parser")
+        for page in pages
+    }
+
+
+def test_no_error_and_no_markup_is_left(soups: dict[str, BeautifulSoup]) -> None:
+    found = []
+    for page, soup in soups.items():
+        if soup.find(src="") is not None:
+            found.append((page, 'src=""'))
+        article = BeautifulSoup(str(soup.article), "html.parser")
+        for code in article.find_all(["code", "pre", "script"]):
+            code.decompose()
+        text = article.get_text("\n")
+        signs = r"Traceback \(most recent|^!!! |^\?\?\? |^=== |\\\(|\$\$|\{ \.|ds-output-\d|<!--"
+        found += [(page, hit) for hit in re.findall(signs, text, re.MULTILINE)]
+    assert found == []
+
+
+def test_links_and_anchors_resolve(site: Path, soups: dict[str, BeautifulSoup]) -> None:
+    ids = {page: {tag["id"] for tag in soup.find_all(id=True)} for page, soup in soups.items()}
+    found = []
+    for page, soup in soups.items():
+        for tag in soup.find_all(["a", "img", "link", "script"]):
+            address = tag.get("href") or tag.get("src") or ""
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc or not address:
+                continue
+            path = (site / page / unquote(parts.path)).resolve() if parts.path else site / page
+            file = path / "index.html" if path.is_dir() else path
+            if not file.is_file():
+                found.append((page, address))
+            elif parts.fragment and file.name == "index.html":
+                target = file.parent.relative_to(site.resolve()).as_posix()
+                target = "" if target == "." else f"{target}/"
+                if unquote(parts.fragment) not in ids[target] | {"__toc", "__search"}:
+                    found.append((page, address))
+    assert found == []
+
+
+def test_nothing_is_loaded_from_another_host(soups: dict[str, BeautifulSoup]) -> None:
+    found = []
+    for page, soup in soups.items():
+        for tag in soup.find_all(["script", "img", "iframe", "source", "video", "object"]):
+            if re.match(r"(https?:)?//", tag.get("src") or tag.get("data") or ""):
+                found.append((page, str(tag)[:100]))
+        for tag in soup.find_all("link", href=re.compile("^(https?:)?//")):
+            if set(tag.get("rel", ())) & {"stylesheet", "preconnect", "preload", "icon"}:
+                found.append((page, str(tag)))
+    assert found == []
+
+
+def test_pictures_say_what_they_show(soups: dict[str, BeautifulSoup]) -> None:
+    found = []
+    for page, soup in soups.items():
+        for image in soup.article.find_all("img"):
+            if len(image.get("alt", "")) < 10:
+                found.append((page, str(image)[:100]))
+        for picture in soup.select("article figure svg"):
+            if picture.get("role") != "img" or len(picture.get("aria-label", "")) < 20:
+                found.append((page, str(picture)[:100]))
+        labels = [p.get("aria-label") for p in soup.select("article figure svg")]
+        assert len(set(labels)) == len(labels), f"{page}: two figures have one description"
+    assert found == []
+
+
+def test_identifiers_are_unique(soups: dict[str, BeautifulSoup]) -> None:
+    for page, soup in soups.items():
+        ids = [tag["id"] for tag in soup.find_all(id=True)]
+        assert sorted(ids) == sorted(set(ids)), page
+
+
+def test_headings_are_in_order(soups: dict[str, BeautifulSoup]) -> None:
+    for page, soup in soups.items():
+        levels = [int(h.name[1]) for h in soup.article.find_all(re.compile("^h[1-6]$"))]
+        assert levels[0] == 1, page
+        assert levels.count(1) == 1, page
+        for before, after in itertools.pairwise(levels):
+            assert after <= before + 1, f"{page}: h{after} after h{before}"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_exercise_pages_ran_and_have_every_part(
+    soups: dict[str, BeautifulSoup], exercise: str
+) -> None:
+    soup = soups[f"exercises/{exercise}/"]
+    assert int(soup.select_one(".ds-build")["data-cells"]) >= 3
+    headings = [h.get_text().strip("¶ \n") for h in soup.article.find_all(["h2", "h3"])]
+    places = [headings.index(part) for part in ANATOMY]
+    assert places == sorted(places)
+    last = soup.article.find_all("h2")[-1]
+    assert last.get_text().startswith("How these numbers were made")
+    provenance = last.find_next("p").get_text()
+    assert "PyTorch" in provenance
+    assert "Python 3" in provenance
+    assert soup.select("article .ds-verdict")
+
+
+def test_every_run_page_can_be_taken_away(site: Path, soups: dict[str, BeautifulSoup]) -> None:
+    for page, soup in soups.items():
+        for link in soup.select(".ds-build a[download]"):
+            file = site / page / link["href"]
+            if file.suffix == ".ipynb":
+                nbformat.validate(nbformat.read(file, as_version=4))
+            else:
+                compile(file.read_text("utf-8"), str(file), "exec")
+
+
+def test_pages_are_light(site: Path, pages: list[str]) -> None:
+    for page in pages:
+        html = (site / page / "index.html").read_text("utf-8")
+        html = re.sub(r"<figure.*?</figure>", "", html, flags=re.DOTALL)
+        assert "<style" not in html or len(re.findall(r"<style", html)) <= 1, page
+        if not page.startswith("reference/"):  # these hold the source of all modules
+            assert len(gzip.compress(html.encode())) <= 60_000, page
+
+
+def test_search_finds_clean_text(site: Path) -> None:
+    index = json.loads((site / "search/search_index.json").read_text("utf-8"))
+    text = "\n".join(f"{entry['title']}\n{entry['text']}" for entry in index["docs"])
+    assert "DenseNet-264" in text
+    assert re.search("shared storage", text, re.IGNORECASE)
+    for noise in ("¶", "Copied", "ds-output", "In [", "\\(", "Ran from top to bottom"):
+        assert noise not in text, noise

@@ -1,0 +1,105 @@
+"""Every page in headless Chromium: wide and narrow, light and dark."""
+
+import re
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.site, pytest.mark.browser]
+
+VIEWS = {
+    "wide-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+    "wide-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone-light": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    "phone-dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_pages_are_quiet_local_and_fit(
+    browser: Any, server: str, pages: list[str], view: str
+) -> None:
+    context = browser.new_context(**VIEWS[view])
+    found: list[str] = []
+    tab = context.new_page()
+    tab.on("console", lambda message: found.append(f"console: {message.text}"))
+    tab.on("pageerror", lambda error: found.append(f"error: {error}"))
+    tab.on(
+        "request",
+        lambda r: None if r.url.startswith((server, "data:", "blob:")) else found.append(r.url),
+    )
+    for page in pages:
+        tab.goto(server + page, wait_until="load")
+        scheme = tab.evaluate("document.body.dataset.mdColorScheme")
+        assert scheme == ("slate" if "dark" in view else "default")
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        if width > VIEWS[view]["viewport"]["width"]:
+            found.append(f"{page} scrolls sideways: {width} px")
+    context.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("view", ["wide-light", "phone-dark"])
+def test_no_accessibility_rule_is_broken(
+    browser: Any, server: str, pages: list[str], view: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(**VIEWS[view])
+    tab = context.new_page()
+    found = []
+    for page in pages:
+        if page.startswith("reference/") and page not in ("reference/", "reference/results/"):
+            continue  # generated alike; two stand for all
+        tab.goto(server + page, wait_until="load")
+        for rule in Axe().run(tab).response["violations"]:
+            nodes = [node["html"][:120] for node in rule["nodes"][:3]]
+            found.append((page, rule["id"], nodes))
+    context.close()
+    assert found == []
+
+
+def test_search_finds_what_a_reader_types(browser: Any, server: str) -> None:
+    tab = browser.new_page()
+    tab.goto(server, wait_until="networkidle")
+    for words, page in (("shared storage", "3-2-saving-memory"), ("DenseNet-264", "4-table-1")):
+        tab.fill("input[name=query]", words)
+        tab.wait_for_selector(f".md-search-result__link[href*='{page}']", state="attached")
+    tab.close()
+
+
+def test_code_can_be_copied(browser: Any, server: str, pages: list[str]) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    tab = context.new_page()
+    tab.goto(f"{server}exercises/4-table-1/", wait_until="networkidle")
+    block = tab.locator(".highlight:not(.ds-stdout):has(.md-code__button, .md-clipboard)").last
+    block.locator("[data-clipboard-target], .md-code__button, .md-clipboard").first.click()
+    tab.wait_for_timeout(200)
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == block.locator("code").first.inner_text().strip()
+    context.close()
+
+
+def test_pages_read_without_javascript(browser: Any, server: str, pages: list[str]) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    for page in pages:
+        if page.startswith("reference/"):
+            continue
+        tab.goto(server + page)
+        text = tab.locator("article").inner_text()
+        assert len(text) > 200, page
+        for figure in tab.locator("article figure svg").all():
+            assert figure.bounding_box()["width"] > 100, page
+        assert not re.search(r"\\[({]", tab.locator("article h1").inner_text())
+    context.close()
+
+
+def test_print_layout_shows_the_article_alone(browser: Any, server: str) -> None:
+    tab = browser.new_page()
+    tab.goto(f"{server}exercises/2-fewer-parameters/")
+    tab.emulate_media(media="print")
+    assert not tab.locator(".md-sidebar--primary").is_visible()
+    assert not tab.locator(".md-header").is_visible()
+    assert tab.locator("article h1").is_visible()
+    tab.close()
