@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 
 import torch
 import torchvision.models as published
 from torch import nn
 
-from densenet_solutions.measure import count_flops, count_parameters
+from densenet_solutions.measure import count_flops, count_parameters, predict_memory
 from densenet_solutions.models import (
     TABLE_1,
     TABLE_2,
@@ -18,6 +20,7 @@ from densenet_solutions.models import (
     DenseNetConfig,
     from_config,
 )
+from densenet_solutions.results import FeatureReuse
 
 
 def closed_form(config: DenseNetConfig) -> int:
@@ -66,7 +69,7 @@ def check_closed_form() -> tuple[FormulaCheck, ...]:
         FormulaCheck(
             row.name,
             closed_form(row.config),
-            count_parameters(_on_meta(lambda row=row: from_config(row.config))).total,
+            count_parameters(_on_meta(partial(from_config, row.config))).total,
         )
         for row in rows
     )
@@ -153,7 +156,9 @@ def vary_depth(values: Sequence[int] = (8, 16, 24, 32, 48, 64)) -> Sweep:
     return Sweep("layers of the third block", tuple(values), tuple(map(closed_form, configs)))
 
 
-def vary_compression(values: Sequence[float] = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)) -> Sweep:
+def vary_compression(
+    values: Sequence[float] = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
+) -> Sweep:
     """DenseNet-121 with other compressions."""
     configs = [DenseNetConfig(compression=theta) for theta in values]
     return Sweep("compression", tuple(values), tuple(map(closed_form, configs)))
@@ -240,7 +245,7 @@ def at_equal_accuracy(models: Sequence[PublishedModel]) -> tuple[EqualAccuracy, 
     resnets = sorted((m for m in models if m.family == "resnet"), key=lambda m: m.top1_error)
     rows = []
     for dense in (m for m in models if m.family == "densenet"):
-        for better, worse in zip(resnets, resnets[1:], strict=False):
+        for better, worse in pairwise(resnets):
             if better.top1_error <= dense.top1_error <= worse.top1_error:
                 break
         else:
@@ -270,6 +275,50 @@ def book_multiply_adds(resolution: int) -> tuple[int, int]:
     return (
         count_flops(_on_meta(BookDenseNet), shape).multiply_adds,
         count_flops(_on_meta(BookResNet18), shape).multiply_adds,
+    )
+
+
+@dataclass(frozen=True)
+class KeptWeight:
+    """Mean absolute weight after training over that before it, inside one dense block.
+
+    `near`: on the layer just before; `far`: on everything earlier. With weight decay, what a
+    layer has no use for fades: `far` well below `near` would mean that early features are dropped.
+    """
+
+    block: str
+    near: float
+    far: float
+
+
+def weight_kept(reuse: FeatureReuse) -> tuple[KeptWeight, ...]:
+    """What training leaves of the weights that layers put on near and on far sources."""
+    rows = []
+    for trained, untrained in zip(reuse.trained, reuse.untrained, strict=True):
+        kept: dict[bool, list[float]] = {True: [], False: []}
+        for source, (after, before) in enumerate(
+            zip(trained.weights, untrained.weights, strict=True)
+        ):
+            # The last reader is what follows the block; only the block's own layers count here.
+            for reader, (w, w0) in enumerate(zip(after[:-1], before[:-1], strict=True)):
+                if w is not None and w0 is not None:
+                    kept[source == reader].append(w / w0)
+        rows.append(
+            KeptWeight(
+                trained.block,
+                near=sum(kept[True]) / len(kept[True]),
+                far=sum(kept[False]) / len(kept[False]),
+            )
+        )
+    return tuple(rows)
+
+
+def book_training_memory(resolution: int, batch: int) -> tuple[int, int]:
+    """Predicted peak bytes of one training step of the book's DenseNet and ResNet-18."""
+    shape = (batch, 1, resolution, resolution)
+    return (
+        predict_memory(BookDenseNet, shape).peak_bytes,
+        predict_memory(BookResNet18, shape).peak_bytes,
     )
 
 
