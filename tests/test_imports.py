@@ -1,0 +1,99 @@
+"""Imports run one way. The rules are read from the syntax trees; nothing is imported."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "densenet_solutions"
+NAME = "densenet_solutions"
+
+#: room → rooms it may import, besides itself. `results` is for all.
+MAY_IMPORT = {
+    "results": set(),
+    "records": set(),
+    "models": set(),
+    "measure": set(),
+    "memory": {"models"},
+    "training": {"models", "images"},
+    "images": set(),
+    "houses": {"models", "training"},
+    "studies": {"models", "measure", "memory", "training", "images", "houses", "records"},
+    "render": {"records"},  # for the origin of a record; never a model
+    "sitebuild": {"render", "records"},
+    "cli": {
+        "models", "measure", "memory", "training", "images", "houses", "studies", "records",
+        "render",
+    },
+}  # fmt: skip
+
+#: Heavy libraries that a room must not import, not even inside a function.
+MUST_NOT_IMPORT = {
+    "results": {"torch", "numpy", "pandas", "matplotlib"},
+    "render": {"torch", "torchvision", "pandas", "sklearn"},
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports(path: Path, *, at_load: bool = False) -> set[str]:
+    """Names of the modules that a file imports; `at_load`: only when it is itself imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if at_load and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if at_load and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in MODULES else str(node.module))
+        todo += list(ast.iter_child_nodes(node))
+    return found
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if parts[0] == NAME and len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+    here = room(module_of(path))
+    if not here:
+        assert not imports(path), "the package itself imports nothing"
+        return
+    assert here in MAY_IMPORT, f"{here} is a new room: say in MAY_IMPORT what it may import"
+    used = {room(name) for name in imports(path)} - {"", here, "results"}
+    assert used <= MAY_IMPORT[here]
+    heavy = {name.split(".")[0] for name in imports(path)} & MUST_NOT_IMPORT.get(here, set())
+    assert not heavy
+
+
+def test_there_is_no_circle_of_rooms_or_of_modules() -> None:
+    tuple(TopologicalSorter(MAY_IMPORT).static_order())
+    graph = {
+        module: {name for name in imports(path, at_load=True) if name in MODULES} - {module}
+        for module, path in MODULES.items()
+    }
+    tuple(TopologicalSorter(graph).static_order())
+
+
+def test_rooms_follow_the_plan_of_who_knows_whom() -> None:
+    assert "models" not in MAY_IMPORT["render"]
+    assert "models" not in MAY_IMPORT["measure"]  # an instrument knows no model
