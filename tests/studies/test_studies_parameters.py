@@ -17,7 +17,7 @@ from densenet_solutions.studies.parameters import PublishedModel, at_equal_accur
         block_config=st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple),
         num_init_features=st.integers(4, 20),
         bn_size=st.none() | st.integers(1, 5),
-        compression=st.floats(0.3, 1.0),
+        compression=st.floats(0.5, 1.0),
         num_classes=st.integers(1, 12),
         in_channels=st.integers(1, 4),
         stem=st.sampled_from(["imagenet", "cifar"]),
