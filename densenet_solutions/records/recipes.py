@@ -15,6 +15,7 @@ RECIPES: dict[str, str] = {
     "feature-reuse": "densenet_solutions.studies.feature_reuse:recipe",
     "strategies-accuracy": "densenet_solutions.studies.strategies_accuracy:recipe",
     "strategies-study": "densenet_solutions.studies.strategies_cost:recipe",
+    "strategies-study-shared": "densenet_solutions.studies.strategies_cost:shared_storage_recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
 }

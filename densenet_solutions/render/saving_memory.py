@@ -8,7 +8,7 @@ from itertools import product
 
 from densenet_solutions.render.figures import COLOURS, new_figure, svg
 from densenet_solutions.render.html import Html
-from densenet_solutions.render.numbers import mib, percent, times
+from densenet_solutions.render.numbers import mib, percent, plus_minus, times
 from densenet_solutions.results import MemoryResult, StrategyCost
 
 _MIB = 2**20
@@ -123,6 +123,15 @@ def trade_off(costs: Sequence[StrategyCost], changes_function: Mapping[str, bool
         f"{best.replace('_', ' ')} has the lowest peak, {percent(points[best][1])} of the plain "
         f"network's, at {times(points[best][0], 2)} its time.",
     )
+
+
+def points(difference: float, half_width: float) -> str:
+    """A difference of accuracies in percentage points.
+
+    >>> points(-0.012, 0.003)
+    '−1.2 ± 0.3'
+    """
+    return plus_minus(100 * difference, 100 * half_width, 1)
 
 
 def _label(ax: object, points: Mapping[str, tuple[float, float]]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from densenet_solutions.measure.memory import predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import densenet121
+from densenet_solutions.models import DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.store import Record
 from densenet_solutions.results import (
@@ -49,10 +49,37 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 _QUANTILES = {2: 4.303, 3: 3.182, 4: 2.776}
 
 
-def costs(record: Record) -> dict[str, StrategyCost]:
-    """The recorded costs by strategy, in the order of the table; what did not fit is left out."""
+#: What to think of each strategy, in a few words; the numbers stand beside it.
+VERDICTS: Mapping[str, str] = {
+    "plain": "the measure of all others",
+    "out_of_place": "the same in training; more at inference",
+    "in_place": "what plain does already",
+    "recompute_bottleneck_input": "half, nearly for free",
+    "recompute_layer": "the simple choice",
+    "recompute_block": "keeps less, peaks higher",
+    "shared_storage": "the first choice",
+    "compiled": "without work, but for compiling",
+    "pool_first": "take it: faster, too",
+    "offload": "for a GPU with a fast bus",
+    "bfloat16": "take it where units exist",
+    "saved_in_8_bits": "simple; small error",
+    "quantized_inference": "for deployment",
+    "random_connections": "a baseline for patterns",
+    "logarithmic_connections": "another network",
+    "harmonic_connections": "another, cheaper network",
+    "gates": "to learn a pattern",
+    "learned_groups": "saves work, not memory",
+    "channel_pruning": "saves everywhere",
+    "low_rank": "saves work, costs memory",
+    "gradient_accumulation": "not exact with batch norm",
+}
+
+
+def costs(*records: Record) -> dict[str, StrategyCost]:
+    """The recorded costs by strategy; what did not fit is left out."""
     return {
         name: from_json(StrategyCost, case)
+        for record in records
         for name, case in record.cases.items()
         if "out_of_memory" not in case
     }
@@ -102,6 +129,30 @@ def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]
     for handle in handles:
         handle.remove()
     return kept
+
+
+def feature_bytes(input_shape: Sequence[int] = FULL_SHAPE) -> int:
+    """Bytes of all features of DenseNet-121's dense blocks, each stored once, in float32."""
+    return _bytes_in_blocks(input_shape, lambda width_in, width_out, layers: width_out)
+
+
+def read_bytes(input_shape: Sequence[int] = FULL_SHAPE) -> int:
+    """Bytes of what the layers of DenseNet-121 read, if each has a copy: `n c_0 + k n(n-1)/2`."""
+    k = DenseNetConfig().growth_rate
+    return _bytes_in_blocks(input_shape, lambda c, _, n: n * c + k * n * (n - 1) // 2)
+
+
+def _bytes_in_blocks(input_shape: Sequence[int], channels: Callable[[int, int, int], int]) -> int:
+    """Sum over the blocks of `channels(width in, width out, layers)` times N·H·W·4 bytes."""
+    config = DenseNetConfig()
+    images, _, height, width = input_shape
+    total = 0
+    for i, (layers, (c_in, c_out)) in enumerate(
+        zip(config.block_config, config.block_widths, strict=True)
+    ):
+        positions = (height >> (2 + i)) * (width >> (2 + i))
+        total += 4 * images * positions * channels(c_in, c_out, layers)
+    return total
 
 
 def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:

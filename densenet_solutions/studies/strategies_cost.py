@@ -90,18 +90,24 @@ def small_costs() -> tuple[StrategyCost, ...]:
 
 
 def recipe() -> Recipe:
-    """The recording `strategies-study`: every strategy at the full size, with times."""
+    """The recording `strategies-study`: every strategy but shared storage, at the full size."""
+    names = [name for name, row in STRATEGIES.items() if not row.on_request]
+    return _recipe("strategies-study", [name for name in names if name != "shared_storage"])
+
+
+def shared_storage_recipe() -> Recipe:
+    """The recording `strategies-study-shared`: shared storage, with the same step and rounds."""
+    return _recipe("strategies-study-shared", ["shared_storage"])
+
+
+def _recipe(record: str, names: Sequence[str]) -> Recipe:
     return Recipe(
-        name="strategies-study",
-        cases={name: name for name, row in STRATEGIES.items() if not row.on_request},
+        name=record,
+        cases={name: name for name in names},
         measure=lambda name, device: cost(
             name, full_network().to(device), FULL_SHAPE, rounds=3, device=device
         ),
-        sources=(
-            "studies/strategies_cost.py",
-            "models/densenet.py",
-            *_files_of_strategies(),
-        ),
+        sources=("studies/strategies_cost.py", "models/densenet.py", *_files_of(names)),
         seed=0,
     )
 
@@ -167,9 +173,9 @@ def _time_ratios(
     return tuple(a / b for a, b in zip(seconds[name], seconds["plain"], strict=True))
 
 
-def _files_of_strategies() -> list[str]:
-    """The files of the table's strategies, with those that belong to the same idea."""
+def _files_of(names: Sequence[str]) -> list[str]:
+    """The files of these strategies, with those that belong to the same idea."""
     directory = Path(densenet_solutions.memory.__file__).parent
-    names = {row.apply.__module__.rpartition(".")[2] for row in STRATEGIES.values()}
-    files = {file.name for name in names for file in directory.glob(f"{name}*.py")}
+    modules = {STRATEGIES[name].apply.__module__.rpartition(".")[2] for name in names}
+    files = {file.name for module in modules for file in directory.glob(f"{module}*.py")}
     return [f"memory/{file}" for file in sorted(files)]

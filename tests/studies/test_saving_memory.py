@@ -1,0 +1,159 @@
+"""The study behind exercise 3.2, against closed forms and against itself at a small size."""
+
+from __future__ import annotations
+
+import pytest
+
+from densenet_solutions.measure.memory import measure_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.records.store import Record
+from densenet_solutions.render import saving_memory as pictures
+from densenet_solutions.results import Provenance, StrategyAccuracy, StrategyCost, to_json
+from densenet_solutions.studies import memory_claims, strategies_cost
+from densenet_solutions.studies import saving_memory as study
+
+
+def record_of(cases: dict[str, object]) -> Record:
+    made = Provenance("0", "3", {}, "a machine", "an OS", "2000-01-01")
+    return Record("x", "made up", made, 0, (), "", {name: to_json(v) for name, v in cases.items()})
+
+
+def test_every_strategy_has_its_family_and_verdict() -> None:
+    in_families = [name for names in study.FAMILIES.values() for name in names]
+    assert sorted(in_families) == sorted(STRATEGIES) == sorted(study.VERDICTS)
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, StrategyCost]:
+    return {row.strategy: row for row in strategies_cost.small_costs()}
+
+
+def test_strategies_keep_what_they_promise(small: dict[str, StrategyCost]) -> None:
+    for name, row in small.items():
+        promise = STRATEGIES[name].exactness
+        if promise == "bitwise":
+            assert row.gradient_error == 0, name
+        elif promise == "numerical":
+            assert row.gradient_error is not None
+            assert row.gradient_error < 1e-4, name
+        if promise != "changes-function":
+            assert row.parameters == small["plain"].parameters
+
+
+def test_activations_in_8_bits_save_most_of_the_peak(small: dict[str, StrategyCost]) -> None:
+    row, plain = small["saved_in_8_bits"], small["plain"]
+    assert row.training_peak is not None
+    assert plain.training_peak is not None
+    assert row.training_peak < 0.6 * plain.training_peak
+    assert row.gradient_error is not None
+    assert 0 < row.gradient_error < 0.05
+
+
+@pytest.mark.parametrize("name", ["saved_in_8_bits", "channel_pruning", "gradient_accumulation"])
+def test_predictions_agree_with_the_allocator(name: str, small: dict[str, StrategyCost]) -> None:
+    strategy = STRATEGIES[name]
+    changed = strategy.apply(strategies_cost.small_network())
+    measured = measure_memory(lambda: changed, strategies_cost.SMALL_SHAPE, step=strategy.step)
+    predicted = small[name].training_peak
+    assert predicted == pytest.approx(measured.peak_beyond_parameters, rel=0.01, abs=4 * 2**20)
+
+
+def test_the_whole_cost_of_one_strategy() -> None:
+    model = strategies_cost.small_network()
+    row = strategies_cost.cost("channel_pruning", model, (2, 3, 32, 32), rounds=1)
+    assert row.multiply_adds is not None
+    assert row.inference_peak is not None
+    assert len(row.time_ratios) == 1
+    assert row.gradient_error is None
+    quantised = strategies_cost.cost("quantized_inference", model, (2, 3, 32, 32))
+    assert quantised.training_peak is None
+    assert quantised.state_bytes < 0.35 * sum(
+        tensor.nbytes for tensor in model.state_dict().values()
+    )
+
+
+def test_what_is_kept_follows_the_closed_form() -> None:
+    shape = (2, 3, 64, 64)
+    kept = study.kept_for_backward(shape)
+    assert kept["concatenated features"] == kept["normalised features"] == study.read_bytes(shape)
+    assert kept["bottleneck outputs"] == kept["normalised bottlenecks"]
+    assert study.feature_bytes(shape) < study.read_bytes(shape)
+    # 44.4 MiB at full size: the features of the four blocks, each once.
+    assert study.feature_bytes() == 8 * 4 * (256 * 56**2 + 512 * 28**2 + 1024 * 14**2 + 1024 * 7**2)
+
+
+def test_naive_recomputation_updates_twice_and_ours_once() -> None:
+    naive, ours = memory_claims.running_statistics(["recompute_layer"])
+    assert naive.layers_by_count == {1: 10, 2: 7}
+    assert naive.largest_error > 1e-3
+    assert ours.layers_by_count == {1: 17}
+    assert ours.largest_error == 0
+
+
+def test_zeros_do_not_shrink_a_dense_tensor() -> None:
+    claim = memory_claims.zero_weights(0.9)
+    assert claim.share == pytest.approx(0.9, abs=0.01)
+    assert claim.peak == claim.reference_peak
+    # 4 indices of 8 bytes and a value of 4, against 4: even at a ninth of the density.
+    assert memory_claims.sparse_bytes_per_dense_byte(0.5) == pytest.approx(4.5)
+    assert memory_claims.sparse_bytes_per_dense_byte(0.0) == pytest.approx(9.0)
+
+
+def test_relu6_has_no_more_zeros_and_needs_its_input() -> None:
+    claim = memory_claims.relu6()
+    assert claim.share == pytest.approx(claim.reference_share, abs=0.02)
+    assert claim.peak > claim.reference_peak
+
+
+def test_a_teacher_does_not_shrink_its_student() -> None:
+    claim = memory_claims.distillation()
+    assert claim.peak >= claim.reference_peak
+    assert claim.parameters > claim.reference_parameters
+
+
+def test_factors_save_parameters_and_cost_activations() -> None:
+    claim = memory_claims.low_rank_factors(0.25)
+    assert claim.parameters < claim.reference_parameters
+    assert claim.peak > claim.reference_peak
+
+
+def test_inference_frees_by_itself() -> None:
+    assert memory_claims.early_freeing().peak < memory_claims.early_freeing().reference_peak / 2
+    by_hand = memory_claims.freeing_by_hand()
+    assert by_hand.peak == by_hand.reference_peak
+
+
+def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
+    values = {0: (0.80, 0.78), 1: (0.90, 0.89), 2: (0.85, 0.82)}
+    cases: dict[str, object] = {}
+    for seed, (plain, gated) in values.items():
+        cases[f"plain, seed {seed}"] = StrategyAccuracy("plain", seed, plain)
+        cases[f"gates, seed {seed}"] = StrategyAccuracy("gates", seed, gated, 0.5)
+    cases["plain, seed 3"] = StrategyAccuracy("plain", 3, 0.1)  # its partner is missing
+    row = study.accuracy_changes(record_of(cases))["gates"]
+    assert row.seeds == 3
+    assert row.difference == pytest.approx(-0.02)
+    assert row.half_width == pytest.approx(4.303 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees
+    assert row.accuracy_at_change == 0.5
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.2], [0.1] * 6])
+def test_intervals_need_three_to_five_seeds(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=f"3 to 5 seeds, got {len(values)}"):
+        study.mean_and_half_width(values)
+
+
+def test_pictures_state_their_finding() -> None:
+    rows = [
+        StrategyCost(
+            strategy=name, training_peak=peak, inference_peak=1, method="predicted",
+            state_bytes=1, parameters=1, multiply_adds=1, gradient_error=0.0,
+            time_ratios=(time,), input_shape=(8, 3, 64, 64),
+        )
+        for name, peak, time in (("plain", 100, 1.0), ("a_b", 12, 1.2), ("other", 5, 2.0))
+    ]  # fmt: skip
+    html = pictures.trade_off(rows, {"plain": False, "a_b": False, "other": True}).html
+    assert "a b has the lowest peak, 12.0%" in html
+    assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
+    lines = study.timelines(["plain", "recompute_layer"], (2, 3, 32, 32))
+    assert "less" in pictures.two_timelines(lines["plain"], lines["recompute_layer"]).html
