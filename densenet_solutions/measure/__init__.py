@@ -1,5 +1,7 @@
 """Instruments: a model or a factory goes in, a result comes out; no network is known here."""
 
 from densenet_solutions.measure.flops import count_flops as count_flops
+from densenet_solutions.measure.memory import measure_memory as measure_memory
+from densenet_solutions.measure.memory import predict_memory as predict_memory
 from densenet_solutions.measure.parameters import count_parameters as count_parameters
 from densenet_solutions.measure.timing import time_interleaved as time_interleaved
