@@ -16,6 +16,7 @@ from densenet_solutions.memory import (
     precision,
     pruning,
     quantization,
+    shared_storage,
     sparse_connectivity,
     transition,
 )
@@ -30,6 +31,7 @@ STRATEGIES: Mapping[str, Strategy] = table(
     inplace.STRATEGIES,
     transition.STRATEGIES,
     checkpoint.STRATEGIES,
+    shared_storage.STRATEGIES,
     offload.STRATEGIES,
     compiler.STRATEGIES,
     precision.STRATEGIES,
