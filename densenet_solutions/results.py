@@ -537,3 +537,26 @@ class MemoryClaim:
     reference_parameters: int
     share: float | None = None
     reference_share: float | None = None
+
+
+@dataclass(frozen=True)
+class HouseScores:
+    """Errors of a model on houses, all in natural logarithm of the price.
+
+    `rmse` is pooled over all rows and belongs to the average of the members; `member_rmse` has one
+    number a seed, `fold_rmse` one a fold. `errors` are predicted minus true, one a row.
+    """
+
+    rmse: float
+    member_rmse: tuple[float, ...]
+    fold_rmse: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Error of one model minus the error of another, with a 95% interval over houses."""
+
+    difference: float
+    low: float
+    high: float
