@@ -61,7 +61,7 @@ def table(
     title = f"<caption>{_inline(caption)}</caption>\n" if caption else ""
     label = escape(caption or "Table: " + ", ".join(columns), quote=True)
     return Html(
-        f'<div class="ds-table" role="region" tabindex="0" aria-label="{label}"><table>\n{title}'
+        f'<div class="ds-table" role="region" aria-label="{label}"><table>\n{title}'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 

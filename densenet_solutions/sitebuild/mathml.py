@@ -24,7 +24,7 @@ def render_math(content: str, page: str) -> str:
         tex = html.unescape(match["tex"]).strip()
         display = "block" if match["tag"] == "div" else "inline"
         math = to_mathml(tex, display, page)
-        return f'<div class="ds-math" tabindex="0">{math}</div>' if display == "block" else math
+        return f'<div class="ds-math">{math}</div>' if display == "block" else math
 
     return _FORMULA.sub(replace, content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -120,7 +121,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if name in self._documents:
             html = self._documents[name].fill(html)
             html = self._with_note(html, page)
-        return html
+        return without_search_noise(html)
 
     def _with_note(self, html: str, page: Page) -> str:
         name = page.file.src_uri
@@ -132,6 +133,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
 
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         name = page.file.src_uri
+        output = polish(output)
         if name in self._sources:
             folder = Path(str(page.file.abs_dest_path)).parent
             folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +152,31 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+
+
+def without_search_noise(html: str) -> str:
+    """Keep drawings, displayed formulas and the reference's source code out of the search index."""
+    for opening in (
+        "<figure ",
+        '<div class="ds-math"',
+        '<details class="mkdocstrings-source"',
+    ):
+        tag, space, rest = opening.partition(" ")
+        html = html.replace(opening, f"{tag} data-search-exclude{space}{rest}")
+    return html
+
+
+def polish(html: str) -> str:
+    """Name the theme's nameless dialog and lists of pages, for screen readers."""
+    html = html.replace(
+        'data-md-component="search" role="dialog">',
+        'data-md-component="search" role="dialog" aria-label="Search">',
+    )
+    return re.sub(
+        r'(<nav class="md-nav" data-md-level="\d+" )aria-labelledby="__nav_([\d_]+)_label"',
+        r'\1aria-label="Pages of part \2"',
+        html,
+    )
 
 
 def _walk(links: Iterable[AnchorLink]) -> Iterable[AnchorLink]:
