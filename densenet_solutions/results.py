@@ -560,3 +560,47 @@ class PairedDifference:
     difference: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridResult:
+    """One point of the memory grid: bytes predicted and measured, and seconds of a step."""
+
+    predicted_bytes: int
+    measured_bytes: int
+    predicted_by_category: Mapping[str, int]
+    measured_by_category: Mapping[str, int]
+    method: str
+    reserved_bytes: int | None
+    context_bytes: int | None
+    resident_bytes: int | None
+    step_seconds: float | None
+    out_of_memory: bool
+
+
+@dataclass(frozen=True)
+class ExplorerPoint:
+    """Predicted peak of a batch of square images, in bytes."""
+
+    batch: int
+    side: int
+    peak_bytes: int
+    by_category: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorerCase:
+    """What the explorer page knows of one network under one strategy, in float32.
+
+    `line` holds two points, between and beyond which the page draws a straight line in the number
+    of pixels; `checks` are points that were predicted too and tell its error. `multiply_adds_224`
+    belongs to one image of 224 by 224 pixels.
+    """
+
+    version: str
+    strategy: str
+    parameters: int
+    buffers_bytes: int
+    multiply_adds_224: int
+    line: tuple[ExplorerPoint, ...]
+    checks: tuple[ExplorerPoint, ...]

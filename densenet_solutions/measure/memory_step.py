@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -157,17 +157,20 @@ class PreparedStep:
 
 def _make_fake(model: nn.Module) -> None:
     """Put tensors of the fake mode in force in the place of a meta model's own, ties kept."""
-    new: dict[int, Any] = {}
+    new: dict[int, Tensor] = {}
+
+    def fake(old: Tensor) -> Tensor:
+        if id(old) not in new:
+            empty = torch.empty(old.shape, dtype=old.dtype, device="cpu")
+            is_parameter = isinstance(old, nn.Parameter)
+            new[id(old)] = nn.Parameter(empty, old.requires_grad) if is_parameter else empty
+        return new[id(old)]
+
     for module in model.modules():
-        for name, old in module._parameters.items():
-            if old is not None:
-                empty = torch.empty(old.shape, dtype=old.dtype, device="cpu")
-                parameter = nn.Parameter(empty, requires_grad=old.requires_grad)
-                module._parameters[name] = new.setdefault(id(old), parameter)
-        for name, old in module._buffers.items():
-            if old is not None:
-                empty = torch.empty(old.shape, dtype=old.dtype, device="cpu")
-                module._buffers[name] = new.setdefault(id(old), empty)
+        for tensors in (module._parameters, module._buffers):
+            named = cast(dict[str, Tensor | None], tensors)
+            for name, old in named.items():
+                named[name] = None if old is None else fake(old)
 
 
 def scalar_loss(output: Any, targets: Tensor) -> Tensor:

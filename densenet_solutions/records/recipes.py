@@ -16,6 +16,10 @@ RECIPES: dict[str, str] = {
     "strategies-accuracy": "densenet_solutions.studies.strategies_accuracy:recipe",
     "strategies-study": "densenet_solutions.studies.strategies_cost:recipe",
     "strategies-study-shared": "densenet_solutions.studies.strategies_cost:shared_storage_recipe",
+    "explorer-grid": "densenet_solutions.studies.explorer:recipe",
+    "explorer-grid-shared": "densenet_solutions.studies.explorer:shared_storage_recipe",
+    "memory-grid": "densenet_solutions.studies.memory_grid:recipe",
+    "memory-grid-rehearsal": "densenet_solutions.studies.memory_grid:rehearsal_recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
 }

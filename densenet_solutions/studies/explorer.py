@@ -1,0 +1,112 @@
+"""Recipe `explorer-grid`: the numbers behind the explorer page, from the prediction instrument.
+
+Beyond a small size the peak is linear in the number of pixels of a batch, for image sides that are
+multiples of 32: each case is predicted at two batch sizes, which give the line, and at further
+points, which tell its error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from densenet_solutions.measure import count_flops, count_parameters, predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import TABLE_1
+from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.results import ExplorerCase, ExplorerPoint
+from densenet_solutions.studies.memory_networks import network
+
+#: Strategies on offer: exact ones, and predictable.
+OFFERED = ("plain", "recompute_bottleneck_input", "recompute_layer")
+#: (batch, side) of the two points of the line, and of those that check it.
+LINE = ((16, 224), (64, 224))
+CHECKS = ((8, 224), (64, 320))
+#: Modules that shared storage consists of.
+SHARED_STORAGE_SOURCES = (
+    "memory/shared_storage.py",
+    "memory/shared_storage_block.py",
+    "memory/shared_storage_parts.py",
+    "memory/shared_storage_stem.py",
+)
+
+
+def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name → (network, strategy), where the strategy `"inference"` stands for a forward pass."""
+    strategies = tuple(strategies)
+    return {
+        f"{version} {strategy}": (version, strategy)
+        for version in TABLE_1
+        for strategy in strategies
+    }
+
+
+def predict_case(case: tuple[str, str], device: str) -> ExplorerCase:
+    """Predict one version under one strategy; the device does not matter."""
+    version, strategy = case
+    with torch.device("meta"):
+        model = network(version).build()
+    return ExplorerCase(
+        version=version,
+        strategy=strategy,
+        parameters=count_parameters(model).total,
+        buffers_bytes=sum(b.numel() * b.element_size() for b in model.buffers()),
+        multiply_adds_224=count_flops(model, network(version).shape(1, 224)).multiply_adds,
+        line=tuple(point(version, strategy, *where) for where in LINE),
+        checks=tuple(point(version, strategy, *where) for where in CHECKS),
+    )
+
+
+def point(
+    version: str,
+    strategy: str,
+    batch: int,
+    side: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    optimizer: str | None = None,
+) -> ExplorerPoint:
+    """Peak of one step, by category."""
+    net = network(version)
+    chosen = None if strategy == "inference" else STRATEGIES[strategy]
+    result = predict_memory(
+        net.build if chosen is None else lambda: chosen.apply(net.build()),
+        net.shape(batch, side),
+        train=chosen is not None,
+        step=None if chosen is None else chosen.step,
+        dtype=dtype,
+        optimizer=optimizer,
+    )
+    return ExplorerPoint(batch, side, result.peak_bytes, result.bytes_by_category)
+
+
+_SOURCES = (
+    "measure/memory.py",
+    "measure/memory_step.py",
+    "measure/memory_tracker.py",
+    "memory/strategies.py",
+    "models/config.py",
+    "models/densenet.py",
+    "studies/explorer.py",
+)
+
+
+def recipe() -> Recipe:
+    """The recording behind the explorer page."""
+    return Recipe(
+        name="explorer-grid",
+        cases=cases((*OFFERED, "inference")),
+        measure=predict_case,
+        sources=(*_SOURCES, "memory/checkpoint.py", "memory/plain.py"),
+    )
+
+
+def shared_storage_recipe() -> Recipe:
+    """The explorer's numbers for shared storage, a record of their own: its code is the largest."""
+    return Recipe(
+        name="explorer-grid-shared",
+        cases=cases(("shared_storage",)),
+        measure=predict_case,
+        sources=(*_SOURCES, *SHARED_STORAGE_SOURCES),
+    )
