@@ -23,9 +23,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from densenet_solutions.memory.shared_storage_parts import (
-    IMAGE_ROWS,
-    MATRIX_ROWS,
-    UNLIMITED,
     Normalisation,
     NormalisationGradient,
     Scratch,
@@ -37,8 +34,11 @@ from densenet_solutions.memory.shared_storage_parts import (
     batch_normalisation,
     chunks,
     conv_backward,
+    images_at_once,
     normalise_relu,
     pool_backward,
+    relu_backward,
+    rows_at_once,
     statistics,
     used_statistics,
 )
@@ -114,8 +114,8 @@ class _DenseBlock(torch.autograd.Function):
         def shared() -> tuple[Tensor, Tensor] | None:
             return (means[:width], variances[:width]) if training else None
 
-        step = MATRIX_ROWS.get(device, UNLIMITED)
-        scratch = Scratch(features, min(step, count), total)
+        step = rows_at_once(count, x.device)
+        scratch = Scratch(features, step, total)
         with torch.autocast(device, enabled=False) if device != "meta" else nullcontext():
             for i, layer in enumerate(layers):
                 norm = normalisation(layer.norm1, shared())
@@ -183,8 +183,8 @@ def _transition(
     pixels = height * breadth
     output = features.new_empty(n * (height // 2) * (breadth // 2), weight.shape[0])
     pooled_pixels = output.shape[0] // n
-    images = max(1, IMAGE_ROWS.get(features.device.type, UNLIMITED) // pixels)
-    scratch = Scratch(features, min(images, n) * pixels, features.shape[1])
+    images = images_at_once(size, features.shape[1], features.device)
+    scratch = Scratch(features, images * pixels, features.shape[1])
     for few in chunks(n, images):
         part = slice(few.start * pixels, few.stop * pixels)
         h = scratch.take(part.stop - part.start, features.shape[1])
@@ -210,11 +210,8 @@ class _Backward:
         dtype = accumulator(features.dtype)
         self.constant = features.new_zeros(self.total, dtype=dtype)
         self.slope = features.new_zeros(self.total, dtype=dtype)
-        n, height, breadth = self.kept.size
-        device = features.device.type
-        self.pixels = height * breadth
-        self.images = min(n, max(1, IMAGE_ROWS.get(device, UNLIMITED) // self.pixels))
-        self.step = min(self.count, MATRIX_ROWS.get(device, UNLIMITED))
+        self.pixels = self.kept.size[1] * self.kept.size[2]
+        self.step = rows_at_once(self.count, features.device)
         self.width = self.total  # columns that the layer at hand reads
         self.norms = len(self.kept.statistics)  # normalisations and parameters not yet consumed,
         self.end = len(parameters)  # from the back
@@ -233,9 +230,14 @@ class _Backward:
         for i, value in enumerate(found, start=first):
             self.gradients[i] = value
 
-    def _some_images(self) -> Iterator[tuple[slice, tuple[int, int, int]]]:
+    def _scratch(self, columns: int) -> Scratch:
+        """Memory for the feature maps that `_some_images(columns)` goes through."""
+        images = images_at_once(self.kept.size, columns, self.features.device)
+        return Scratch(self.features, images * self.pixels, columns)
+
+    def _some_images(self, columns: int) -> Iterator[tuple[slice, tuple[int, int, int]]]:
         n, height, breadth = self.kept.size
-        for few in chunks(n, self.images):
+        for few in chunks(n, images_at_once(self.kept.size, columns, self.features.device)):
             rows = slice(few.start * self.pixels, few.stop * self.pixels)
             yield rows, (few.stop - few.start, height, breadth)
 
@@ -250,9 +252,9 @@ class _Backward:
         first, norm, kernel = self._pop(self.trans.norm)
         found, dkernel = NormalisationGradient(norm), self._kernel_gradient(first)
         matrix = kernel.flatten(1)  # (C', C)
-        scratch = Scratch(self.features, self.images * self.pixels, self.total)
+        scratch = self._scratch(self.total)
         few = 0
-        for rows, size in self._some_images():
+        for rows, size in self._some_images(self.total):
             dy = as_rows(grad_output[few : few + size[0]])
             few += size[0]
             x = self.features[rows]
@@ -263,7 +265,7 @@ class _Backward:
             height, breadth = size[1] // 2, size[2] // 2
             dpool = as_images(dy @ matrix, (size[0], height, breadth))
             dh = as_rows(pool_backward(dpool, images))
-            torch.ops.aten.threshold_backward.grad_input(dh, h, 0, grad_input=dh)
+            relu_backward(dh, h, out=dh)
             found.add(dh, x)
             torch.mul(dh, norm.scale, out=self.gradient[rows])
         self._finish(first, found, dkernel, self.total)
@@ -289,52 +291,102 @@ class _Backward:
         return dy.add_(self.gradient[:, columns]).to(self.features.dtype)
 
     def _bottleneck(self, layer: DenseLayer, dy: Tensor) -> None:
+        """BN-ReLU-Conv(1x1)-BN-ReLU-Conv(3x3), some channels of the bottleneck at a time.
+
+        Each bottleneck channel has a normalisation of its own, and both convolutions are linear
+        in it, so the channels may be taken in groups. Two maps of a group are held, of its values
+        and their gradients: groups are such that this is at most half of the block's features.
+        """
         first2, norm2, kernel2 = self._pop(layer.norm2)
         first1, norm1, kernel1 = self._pop(layer.norm1)
-        matrix = kernel1.flatten(1)  # (4k, C)
-        features = self.features[:, : self.width]
-        z = self.features.new_empty(self.count, matrix.shape[0])  # bottleneck, recomputed
-        dz = torch.empty_like(z)
+        found1, dkernel1 = NormalisationGradient(norm1), self._kernel_gradient(first1)
         found2, dkernel2 = NormalisationGradient(norm2), self._kernel_gradient(first2)
-        scratch = Scratch(features, self.step, self.width)
-        hidden = Scratch(features, self.images * self.pixels, matrix.shape[0])
-        for rows, size in self._some_images():
+        bottleneck = kernel1.shape[0]
+        size = min(bottleneck, max(8, self.total // 4 // 8 * 8))
+        values = self.features.new_empty(self.count * size)
+        gradients = torch.empty_like(values)
+        for group in chunks(bottleneck, size):
+            shape = (self.count, group.stop - group.start)
+            z = values[: shape[0] * shape[1]].view(shape)
+            dz = gradients[: shape[0] * shape[1]].view(shape)
+            matrix = kernel1[group].flatten(1)  # (group, C)
+            self._to_bottleneck(
+                dy,
+                z,
+                dz,
+                norm1,
+                matrix,
+                found2.part(group),
+                kernel2[:, group],
+                None if dkernel2 is None else dkernel2[:, group],
+            )
+            dmatrix = None if dkernel1 is None else dkernel1[group].flatten(1)
+            self._to_features(z, dz, found2.part(group), matrix, norm1, found1, dmatrix)
+        self._keep(first2, found2, dkernel2)
+        self._finish(first1, found1, dkernel1, self.width)
+
+    def _to_bottleneck(
+        self,
+        dy: Tensor,
+        z: Tensor,
+        dz: Tensor,
+        norm1: Normalisation,
+        matrix: Tensor,
+        found2: NormalisationGradient,
+        kernel2: Tensor,
+        dkernel2: Tensor | None,
+    ) -> None:
+        """Fill `z`, the bottleneck, and `dz`, the gradient of its normalised values."""
+        scale, shift, norm2 = norm1.scale, norm1.shift, found2.norm
+        scale2, shift2 = norm2.scale, norm2.shift
+        scratch = Scratch(z, self.step, self.width)
+        images = images_at_once(self.kept.size, 128, z.device)
+        hidden = Scratch(z, images * self.pixels, z.shape[1])
+        for rows, size in self._some_images(128):
             for part in chunks(rows.stop - rows.start, self.step):
-                part = slice(rows.start + part.start, rows.start + part.stop)
-                x = features[part]
-                h = normalise_relu(x, norm1.scale, norm1.shift, scratch.take(*x.shape))
-                torch.mm(h, matrix.t(), out=z[part])
-            h2 = normalise_relu(z[rows], norm2.scale, norm2.shift, hidden.take(*z[rows].shape))
+                x = self.features[rows][part, : self.width]
+                h = normalise_relu(x, scale, shift, scratch.take(*x.shape))
+                torch.mm(h, matrix.t(), out=z[rows][part])
+            h2 = normalise_relu(z[rows], scale2, shift2, hidden.take(*z[rows].shape))
             dh2, dk = conv_backward(
                 as_images(dy[rows], size), as_images(h2, size), kernel2, dkernel2 is not None
             )
             if dkernel2 is not None:
                 dkernel2 += dk
-            torch.ops.aten.threshold_backward.grad_input(as_rows(dh2), h2, 0, grad_input=dz[rows])
+            relu_backward(as_rows(dh2), h2, out=dz[rows])
+            del dh2, dk  # or they are still there when the next ones are made
             found2.add(dz[rows], z[rows])
-        constant, slope = found2.correction(self.count)
-        scale2 = norm2.scale
-        self._keep(first2, found2, dkernel2)
 
-        found1, dkernel1 = NormalisationGradient(norm1), self._kernel_gradient(first1)
-        dscratch = Scratch(features, self.step, self.width)
+    def _to_features(
+        self,
+        z: Tensor,
+        dz: Tensor,
+        found2: NormalisationGradient,
+        matrix: Tensor,
+        norm1: Normalisation,
+        found1: NormalisationGradient,
+        dmatrix: Tensor | None,
+    ) -> None:
+        """From `dz` on through the second normalisation to the features. Consumes `z` and `dz`."""
+        constant, slope = found2.correction(self.count)
+        scale, shift, scale2 = norm1.scale, norm1.shift, found2.norm.scale
+        forward, backward = (Scratch(z, self.step, self.width) for _ in range(2))
         for part in chunks(self.count, self.step):
-            x, dz_part = features[part], dz[part]
+            x, dz_part = self.features[part, : self.width], dz[part]
             dz_part.mul_(scale2).sub_(constant).sub_(z[part].mul_(slope))
-            h = normalise_relu(x, norm1.scale, norm1.shift, scratch.take(*x.shape))
-            if dkernel1 is not None:
-                add_product(dkernel1.flatten(1), dz_part.t(), h)
-            dh = torch.mm(dz_part, matrix, out=dscratch.take(*x.shape))
-            torch.ops.aten.threshold_backward.grad_input(dh, h, 0, grad_input=dh)
+            h = normalise_relu(x, scale, shift, forward.take(*x.shape))
+            if dmatrix is not None:
+                add_product(dmatrix, dz_part.t(), h)
+            dh = torch.mm(dz_part, matrix, out=backward.take(*x.shape))
+            relu_backward(dh, h, out=dh)
             found1.add(dh, x)
-            self.gradient[part, : self.width].addcmul_(dh, norm1.scale.to(dh.dtype))
-        self._finish(first1, found1, dkernel1, self.width)
+            self.gradient[part, : self.width].addcmul_(dh, scale.to(dh.dtype))
 
     def _convolution(self, layer: DenseLayer, dy: Tensor) -> None:
         first, norm, kernel = self._pop(layer.norm1)
         found, dkernel = NormalisationGradient(norm), self._kernel_gradient(first)
-        scratch = Scratch(self.features, self.images * self.pixels, self.width)
-        for rows, size in self._some_images():
+        scratch = self._scratch(self.width)
+        for rows, size in self._some_images(self.width):
             x = self.features[rows, : self.width]
             h = normalise_relu(x, norm.scale, norm.shift, scratch.take(*x.shape))
             dh, dk = conv_backward(
@@ -343,7 +395,7 @@ class _Backward:
             if dkernel is not None:
                 dkernel += dk
             dh = as_rows(dh)
-            torch.ops.aten.threshold_backward.grad_input(dh, h, 0, grad_input=dh)
+            relu_backward(dh, h, out=dh)
             found.add(dh, x)
             self.gradient[rows, : self.width].addcmul_(dh, norm.scale.to(dh.dtype))
         self._finish(first, found, dkernel, self.width)

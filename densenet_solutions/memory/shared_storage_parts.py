@@ -14,11 +14,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-#: Pixels that a convolution works on at once (whole images, at least one), and a matrix product:
-#: few enough for a cache on a CPU, all of them on other devices.
-IMAGE_ROWS = {"cpu": 4096}
-MATRIX_ROWS = {"cpu": 1024}
-UNLIMITED = 1 << 40
+
+def images_at_once(size: tuple[int, int, int], columns: int, device: torch.device) -> int:
+    """How many images a convolution or a pool with `columns` channels works on at once.
+
+    About half a million numbers: few enough for a CPU's cache, many enough for its convolutions.
+    A GPU would rather start fewer kernels and gets an eighth of the batch. Without a device
+    (`meta`) the plan is the CPU's.
+    """
+    n, height, breadth = size
+    images = -(-n // 8) if device.type == "cuda" else 1
+    return min(n, max(images, (1 << 19) // (height * breadth * columns)))
+
+
+def rows_at_once(count: int, device: torch.device) -> int:
+    """How many rows a matrix product and what surrounds it work on at once."""
+    return min(count, max(1024, -(-count // 8) if device.type == "cuda" else 1))
 
 
 def as_images(rows: Tensor, size: tuple[int, int, int]) -> Tensor:
@@ -104,6 +115,18 @@ class NormalisationGradient:
         self.sum += gradient.sum(0, dtype=dtype)
         self.dot += torch.mul(gradient, x).sum(0, dtype=dtype)
 
+    def part(self, channels: slice) -> NormalisationGradient:
+        """The same for some of the channels; what it collects is collected here."""
+        norm = self.norm
+        part = NormalisationGradient(
+            Normalisation(
+                norm.mean[channels], norm.inverse_std[channels],
+                norm.weight[channels], norm.bias[channels], norm.of_batch,
+            )
+        )  # fmt: skip
+        part.sum, part.dot = self.sum[channels], self.dot[channels]
+        return part
+
     @property
     def weight(self) -> Tensor:
         """`Σ g·x̂`, the gradient of the weight."""
@@ -160,6 +183,11 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a, b)
     else:
         total += a @ b
+
+
+def relu_backward(dy: Tensor, y: Tensor, out: Tensor) -> Tensor:
+    """`out = dy` where `y > 0`, else 0; `y` is the output of the ReLU, `out` may be `dy`."""
+    return torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=out)
 
 
 def conv_backward(

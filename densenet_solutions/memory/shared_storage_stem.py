@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from densenet_solutions.memory.shared_storage_parts import (
-    IMAGE_ROWS,
-    UNLIMITED,
     NormalisationGradient,
     as_images,
     as_rows,
     autocast_dtype,
     batch_normalisation,
     chunks,
+    images_at_once,
     normalise_relu,
+    relu_backward,
     statistics,
     used_statistics,
 )
@@ -54,7 +54,7 @@ class _Stem(torch.autograd.Function):
                 norm, weight, bias, *ctx.statistics, of_batch=norm.training
             )
             output = []
-            for rows, few in _some_images(size, device):
+            for rows, few in _some_images(size, z):
                 h = normalise_relu(z[rows], affine.scale, affine.shift, z[rows])
                 output.append(F.max_pool2d(as_images(h, few), 3, 2, 1))
         ctx.conv, ctx.norm, ctx.training, ctx.dtype = conv, norm, norm.training, dtype
@@ -74,7 +74,7 @@ class _Stem(torch.autograd.Function):
             z, size = _convolve(ctx.conv, x, kernel, ctx.dtype)
             dz = torch.empty_like(z)
             first = 0
-            for rows, few in _some_images(size, device):
+            for rows, few in _some_images(size, z):
                 h = normalise_relu(z[rows], affine.scale, affine.shift, dz[rows])
                 images = as_images(h, few)
                 _, winners = F.max_pool2d_with_indices(images, [3, 3], [2, 2], [1, 1])
@@ -85,13 +85,13 @@ class _Stem(torch.autograd.Function):
                     )
                 )  # fmt: skip
                 first += few[0]
-                torch.ops.aten.threshold_backward.grad_input(dh, h, 0, grad_input=dz[rows])
+                relu_backward(dh, h, out=dz[rows])
                 found.add(dz[rows], z[rows])
             constant, slope = found.correction(z.shape[0])
             dx = torch.empty_like(x) if need[0] else None
             dkernel = torch.zeros_like(kernel) if need[1] else None
             first = 0
-            for rows, few in _some_images(size, device):
+            for rows, few in _some_images(size, z):
                 dz[rows].mul_(affine.scale).sub_(constant).sub_(z[rows].mul_(slope))
                 some = x[first : first + few[0]]
                 dx_part, dk, _ = torch.ops.aten.convolution_backward(
@@ -121,10 +121,10 @@ def _convolve(
 
 
 def _some_images(
-    size: tuple[int, int, int], device: str
+    size: tuple[int, int, int], z: Tensor
 ) -> Iterator[tuple[slice, tuple[int, int, int]]]:
     n, height, breadth = size
     pixels = height * breadth
-    for few in chunks(n, max(1, IMAGE_ROWS.get(device, UNLIMITED) // pixels)):
+    for few in chunks(n, images_at_once(size, z.shape[1], z.device)):
         rows = slice(few.start * pixels, few.stop * pixels)
         yield rows, (few.stop - few.start, height, breadth)
