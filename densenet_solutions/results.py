@@ -146,6 +146,8 @@ def write_text_atomically(path: str | Path, text: str) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp makes the file private; others may read what they could read before.
+        Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -604,3 +606,51 @@ class ExplorerCase:
     multiply_adds_224: int
     line: tuple[ExplorerPoint, ...]
     checks: tuple[ExplorerPoint, ...]
+
+
+@dataclass(frozen=True)
+class MemoryBenchRow:
+    """One contestant of a memory bench.
+
+    `peak_beyond_parameters` in bytes, `None` if it did not fit; `seconds` of each round. The time
+    ratio to the baseline is the median over rounds, with its lower and upper quartile.
+    """
+
+    name: str
+    peak_beyond_parameters: int | None
+    seconds: tuple[float, ...]
+    time_ratio: float | None
+    time_ratio_low: float | None
+    time_ratio_high: float | None
+
+
+@dataclass(frozen=True)
+class MemoryBench:
+    """Peak and time of one training step of several models, in one interleaved run.
+
+    The first row is the baseline. `dtype` is `"float32"` or says which autocast.
+    """
+
+    variant: str
+    input_shape: tuple[int, ...]
+    dtype: str
+    device: str
+    repeats: int
+    rows: tuple[MemoryBenchRow, ...]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a memory size goes with one strategy, by prediction.
+
+    `largest_batch` of the network `variant`, and the `deepest` DenseNet at `batch`, given as the
+    number of layers in its third block; 0 if not even the smallest fits.
+    """
+
+    strategy: str
+    budget_bytes: int
+    variant: str
+    input_shape: tuple[int, ...]
+    largest_batch: int
+    deepest_third_block: int
+    deepest_depth: int
