@@ -20,6 +20,7 @@ RECIPES: dict[str, str] = {
     "explorer-grid-shared": "densenet_solutions.studies.explorer:shared_storage_recipe",
     "memory-grid": "densenet_solutions.studies.memory_grid:recipe",
     "memory-grid-rehearsal": "densenet_solutions.studies.memory_grid:rehearsal_recipe",
+    "bench-memory": "densenet_solutions.studies.memory_bench:recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
 }

@@ -1,0 +1,79 @@
+"""`densenet-solutions bench memory`: shared storage against the ways that are in use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from densenet_solutions.results import MemoryBench
+
+app = typer.Typer(no_args_is_help=True, help="Compare implementations in one interleaved run.")
+
+DTYPES = {"float32": None, "bfloat16": "bfloat16", "float16": "float16"}
+
+
+@app.callback()
+def _bench() -> None:
+    """Compare implementations in one interleaved run."""
+
+
+@app.command()
+def memory(
+    variant: Annotated[str, typer.Option(help="row of Table 1")] = "densenet121",
+    batch: Annotated[int, typer.Option(min=1, help="images in a batch")] = 8,
+    side: Annotated[int, typer.Option(min=29, help="height and width of the images")] = 224,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    dtype: Annotated[
+        str, typer.Option(help="float32, or bfloat16 or float16 for autocast")
+    ] = "float32",
+    repeats: Annotated[int, typer.Option(min=1, help="timed rounds")] = 5,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="with torch.compile's memory budget: minutes")
+    ] = False,
+) -> None:
+    """Peak memory and time of one training step: torchvision, recomputation, shared storage."""
+    import torch
+
+    from densenet_solutions.studies.memory_bench import bench_memory
+
+    if dtype not in DTYPES:
+        raise typer.BadParameter(f"dtype is one of {list(DTYPES)}, got {dtype!r}")
+    errors = Console(stderr=True)
+    autocast = DTYPES[dtype]
+    try:
+        with errors.status("setting up") as status:
+            bench = bench_memory(
+                variant,
+                batch,
+                side,
+                device=device,
+                autocast=None if autocast is None else getattr(torch, autocast),
+                repeats=repeats,
+                compiled=compile_,
+                progress=status.update,
+            )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    Console().print(report(bench))
+
+
+def report(bench: MemoryBench) -> Table:
+    """The table that the command prints; the first row is what the others are compared with."""
+    shape = "x".join(map(str, bench.input_shape))
+    table = Table(title=f"{bench.variant}, {shape}, {bench.dtype}, {bench.device}")
+    for column in ("", "peak beyond parameters", "less", "time", "quartiles"):
+        table.add_column(column, justify="left" if not column else "right")
+    baseline = bench.rows[0].peak_beyond_parameters
+    for row in bench.rows:
+        peak, ratio = row.peak_beyond_parameters, row.time_ratio
+        table.add_row(
+            row.name,
+            "does not fit" if peak is None else f"{peak / 2**20:,.1f} MiB",
+            "" if peak is None or baseline is None else f"{baseline / peak:.1f}x",
+            "" if ratio is None else f"{ratio:.2f}",
+            "" if ratio is None else f"{row.time_ratio_low:.2f} to {row.time_ratio_high:.2f}",
+        )
+    return table

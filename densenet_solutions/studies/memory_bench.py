@@ -1,0 +1,136 @@
+"""Shared storage against the ways that are in use: peak and time in one interleaved run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import DenseNet as TorchvisionDenseNet
+
+from densenet_solutions.measure import measure_memory, time_interleaved
+from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.models import TABLE_1, from_config
+from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.results import MemoryBench, MemoryBenchRow
+
+Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+#: What the others are compared with.
+BASELINE = "torchvision"
+#: Ours, by the name of their strategy.
+OURS = ("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage")
+
+
+def contestants(variant: str, *, compiled: bool = False) -> dict[str, tuple[nn.Module, Step]]:
+    """Models with the same weights by name, each with its training step; torchvision's first.
+
+    Raises:
+        ValueError: `variant` is not a row of Table 1.
+    """
+    if variant not in TABLE_1:
+        raise ValueError(f"variant is one of {list(TABLE_1)}, got {variant!r}")
+    torch.manual_seed(0)
+    config = TABLE_1[variant].config
+    model = from_config(config)
+    found: dict[str, tuple[nn.Module, Step]] = {}
+    for name, efficient in ((BASELINE, False), (f"{BASELINE} memory_efficient", True)):
+        theirs = TorchvisionDenseNet(
+            config.growth_rate,
+            config.block_config,
+            config.num_init_features,
+            memory_efficient=efficient,
+        )
+        theirs.load_state_dict(model.state_dict())
+        found[name] = (theirs, training_step)
+    for name in (*OURS, "compiled") if compiled else OURS:
+        found[name] = (STRATEGIES[name].apply(model), STRATEGIES[name].step)
+    return found
+
+
+def bench_memory(
+    variant: str = "densenet121",
+    batch: int = 8,
+    side: int = 224,
+    *,
+    device: str = "cpu",
+    autocast: torch.dtype | None = None,
+    repeats: int = 5,
+    compiled: bool = False,
+    progress: Callable[[str], None] = lambda what: None,
+) -> MemoryBench:
+    """Peak and time of one training step of each contestant.
+
+    The peak comes from the device's allocator, without parameters, buffers and input. The times
+    are taken in turn, A B C A B C, and a ratio compares two neighbours of one round.
+
+    Raises:
+        ValueError: an argument is impossible.
+    """
+    models = contestants(variant, compiled=compiled)
+    shape = (batch, 3, side, side)
+    peaks = {}
+    for name, (model, step) in models.items():
+        progress(f"memory: {name}")
+        result = measure_memory(
+            lambda model=model: model,  # type: ignore[misc]
+            shape,
+            device=device,
+            autocast=autocast,
+            step=step,
+        )
+        peaks[name] = None if result.out_of_memory else result.peak_beyond_parameters
+    x = torch.randn(shape, device=device)
+    targets = torch.randint(1000, (batch,), device=device)
+
+    def timed(model: nn.Module, step: Step) -> Callable[[], None]:
+        model.to(device)
+
+        def once() -> None:
+            model.zero_grad(set_to_none=True)
+            with torch.autocast(torch.device(device).type, autocast, enabled=autocast is not None):
+                step(model, x, targets)
+            model.zero_grad(set_to_none=True)
+
+        return once
+
+    fitting = {name: timed(*models[name]) for name, peak in peaks.items() if peak is not None}
+    progress("time, in turn")
+    seconds = time_interleaved(fitting, repeats=repeats, device=device)
+    rows = tuple(_row(name, peak, seconds) for name, peak in peaks.items())
+    dtype = "float32" if autocast is None else f"{autocast} autocast".removeprefix("torch.")
+    return MemoryBench(variant, shape, dtype, torch.device(device).type, repeats, rows)
+
+
+def _row(name: str, peak: int | None, seconds: Mapping[str, Sequence[float]]) -> MemoryBenchRow:
+    if name not in seconds or BASELINE not in seconds:
+        return MemoryBenchRow(name, peak, tuple(seconds.get(name, ())), None, None, None)
+    ratios = sorted(
+        mine / theirs for mine, theirs in zip(seconds[name], seconds[BASELINE], strict=True)
+    )
+    quarter = len(ratios) // 4
+    return MemoryBenchRow(
+        name,
+        peak,
+        tuple(seconds[name]),
+        statistics.median(ratios),
+        ratios[quarter],
+        ratios[-1 - quarter],
+    )
+
+
+def recipe() -> Recipe:
+    """DenseNet-121, batch 8, 224x224, float32: the bench that the bars are stated for."""
+    return Recipe(
+        name="bench-memory",
+        cases={"densenet121-8x224-float32": {"variant": "densenet121", "batch": 8, "side": 224}},
+        measure=lambda case, device: bench_memory(**case, device=device, repeats=7),
+        sources=(
+            "studies/memory_bench.py", "measure/memory.py", "measure/timing.py",
+            "memory/checkpoint.py", "memory/shared_storage.py", "memory/shared_storage_block.py",
+            "memory/shared_storage_parts.py", "memory/shared_storage_stem.py",
+            "models/densenet.py",
+        ),
+        seed=0,
+    )  # fmt: skip
