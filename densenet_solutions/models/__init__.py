@@ -15,3 +15,4 @@ from densenet_solutions.models.densenet import densenet169 as densenet169
 from densenet_solutions.models.densenet import densenet201 as densenet201
 from densenet_solutions.models.densenet import densenet264 as densenet264
 from densenet_solutions.models.densenet import from_config as from_config
+from densenet_solutions.models.mlp import DenseMLP as DenseMLP

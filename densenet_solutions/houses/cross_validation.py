@@ -1,0 +1,93 @@
+"""Cross-validation that scores every training row once, and comparisons of paired errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from densenet_solutions.houses.folds import contiguous_folds
+from densenet_solutions.houses.models import Model, Split, log_price
+from densenet_solutions.results import HouseScores, PairedDifference
+
+
+def splits(houses: pd.DataFrame, folds: np.ndarray) -> list[Split]:
+    """Training and validation rows of each fold; validation rows come without their prices."""
+    return [
+        Split(houses[folds != k], houses[folds == k].drop(columns="SalePrice"))
+        for k in np.unique(folds)
+    ]
+
+
+def out_of_fold(
+    model: Model, houses: pd.DataFrame, folds: np.ndarray, seeds: Sequence[int] = (0,)
+) -> np.ndarray:
+    """Log prices `(seeds, rows)`, each predicted by networks that never saw the row.
+
+    Raises:
+        ValueError: `folds` does not have one number a row.
+    """
+    if folds.shape != (len(houses),):
+        raise ValueError(f"folds has one number for each of {len(houses)} rows, got {folds.shape}")
+    predictions = np.full((len(seeds), len(houses)), np.nan)
+    answers = model.predict(splits(houses, folds), seeds)
+    for k, answer in zip(np.unique(folds), answers, strict=True):
+        predictions[:, folds == k] = answer
+    return predictions
+
+
+def cross_validate(
+    model: Model,
+    houses: pd.DataFrame,
+    *,
+    folds: np.ndarray | None = None,
+    seeds: Sequence[int] = (0,),
+) -> HouseScores:
+    """Root mean squared errors of log price over all rows, of the ensemble and of its members.
+
+    Args:
+        folds: fold number of each row; the book's five contiguous folds by default.
+        seeds: members of the ensemble; their predictions are averaged.
+    """
+    folds = contiguous_folds(len(houses)) if folds is None else folds
+    return scores(out_of_fold(model, houses, folds, seeds), log_price(houses), folds)
+
+
+def scores(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) -> HouseScores:
+    """Summarise predictions `(seeds, rows)` against `target` `(rows,)`."""
+    error = predictions.mean(axis=0) - target
+    return HouseScores(
+        rmse=_rmse(error),
+        member_rmse=tuple(_rmse(member - target) for member in predictions),
+        fold_rmse=tuple(_rmse(error[folds == k]) for k in np.unique(folds)),
+        errors=tuple(round(float(e), 5) for e in error),
+    )
+
+
+def paired_difference(
+    errors: np.ndarray, rival: np.ndarray, *, resamples: int = 4000, seed: int = 0
+) -> PairedDifference:
+    """RMSE of one model minus that of another on the same rows, with a 95% bootstrap interval.
+
+    Houses are drawn with replacement, and a drawn house brings the errors of both models on every
+    partition, so the interval holds for new houses and is not narrowed by repeating partitions.
+
+    Args:
+        errors, rival: errors of log price, `(rows,)` or `(partitions, rows)`.
+    """
+    ours = np.atleast_2d(errors) ** 2  # (partitions, rows)
+    theirs = np.atleast_2d(rival) ** 2
+    if ours.shape != theirs.shape:
+        raise ValueError(f"paired errors have one shape, got {ours.shape} and {theirs.shape}")
+    weights = np.random.default_rng(seed).multinomial(
+        ours.shape[1], np.full(ours.shape[1], 1 / ours.shape[1]), size=resamples
+    ) / ours.shape[1]  # (resamples, rows)  # fmt: skip
+    draws = np.sqrt(weights @ ours.T).mean(1) - np.sqrt(weights @ theirs.T).mean(1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    difference = np.sqrt(ours.mean(1)).mean() - np.sqrt(theirs.mean(1)).mean()
+    return PairedDifference(float(difference), float(low), float(high))
+
+
+def _rmse(error: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(error**2)))

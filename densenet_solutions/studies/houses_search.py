@@ -1,0 +1,334 @@
+"""Equal tuning budgets for every family of models, and the recordings of exercise 5.
+
+Each family gets `BUDGET` configurations: a default and random draws from a space of its own. All
+are scored on one `search` partition with one seed. The best of each family is then compared on the
+book's folds and on fresh partitions, which no choice has seen. Features are the same for all.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from densenet_solutions.houses.cross_validation import out_of_fold, scores
+from densenet_solutions.houses.data import load_houses
+from densenet_solutions.houses.folds import partition
+from densenet_solutions.houses.models import Estimator, Model, Network, log_price
+from densenet_solutions.houses.training import Optimisation
+from densenet_solutions.models.mlp import matched_growth_rate
+from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.records.store import Record, load_record
+
+BUDGET = 6
+SEARCH = "search-1"
+FRESH = tuple(f"fresh-{i}" for i in range(1, 6))
+NETWORKS = ("dense", "residual", "plain")
+#: What every network spends, so that connections are compared at equal size.
+PARAMETERS = 75_000
+#: Width of our features on a training fold; it only sets the networks' size.
+FEATURES = 564
+
+SOURCES = (
+    "houses/ames.py",
+    "houses/preprocessing.py",
+    "houses/training.py",
+    "houses/models.py",
+    "houses/folds.py",
+    "models/mlp.py",
+    "studies/houses_search.py",
+)
+
+Draw = Callable[[np.random.Generator], Any]
+
+
+def _one_of(*values: Any) -> Draw:
+    return lambda generator: values[generator.integers(len(values))]
+
+
+def _between(low: float, high: float) -> Draw:
+    """Log-uniform."""
+    return lambda generator: float(f"{np.exp(generator.uniform(np.log(low), np.log(high))):.3g}")
+
+
+_NETWORK_SPACE: Mapping[str, Draw] = {
+    "depth": _one_of(2, 4, 6),
+    "norm": _one_of("none", "none", "layer"),
+    "dropout": _one_of(0.1, 0.2, 0.3),
+    "input_dropout": _one_of(0.0, 0.1, 0.2),
+    "activation": _one_of("silu", "relu", "gelu"),
+    "learning_rate": _between(5e-4, 4e-3),
+    "weight_decay": _between(0.003, 0.3),
+}
+_NETWORK_DEFAULT = {
+    "depth": 4,
+    "norm": "none",
+    "dropout": 0.2,
+    "input_dropout": 0.1,
+    "activation": "silu",
+    "learning_rate": 2e-3,
+    "weight_decay": 0.01,
+}
+
+#: family → (default configuration, space of the random draws).
+SPACES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Draw]]] = {
+    **{name: (_NETWORK_DEFAULT, _NETWORK_SPACE) for name in NETWORKS},
+    "ridge": ({"alpha": 30.0}, {"alpha": _between(3, 300)}),
+    "svr": (
+        {"C": 1.0, "gamma": 5e-4, "epsilon": 0.05},
+        {"C": _between(0.3, 10), "gamma": _between(1e-4, 2e-3), "epsilon": _between(0.01, 0.1)},
+    ),
+    "hist-boosting": (
+        {"max_iter": 300, "learning_rate": 0.05, "max_leaf_nodes": 8, "l2_regularization": 1.0,
+         "max_features": 0.3, "min_samples_leaf": 10},
+        {"max_iter": _one_of(300, 500), "learning_rate": _between(0.03, 0.1),
+         "max_leaf_nodes": _one_of(4, 8, 16), "l2_regularization": _between(0.1, 30),
+         "max_features": _one_of(0.1, 0.3, 0.6), "min_samples_leaf": _one_of(5, 10, 20)},
+    ),
+    "lightgbm": (
+        {"n_estimators": 700, "learning_rate": 0.03, "num_leaves": 8, "reg_lambda": 1.0,
+         "colsample_bytree": 0.2, "subsample": 0.7, "min_child_samples": 8},
+        {"n_estimators": _one_of(500, 800), "learning_rate": _between(0.02, 0.06),
+         "num_leaves": _one_of(5, 8, 16), "reg_lambda": _between(0.1, 30),
+         "colsample_bytree": _one_of(0.1, 0.2, 0.4), "subsample": _one_of(0.5, 0.7, 0.9),
+         "min_child_samples": _one_of(4, 8, 16)},
+    ),
+    "xgboost": (
+        {"n_estimators": 700, "learning_rate": 0.03, "max_depth": 4, "reg_lambda": 1.0,
+         "colsample_bytree": 0.2, "subsample": 0.6, "min_child_weight": 2},
+        {"n_estimators": _one_of(500, 800), "learning_rate": _between(0.02, 0.06),
+         "max_depth": _one_of(3, 4, 5), "reg_lambda": _between(0.1, 30),
+         "colsample_bytree": _one_of(0.1, 0.2, 0.4), "subsample": _one_of(0.5, 0.7, 0.9),
+         "min_child_weight": _one_of(1, 2, 4)},
+    ),
+    "catboost": (
+        {"iterations": 800, "learning_rate": 0.05, "depth": 5, "l2_leaf_reg": 3.0, "rsm": 0.2},
+        {"iterations": _one_of(600, 900), "learning_rate": _between(0.03, 0.08),
+         "depth": _one_of(4, 5, 6), "l2_leaf_reg": _between(1, 10), "rsm": _one_of(0.1, 0.2, 0.4)},
+    ),
+}  # fmt: skip
+
+
+def configurations(family: str) -> list[dict[str, Any]]:
+    """The `BUDGET` configurations of a family; the same draws for all three networks.
+
+    >>> len(configurations("dense")) == len(configurations("ridge")) == BUDGET
+    True
+    """
+    default, space = SPACES[family]
+    generator = np.random.default_rng(5)
+    draws = [{name: draw(generator) for name, draw in space.items()} for _ in range(BUDGET - 1)]
+    return [dict(default), *draws]
+
+
+def build(family: str, configuration: Mapping[str, Any]) -> Model:
+    """The model of a configuration.
+
+    Raises:
+        ModuleNotFoundError: LightGBM, XGBoost or CatBoost is not installed; no page needs them.
+    """
+    c = dict(configuration)
+    if family in NETWORKS:
+        epochs = c.pop("epochs", 30)
+        optimisation = Optimisation(
+            epochs=epochs, learning_rate=c.pop("learning_rate"), weight_decay=c.pop("weight_decay")
+        )
+        options = {"connection": family, "block_config": (c.pop("depth"),), **c}
+        if "growth_rate" not in options:
+            options["growth_rate"] = matched_growth_rate(PARAMETERS, FEATURES, **options)
+        return Network(options, optimisation)
+    return Estimator(partial(_regressor, family, tuple(sorted(c.items()))))
+
+
+def _regressor(family: str, items: tuple[tuple[str, Any], ...], seed: int) -> Any:
+    c = dict(items)
+    if family == "ridge":
+        from sklearn.linear_model import Ridge
+
+        return Ridge(**c)
+    if family == "svr":
+        from sklearn.svm import SVR
+
+        return SVR(**c)
+    if family == "hist-boosting":
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        return HistGradientBoostingRegressor(**c, random_state=seed)
+    if family == "lightgbm":
+        from lightgbm import LGBMRegressor
+
+        return LGBMRegressor(**c, subsample_freq=1, random_state=seed, n_jobs=1, verbose=-1)
+    if family == "xgboost":
+        from xgboost import XGBRegressor
+
+        return XGBRegressor(**c, random_state=seed, n_jobs=1)
+    from catboost import CatBoostRegressor
+
+    return CatBoostRegressor(
+        **c, random_seed=seed, thread_count=1, verbose=False, allow_writing_files=False
+    )
+
+
+def best_configuration(record: Record, family: str) -> dict[str, Any]:
+    """The configuration of `family` with the lowest error in the search."""
+    cases = [c for c in record.cases.values() if c["family"] == family]
+    return dict(min(cases, key=lambda c: c["rmse"])["configuration"])
+
+
+# Recordings ---------------------------------------------------------------------------------------
+
+
+@cache
+def _houses() -> tuple[pd.DataFrame, np.ndarray]:
+    import torch
+
+    torch.set_num_threads(1)
+    train = load_houses().train
+    return train, log_price(train)
+
+
+def _evaluate(model: Model, name: str, seeds: range) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions `(seeds, rows)` and folds of a partition."""
+    houses, _ = _houses()
+    folds = partition(name)
+    return out_of_fold(model, houses, folds, seeds), folds
+
+
+def _summary(predictions: np.ndarray, folds: np.ndarray) -> dict[str, Any]:
+    result = scores(predictions, _houses()[1], folds)
+    return {"rmse": round(result.rmse, 5), "member_rmse": [round(r, 5) for r in result.member_rmse]}
+
+
+def _search(case: Mapping[str, Any], device: str) -> dict[str, Any]:
+    model = build(case["family"], case["configuration"])
+    return {**case, **_summary(*_evaluate(model, SEARCH, range(1)))}
+
+
+def search_recipe() -> Recipe:
+    """What was tried, family by family, and how it scored."""
+    cases = {
+        f"{family} {i}": {"family": family, "configuration": configuration}
+        for family in SPACES
+        for i, configuration in enumerate(configurations(family))
+    }
+    return Recipe("houses-search", cases, _search, SOURCES, seed=0)
+
+
+def _compare(case: Mapping[str, Any], device: str) -> dict[str, Any]:
+    family = case["family"]
+    configuration = best_configuration(load_record("houses-search"), family)
+    predictions, folds = _evaluate(
+        build(family, configuration), case["partition"], range(case["seeds"])
+    )
+    errors = predictions.mean(axis=0) - _houses()[1]
+    return {
+        **case,
+        "configuration": configuration,
+        **_summary(predictions, folds),
+        "errors": pack(errors),
+    }
+
+
+def partitions_recipe() -> Recipe:
+    """The best of each family on the book's folds and on five fresh partitions."""
+    cases = {
+        f"{family} {name}": {"family": family, "partition": name, "seeds": _seeds(family)}
+        for name in ("book", *FRESH)
+        for family in SPACES
+    }
+    return Recipe("houses-partitions", cases, _compare, SOURCES, seed=0)
+
+
+def _seeds(family: str) -> int:
+    return 1 if family in ("ridge", "svr") else 4  # those two have no randomness
+
+
+DEPTHS = (2, 4, 8, 16)
+DEPTH_TRIALS = tuple((norm, rate) for norm in ("none", "layer") for rate in (5e-4, 2e-3))
+
+
+def _at_depth(case: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Four trials on a search partition, the best of them on the book's folds."""
+    fixed = {**_NETWORK_DEFAULT, "depth": case["depth"]}
+    trials = []
+    for norm, rate in DEPTH_TRIALS:
+        model = build(case["connection"], {**fixed, "norm": norm, "learning_rate": rate})
+        trial = _summary(*_evaluate(model, SEARCH, range(1)))
+        trials.append({"norm": norm, "learning_rate": rate, "rmse": trial["rmse"]})
+    best = min(trials, key=lambda t: t["rmse"])
+    chosen = {k: best[k] for k in ("norm", "learning_rate")}
+    model = build(case["connection"], {**fixed, **chosen})
+    one_recipe = build(case["connection"], fixed)
+    tuned = _summary(*_evaluate(model, "book", range(2)))
+    same = best["norm"] == fixed["norm"] and best["learning_rate"] == fixed["learning_rate"]
+    untuned = tuned if same else _summary(*_evaluate(one_recipe, "book", range(2)))
+    assert isinstance(model, Network)
+    return {
+        **case,
+        "growth_rate": model.options["growth_rate"],
+        "trials": trials,
+        "tuned": tuned,
+        "untuned": untuned,
+    }
+
+
+def depth_recipe() -> Recipe:
+    """Plain, residual and dense at equal parameters over depth, each tuned alike."""
+    cases = {
+        f"{connection} {depth}": {"connection": connection, "depth": depth}
+        for depth in DEPTHS
+        for connection in NETWORKS
+    }
+    return Recipe("houses-depth", cases, _at_depth, SOURCES, seed=0)
+
+
+GROWTH_RATES = (4, 8, 16, 32, 64)
+
+
+def _at_growth(case: Mapping[str, Any], device: str) -> dict[str, Any]:
+    model = build("dense", {**_NETWORK_DEFAULT, **case})
+    return {**case, **_summary(*_evaluate(model, "book", range(2)))}
+
+
+def growth_recipe() -> Recipe:
+    """The dense network over its growth rate, nothing else changed."""
+    cases = {str(k): {"growth_rate": k} for k in GROWTH_RATES}
+    return Recipe("houses-growth", cases, _at_growth, SOURCES, seed=0)
+
+
+def _final(case: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Train on all 1460 rows, predict the test rows, and look at their prices: once."""
+    from densenet_solutions.houses.ames import hidden_prices
+    from densenet_solutions.houses.models import Split
+
+    family = case["family"]
+    houses = load_houses()
+    model = build(family, best_configuration(load_record("houses-search"), family))
+    (predictions,) = model.predict([Split(houses.train, houses.test)], range(case["seeds"]))
+    truth = np.log(hidden_prices().to_numpy(dtype=float))
+    errors = predictions.mean(axis=0) - truth
+    return {**case, "rmse": round(float(np.sqrt(np.mean(errors**2))), 5), "errors": pack(errors)}
+
+
+def final_recipe() -> Recipe:
+    """The test score of each family's chosen model, read once, after all choices."""
+    cases = {family: {"family": family, "seeds": 2 * _seeds(family)} for family in SPACES}
+    return Recipe("houses-final", cases, _final, SOURCES, seed=0)
+
+
+def pack(errors: np.ndarray) -> str:
+    """Errors in units of 10⁻⁴ as base64 of little-endian 16-bit integers.
+
+    >>> unpack(pack(np.array([0.1234, -1.5]))).tolist()
+    [0.1234, -1.5]
+    """
+    return base64.b64encode(np.round(np.asarray(errors) * 1e4).astype("<i2").tobytes()).decode()
+
+
+def unpack(text: str) -> np.ndarray:
+    """What `pack` has packed."""
+    return np.frombuffer(base64.b64decode(text), dtype="<i2") / 1e4
