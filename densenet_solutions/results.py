@@ -654,3 +654,33 @@ class Reach:
     largest_batch: int
     deepest_third_block: int
     deepest_depth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimeline:
+    """Live bytes over one training step, beyond parameters, buffers and input, thinned.
+
+    `live` has one entry for each of equal stretches of operations, the largest in it. `peak` is
+    the step's, with the scratch space that the allocator saw inside of operations.
+    """
+
+    strategy: str
+    peak: int
+    method: str
+    input_shape: tuple[int, ...]
+    live: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FairModel:
+    """A published ImageNet network; bytes are predicted peaks for 32 images of 224 by 224 pixels.
+
+    `top1_error` is a percentage, `multiply_adds` belongs to one image.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    top1_error: float
+    training_bytes: int
+    inference_bytes: int

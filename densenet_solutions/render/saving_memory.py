@@ -9,46 +9,42 @@ from itertools import product
 from densenet_solutions.render.figures import COLOURS, new_figure, svg
 from densenet_solutions.render.html import Html
 from densenet_solutions.render.numbers import mib, percent, plus_minus, times
-from densenet_solutions.results import MemoryResult, StrategyCost
+from densenet_solutions.results import StepTimeline, StrategyCost
 
 _MIB = 2**20
 
 
-def two_timelines(plain: MemoryResult, ours: MemoryResult) -> Html:
-    """Live bytes over one training step, of the plain network and of one that saves memory."""
+def two_timelines(plain: StepTimeline, ours: StepTimeline) -> Html:
+    """Live bytes over one training step, of the plain network and with shared storage."""
     fig, ax = new_figure(height=3.3)
-    peaks = []
-    for result, colour, label in (
+    for line, colour, label in (
         (plain, COLOURS["plain"], "plain"),
         (ours, COLOURS["densenet"], "shared storage"),
     ):
-        fixed = result.peak_bytes - result.peak_beyond_parameters
-        values = [(point.bytes - fixed) / _MIB for point in result.timeline]
+        values = [live / _MIB for live in line.live]
         positions = [i / (len(values) - 1) for i in range(len(values))]
         ax.fill_between(positions, values, step="post", color=colour, alpha=0.35, linewidth=0)
         ax.step(positions, values, where="post", color=colour, linewidth=1.4)
         top = max(range(len(values)), key=values.__getitem__)
-        peaks.append(values[top])
         ax.annotate(
-            f"{label}: {mib(result.peak_beyond_parameters, 0)}",
-            (positions[top], values[top]),
-            xytext=(0, 5),
+            f"{label}: {mib(line.peak, 0)}",
+            (min(max(positions[top], 0.2), 0.8), values[top]),
+            xytext=(0, 6),
             textcoords="offset points",
             ha="center",
             color=colour,
             fontweight="bold",
         )
-    ax.set_ylim(0, max(peaks) * 1.13)
+    ax.set_ylim(0, max(plain.live) / _MIB * 1.13)
     ax.set_xlim(0, 1)
-    ax.set_xticks([0, 1], ["start of the step", "end"])
-    ax.set_xlabel("operations of the step, forward and then backward")
+    ax.set_xticks([0, 1], ["start", "end"])
+    ax.set_xlabel("operations of the step: forward, then backward")
     ax.set_ylabel("MiB beyond the model")
     return svg(
         fig,
         "Memory over one training step of DenseNet-121. The plain network climbs to "
-        f"{mib(plain.peak_beyond_parameters, 0)} at the end of the forward pass and falls again; "
-        f"with shared storage the peak is {mib(ours.peak_beyond_parameters, 0)}, "
-        f"{times(plain.peak_beyond_parameters / ours.peak_beyond_parameters)} less.",
+        f"{mib(plain.peak, 0)} at the end of the forward pass and falls again; with shared "
+        f"storage the peak is {mib(ours.peak, 0)}, {times(plain.peak / ours.peak)} less.",
     )
 
 

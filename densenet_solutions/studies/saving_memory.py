@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.measure.memory import predict_memory
-from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.store import Record
 from densenet_solutions.results import (
     AccuracyChange,
-    MemoryResult,
+    StepTimeline,
     StrategyAccuracy,
     StrategyCost,
     from_json,
@@ -85,17 +84,26 @@ def costs(*records: Record) -> dict[str, StrategyCost]:
     }
 
 
-def timelines(
-    names: Sequence[str], input_shape: Sequence[int] = FULL_SHAPE
-) -> dict[str, MemoryResult]:
-    """Strategy → memory over one training step of DenseNet-121, predicted."""
-    with torch.device("meta"):
-        model = densenet121()
-    results = {}
-    for name in names:
-        changed = STRATEGIES[name].apply(model)
-        results[name] = predict_memory(lambda m=changed: m, input_shape, step=STRATEGIES[name].step)  # type: ignore[misc]
-    return results
+def timelines(record: Record) -> dict[str, StepTimeline]:
+    """The recorded timelines by strategy."""
+    return {name: from_json(StepTimeline, case) for name, case in record.cases.items()}
+
+
+def with_measured_peaks(
+    costs: Mapping[str, StrategyCost], lines: Mapping[str, StepTimeline]
+) -> dict[str, StrategyCost]:
+    """`costs` with the training peaks of `lines`, for strategies that work in slices.
+
+    How many images or channels a slice has depends on the device; a prediction without a device
+    takes one slice.
+    """
+    sliced = {name: lines[name] for name in ("shared_storage",) if name in lines}
+    return {
+        name: replace(row, training_peak=sliced[name].peak, method=sliced[name].method)
+        if name in sliced
+        else row
+        for name, row in costs.items()
+    }
 
 
 def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from densenet_solutions.measure.memory import measure_memory
+from densenet_solutions.measure.memory import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.store import Record
 from densenet_solutions.render import saving_memory as pictures
-from densenet_solutions.results import Provenance, StrategyAccuracy, StrategyCost, to_json
-from densenet_solutions.studies import memory_claims, strategies_cost
+from densenet_solutions.results import (
+    Provenance,
+    StepTimeline,
+    StrategyAccuracy,
+    StrategyCost,
+    to_json,
+)
+from densenet_solutions.studies import memory_claims, step_timelines, strategies_cost
 from densenet_solutions.studies import saving_memory as study
 
 
@@ -155,5 +161,27 @@ def test_pictures_state_their_finding() -> None:
     html = pictures.trade_off(rows, {"plain": False, "a_b": False, "other": True}).html
     assert "a b has the lowest peak, 12.0%" in html
     assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
-    lines = study.timelines(["plain", "recompute_layer"], (2, 3, 32, 32))
-    assert "less" in pictures.two_timelines(lines["plain"], lines["recompute_layer"]).html
+    lines = [
+        StepTimeline(
+            strategy=name, peak=peak * 2**20, method="predicted", input_shape=(1,), live=(0, peak, 0)
+        )
+        for name, peak in (("plain", 800), ("shared_storage", 100))
+    ]  # fmt: skip
+    assert "the peak is 100 MiB, 8.0× less" in pictures.two_timelines(*lines).html
+
+
+def test_sliced_strategies_take_their_measured_peak(small: dict[str, StrategyCost]) -> None:
+    line = StepTimeline(
+        strategy="shared_storage", peak=7, method="cpu-allocator", input_shape=(1,), live=(7,)
+    )
+    rows = study.with_measured_peaks(small, {"shared_storage": line, "plain": line})
+    assert rows["shared_storage"].training_peak == 7
+    assert rows["shared_storage"].method == "cpu-allocator"
+    assert rows["plain"] == small["plain"]
+
+
+def test_a_thinned_timeline_keeps_its_peak() -> None:
+    result = predict_memory(strategies_cost.small_network, (2, 3, 32, 32))
+    live = step_timelines.thinned(result, 20)
+    assert len(live) == 20
+    assert max(live) == result.peak_beyond_parameters
