@@ -31,7 +31,7 @@ NETWORKS: Mapping[str, Network] = {
     **{name: Network(partial(from_config, row.config), 3) for name, row in TABLE_1.items()},
     **{
         name: Network(partial(getattr(torchvision.models, name), weights=None), 3)
-        for name in ("resnet18", "resnet50", "resnet101", "resnet152")
+        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
     },
 }
 
