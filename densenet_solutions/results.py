@@ -501,7 +501,7 @@ class StrategyCost:
     Peaks are beyond parameters, buffers and input. What is `None` was not measured, or has no
     meaning: a network for inference has no training step, and a network with other parameters no
     gradient to compare. `gradient_error` is `‖g − g_plain‖ / ‖g_plain‖` over all parameters.
-    `time_ratios` are the step's times over the plain step's, one a round, interleaved.
+    `seconds` and `plain_seconds` are times of its step and of the plain one, taken in turn.
     """
 
     strategy: str
@@ -512,8 +512,14 @@ class StrategyCost:
     parameters: int
     multiply_adds: int | None
     gradient_error: float | None
-    time_ratios: tuple[float, ...]
+    seconds: tuple[float, ...]
+    plain_seconds: tuple[float, ...]
     input_shape: tuple[int, ...]
+
+    @property
+    def time_ratio(self) -> float | None:
+        """Fastest step over the fastest plain step: what else a machine does only slows a step."""
+        return min(self.seconds) / min(self.plain_seconds) if self.seconds else None
 
 
 @dataclass(frozen=True)
@@ -556,7 +562,7 @@ class HouseScores:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
+class HouseDifference:
     """Error of one model minus the error of another, with a 95% interval over houses."""
 
     difference: float

@@ -103,9 +103,9 @@ def _split(houses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _csv(frame: pd.DataFrame) -> bytes:
     """CSV as the competition writes it: integers, `NA` for missing, lines ending in `\\n`."""
-    whole = {
-        name: frame[name].astype("Int64")
-        for name in frame
-        if pd.api.types.is_numeric_dtype(frame[name])
-    }
-    return frame.assign(**whole).to_csv(index=False, na_rep="NA", lineterminator="\n").encode()
+    numeric = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
+    return (
+        frame.astype(dict.fromkeys(numeric, "Int64"))
+        .to_csv(index=False, na_rep="NA", lineterminator="\n")
+        .encode()
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import Model, Split, log_price
-from densenet_solutions.results import HouseScores, PairedDifference
+from densenet_solutions.results import HouseDifference, HouseScores
 
 
 def splits(houses: pd.DataFrame, folds: np.ndarray) -> list[Split]:
@@ -67,7 +67,7 @@ def scores(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Ho
 
 def paired_difference(
     errors: np.ndarray, rival: np.ndarray, *, resamples: int = 4000, seed: int = 0
-) -> PairedDifference:
+) -> HouseDifference:
     """RMSE of one model minus that of another on the same rows, with a 95% bootstrap interval.
 
     Houses are drawn with replacement, and a drawn house brings the errors of both models on every
@@ -86,7 +86,7 @@ def paired_difference(
     draws = np.sqrt(weights @ ours.T).mean(1) - np.sqrt(weights @ theirs.T).mean(1)
     low, high = np.quantile(draws, (0.025, 0.975))
     difference = np.sqrt(ours.mean(1)).mean() - np.sqrt(theirs.mean(1)).mean()
-    return PairedDifference(float(difference), float(low), float(high))
+    return HouseDifference(float(difference), float(low), float(high))
 
 
 def _rmse(error: np.ndarray) -> float:

@@ -82,14 +82,15 @@ class BookLinear:
     ) -> np.ndarray:
         generator = np.random.default_rng(seed)
         weight = generator.normal(0, 0.01, x.shape[1])
-        bias, offset = 0.0, y.mean() if self.centred else 0.0
+        bias: float = 0.0
+        offset = float(y.mean()) if self.centred else 0.0
         for _ in range(self.epochs):
             order = generator.permutation(len(x))
             for start in range(0, len(x), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 error = x[rows] @ weight + bias - (y[rows] - offset)
                 weight -= self.learning_rate * 2 * x[rows].T @ error / len(rows)
-                bias -= self.learning_rate * 2 * error.mean()
+                bias -= self.learning_rate * 2 * float(error.mean())
         return x_new @ weight + bias + offset
 
 

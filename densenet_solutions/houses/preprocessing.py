@@ -182,11 +182,11 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
         means = self.neighbourhoods_.reindex(houses["Neighborhood"]).fillna(self.town_)
         means = means.set_index(houses.index)
         relative = (own[list(_RELATIVE)] - means).add_suffix(" against neighbours")
-        unfinished = relative["log TotalSF against neighbours"] * (
-            houses["SaleCondition"] == "Partial"
-        )
+        # A house sold before it is finished costs less for its size.
+        unfinished = relative[[f"{c} against neighbours" for c in ("log TotalSF", "log GrLivArea")]]
+        unfinished = unfinished.mul(houses["SaleCondition"] == "Partial", axis=0)
         return pd.concat(
-            [own, means.add_suffix(" around"), relative, unfinished.rename("unfinished size")],
+            [own, means.add_suffix(" around"), relative, unfinished.add_suffix(", unfinished")],
             axis=1,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,8 +101,12 @@ def fit_predict(
     ensemble = torch.vmap(forward, randomness="different")
     decayed = [p for p in parameters.values() if p.ndim > 2]  # matrices; biases and norms are not
     others = [p for p in parameters.values() if p.ndim <= 2]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed},
+        {"params": others, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+        groups,
         lr=optimisation.learning_rate,
         weight_decay=optimisation.weight_decay,
         fused=True,

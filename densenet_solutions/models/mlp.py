@@ -88,9 +88,9 @@ class DenseMLP(nn.Module):
         _check_choice("connection", connection, get_args(Connection))
         _check_choice("norm", norm, get_args(Norm))
         _check_choice("activation", activation, tuple(_ACTIVATIONS))
-        for name, value in {"dropout": dropout, "input_dropout": input_dropout}.items():
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} is a probability in [0, 1), got {value!r}")
+        for name, rate in {"dropout": dropout, "input_dropout": input_dropout}.items():
+            if not 0 <= rate < 1:
+                raise ValueError(f"{name} is a probability in [0, 1), got {rate!r}")
         if not 0 < compression <= 1:
             raise ValueError(
                 "compression is the share of features a transition keeps and lies in (0, 1], "
@@ -128,6 +128,7 @@ class DenseMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(self.input_dropout(x))  # (rows, init)
         for block, transition in zip(self.blocks, self.transitions, strict=True):
+            assert isinstance(block, nn.ModuleList)
             for layer in block:
                 if self.connection == "dense":
                     x = torch.cat([x, layer(x)], dim=-1)  # (rows, width + k)

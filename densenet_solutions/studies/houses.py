@@ -24,7 +24,7 @@ from densenet_solutions.houses.models import (
 )
 from densenet_solutions.houses.preprocessing import BookEncoder
 from densenet_solutions.records.store import Record, load_record
-from densenet_solutions.results import HouseScores, PairedDifference
+from densenet_solutions.results import HouseDifference, HouseScores
 from densenet_solutions.studies.houses_search import (
     FRESH,
     best_configuration,
@@ -149,8 +149,8 @@ class Standing:
     book: float
     fresh: tuple[float, ...]
     test: float
-    against_dense: PairedDifference
-    test_against_dense: PairedDifference
+    against_dense: HouseDifference
+    test_against_dense: HouseDifference
 
 
 @cache

@@ -1,0 +1,124 @@
+"""Pictures of exercise 5: results in, inline SVG out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from densenet_solutions.render.figures import COLOURS, new_figure, svg
+from densenet_solutions.render.html import Html
+
+_ERROR = "RMSE of log price"
+
+
+def depth_figure(
+    depths: Sequence[int],
+    tuned: Mapping[str, Sequence[float]],
+    untuned: Mapping[str, Sequence[float]],
+) -> Html:
+    """Error over depth, one line a connection; left one recipe for all, right each tuned."""
+    fig, axes = new_figure(width=7.0, height=3.3, columns=2, sharey=True)
+    for ax, title, lines in zip(
+        axes, ("one recipe for all", "each cell tuned alike"), (untuned, tuned), strict=True
+    ):
+        for name, values in lines.items():
+            ax.plot(depths, values, marker="o", color=COLOURS[name], label=name)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(list(depths), [str(d) for d in depths])
+        ax.set_xlabel("layers")
+        ax.set_title(title)
+    axes[0].set_ylabel(f"{_ERROR}, one network")
+    axes[0].legend()
+    last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in tuned.items())
+    first = ", ".join(f"{name} {values[-1]:.3f}" for name, values in untuned.items())
+    alt = (
+        f"Cross-validated error over depth. At {depths[-1]} layers with one recipe: {first}; "
+        f"each tuned: {last}."
+    )
+    return svg(fig, alt=alt)
+
+
+def growth_figure(rates: Sequence[int], rmse: Sequence[float]) -> Html:
+    """Error of the dense network over its growth rate."""
+    fig, ax = new_figure(width=5.0, height=2.8)
+    ax.plot(rates, rmse, marker="o", color=COLOURS["dense"])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(rates), [str(k) for k in rates])
+    ax.set_xlabel("growth rate k")
+    ax.set_ylabel(f"{_ERROR}, one network")
+    pairs = ", ".join(f"{r:.4f} at k = {k}" for k, r in zip(rates, rmse, strict=True))
+    return svg(fig, alt=f"Cross-validated error over the growth rate: {pairs}.")
+
+
+def learning_curve_figure(epochs: Sequence[int], rmse: Sequence[float]) -> Html:
+    """Validation error over the epochs of the live run."""
+    fig, ax = new_figure(width=5.0, height=2.8)
+    ax.plot(epochs, rmse, color=COLOURS["dense"])
+    ax.set_yscale("log")
+    ax.set_yticks([0.12, 0.15, 0.2, 0.3], ["0.12", "0.15", "0.2", "0.3"])
+    ax.minorticks_off()
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(_ERROR)
+    return svg(
+        fig,
+        alt=f"Cross-validated error falls from {rmse[0]:.3f} at epoch {epochs[0]} "
+        f"to {rmse[-1]:.4f} at epoch {epochs[-1]}.",
+    )
+
+
+def ladder_figure(names: Sequence[str], rmse: Sequence[float]) -> Html:
+    """The ladder from the mean to our network, one bar a rung."""
+    fig, ax = new_figure(width=7.0, height=0.42 * len(names) + 0.7)
+    places = np.arange(len(names))[::-1]
+    colours = [COLOURS["neutral"]] * (len(names) - 1) + [COLOURS["dense"]]
+    ax.barh(places, rmse, color=colours, height=0.62)
+    for place, value in zip(places, rmse, strict=True):
+        ax.text(value + 0.004, place, f"{value:.4f}", va="center", fontsize=10)
+    ax.set_yticks(places, list(names))
+    ax.set_xlim(0, max(rmse) * 1.15)
+    ax.set_xlabel(f"{_ERROR}, five folds")
+    ax.grid(False)
+    pairs = "; ".join(f"{name}: {value:.4f}" for name, value in zip(names, rmse, strict=True))
+    return svg(fig, alt=f"Cross-validated error, rung by rung. {pairs}.")
+
+
+def standings_figure(
+    families: Sequence[str],
+    differences: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+) -> Html:
+    """Each family's error minus the dense network's, with its interval over houses."""
+    fig, ax = new_figure(width=6.4, height=0.42 * len(families) + 0.8)
+    places = np.arange(len(families))[::-1]
+    spread = [np.subtract(differences, lows), np.subtract(highs, differences)]
+    ax.errorbar(differences, places, xerr=spread, fmt="o", color=COLOURS["neutral"], capsize=3)
+    ax.axvline(0, color=COLOURS["dense"], linewidth=1.5)
+    ax.set_yticks(places, list(families))
+    ax.set_xlabel(f"{_ERROR}, minus the dense network's")
+    pairs = "; ".join(
+        f"{f} {d:+.4f}, from {low:+.4f} to {high:+.4f}"
+        for f, d, low, high in zip(families, differences, lows, highs, strict=True)
+    )
+    return svg(fig, alt=f"Paired differences to the dense network: {pairs}.")
+
+
+def residual_figure(
+    prices: np.ndarray, errors: np.ndarray, ids: Sequence[int], named: Sequence[int]
+) -> Html:
+    """Error over price in cross-validation, the named houses labelled by Id."""
+    fig, ax = new_figure(width=6.4, height=3.4)
+    ax.scatter(prices / 1000, errors, s=7, alpha=0.5, color=COLOURS["dense"], linewidths=0)
+    ax.axhline(0, color=COLOURS["neutral"], linewidth=0.8)
+    for house in named:
+        i = list(ids).index(house)
+        ax.annotate(f"Id {house}", (prices[i] / 1000, errors[i]), xytext=(6, -3),
+                    textcoords="offset points", fontsize=9)  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xticks([50, 100, 200, 400, 700], ["50", "100", "200", "400", "700"])
+    ax.minorticks_off()
+    ax.set_xlabel("sale price, thousands of dollars")
+    ax.set_ylabel("predicted minus true log price")
+    labels = " and ".join(f"Id {house}" for house in named)
+    return svg(fig, alt=f"Errors over price: most lie within ±0.2; {labels} stand far off.")
