@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -78,11 +77,11 @@ def trade_off(costs: Sequence[StrategyCost], changes_function: Mapping[str, bool
     plain = next(cost for cost in costs if cost.strategy == "plain")
     points = {
         cost.strategy: (
-            statistics.median(cost.time_ratios),
+            cost.time_ratio,
             cost.training_peak / plain.training_peak,
         )
         for cost in costs
-        if cost.time_ratios and cost.training_peak and plain.training_peak
+        if cost.time_ratio and cost.training_peak and plain.training_peak
     }
     fig, ax = new_figure(height=5.0)
     for name, (x, y) in points.items():

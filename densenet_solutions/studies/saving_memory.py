@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -87,23 +86,6 @@ def costs(*records: Record) -> dict[str, StrategyCost]:
 def timelines(record: Record) -> dict[str, StepTimeline]:
     """The recorded timelines by strategy."""
     return {name: from_json(StepTimeline, case) for name, case in record.cases.items()}
-
-
-def with_measured_peaks(
-    costs: Mapping[str, StrategyCost], lines: Mapping[str, StepTimeline]
-) -> dict[str, StrategyCost]:
-    """`costs` with the training peaks of `lines`, for strategies that work in slices.
-
-    How many images or channels a slice has depends on the device; a prediction without a device
-    takes one slice.
-    """
-    sliced = {name: lines[name] for name in ("shared_storage",) if name in lines}
-    return {
-        name: replace(row, training_peak=sliced[name].peak, method=sliced[name].method)
-        if name in sliced
-        else row
-        for name, row in costs.items()
-    }
 
 
 def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from densenet_solutions.measure.memory import measure_memory, predict_memory
+from densenet_solutions.measure.memory import measure_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import MemoryResult, StepTimeline
@@ -15,17 +16,11 @@ POINTS = 240
 
 
 def step_timeline(name: str, *, device: str = "cpu") -> StepTimeline:
-    """Timeline of a strategy's training step: measured, or predicted where measuring is hopeless.
-
-    Shared storage works in slices whose size depends on the device, so it is measured on it. A
-    CPU without bfloat16 units needs minutes for one step in bfloat16, so there that is predicted.
-    """
+    """Timeline of a strategy's training step, measured: shared storage works in slices whose size
+    depends on the device."""
     strategy = STRATEGIES[name]
     changed = strategy.apply(full_network())
-    if name == "bfloat16" and device == "cpu":
-        result = predict_memory(lambda: changed, FULL_SHAPE, step=strategy.step)
-    else:
-        result = measure_memory(lambda: changed, FULL_SHAPE, step=strategy.step, device=device)
+    result = measure_memory(lambda: changed, FULL_SHAPE, step=strategy.step, device=device)
     return StepTimeline(
         strategy=name,
         peak=result.peak_beyond_parameters,
@@ -40,18 +35,18 @@ def thinned(result: MemoryResult, points: int) -> tuple[int, ...]:
     fixed = result.peak_bytes - result.peak_beyond_parameters
     live: Sequence[int] = [point.bytes - fixed for point in result.timeline]
     edges = [round(i * len(live) / points) for i in range(points + 1)]
-    return tuple(max(live[a : max(b, a + 1)]) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return tuple(max(live[a : max(b, a + 1)]) for a, b in pairwise(edges))
 
 
 def recipe() -> Recipe:
     """The recording `step-timelines`."""
     files = (
-        *("precision", "shared_storage", "shared_storage_block"),
+        *("shared_storage", "shared_storage_block"),
         *("shared_storage_parts", "shared_storage_stem"),
     )
     return Recipe(
         name="step-timelines",
-        cases={name: name for name in ("plain", "shared_storage", "bfloat16")},
+        cases={name: name for name in ("plain", "shared_storage")},
         measure=lambda name, device: step_timeline(name, device=device),
         sources=(
             "studies/step_timelines.py",

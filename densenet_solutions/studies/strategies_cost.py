@@ -46,9 +46,10 @@ def cost(
 ) -> StrategyCost:
     """Measure the strategy `name` on `model`.
 
-    Memory is predicted where the step can be, and measured on `device` where it cannot. Work and
-    parameters are counted. With `rounds`, the step is timed in turn with the plain model's;
-    `quick` leaves out inference and work.
+    Memory is predicted where it does not depend on the device, and measured on `device` where it
+    does. Work and parameters are counted. With `rounds`, the step is timed in turn with the plain
+    model's; `quick` leaves out inference and work. bfloat16 is not run on a CPU: one that has no
+    units for it needs minutes for a step.
 
     Raises:
         TypeError: the strategy does not know this network.
@@ -56,13 +57,15 @@ def cost(
     strategy = STRATEGIES[name]
     changed = strategy.apply(model)
     trains = strategy.step is not inference_only
+    runs = trains and not (name == "bfloat16" and device == "cpu")
     training: MemoryResult | None = None
     inference: MemoryResult | None = None
     if trains:
-        peak = predict_memory if strategy.predictable else _measure_on(device)
+        peak = _measure_on(device) if runs and _depends_on_device(name) else predict_memory
         training = peak(lambda: changed, input_shape, step=strategy.step)
-    if not quick and (strategy.predictable or not trains):
+    if not quick:
         inference = predict_memory(lambda: changed, input_shape, train=False)
+    timed = _seconds(name, model, input_shape, rounds, device) if runs and rounds else {}
     state = [*changed.parameters(), *changed.buffers()]
     integers = sum(t.numel() for t in changed.buffers() if t.dtype == torch.int8)
     return StrategyCost(
@@ -73,8 +76,9 @@ def cost(
         state_bytes=sum(tensor.nbytes for tensor in state),
         parameters=count_parameters(changed).total + integers,
         multiply_adds=None if quick else _multiply_adds(changed, input_shape),
-        gradient_error=_gradient_error(name, model, input_shape, device) if trains else None,
-        time_ratios=_time_ratios(name, model, input_shape, rounds, device) if trains else (),
+        gradient_error=_gradient_error(name, model, input_shape, device) if runs else None,
+        seconds=timed.get(name, ()),
+        plain_seconds=timed.get("plain", ()),
         input_shape=tuple(input_shape),
     )
 
@@ -118,6 +122,11 @@ def _seeded(model_fn: Callable[[], DenseNet]) -> DenseNet:
         return model_fn()
 
 
+def _depends_on_device(name: str) -> bool:
+    """Whether the step keeps other things, or works in other slices, on another device."""
+    return name == "shared_storage" or not STRATEGIES[name].predictable
+
+
 def _measure_on(device: str) -> Callable[..., MemoryResult]:
     return lambda *args, **options: measure_memory(*args, device=device, **options)
 
@@ -157,20 +166,16 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return parameter.grad.double()
 
 
-def _time_ratios(
+def _seconds(
     name: str, model: nn.Module, input_shape: Sequence[int], rounds: int, device: str
-) -> tuple[float, ...]:
-    if not rounds:
-        return ()
-    if name == "plain":
-        return (1.0,) * rounds
+) -> dict[str, tuple[float, ...]]:
+    """Times of the steps of the plain network and of `name`, interleaved."""
     batch = _batch(model, input_shape, device)
     steps = {}
     for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
         changed = strategy.apply(model).train()
         steps[strategy.name] = lambda s=strategy, m=changed: s.step(m, *batch)
-    seconds = time_interleaved(steps, repeats=rounds, device=device)
-    return tuple(a / b for a, b in zip(seconds[name], seconds["plain"], strict=True))
+    return time_interleaved(steps, repeats=rounds, warmup=0, device=device)
 
 
 def _files_of(names: Sequence[str]) -> list[str]:

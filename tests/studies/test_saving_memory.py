@@ -69,7 +69,7 @@ def test_the_whole_cost_of_one_strategy() -> None:
     row = strategies_cost.cost("channel_pruning", model, (2, 3, 32, 32), rounds=1)
     assert row.multiply_adds is not None
     assert row.inference_peak is not None
-    assert len(row.time_ratios) == 1
+    assert row.time_ratio == row.seconds[0] / row.plain_seconds[0]
     assert row.gradient_error is None
     quantised = strategies_cost.cost("quantized_inference", model, (2, 3, 32, 32))
     assert quantised.training_peak is None
@@ -154,7 +154,7 @@ def test_pictures_state_their_finding() -> None:
         StrategyCost(
             strategy=name, training_peak=peak, inference_peak=1, method="predicted",
             state_bytes=1, parameters=1, multiply_adds=1, gradient_error=0.0,
-            time_ratios=(time,), input_shape=(8, 3, 64, 64),
+            seconds=(2 * time, 9.0), plain_seconds=(3.0, 2.0), input_shape=(8, 3, 64, 64),
         )
         for name, peak, time in (("plain", 100, 1.0), ("a_b", 12, 1.2), ("other", 5, 2.0))
     ]  # fmt: skip
@@ -163,21 +163,12 @@ def test_pictures_state_their_finding() -> None:
     assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
     lines = [
         StepTimeline(
-            strategy=name, peak=peak * 2**20, method="predicted", input_shape=(1,), live=(0, peak, 0)
+            strategy=name, peak=peak * 2**20, method="predicted", input_shape=(1,),
+            live=(0, peak, 0),
         )
         for name, peak in (("plain", 800), ("shared_storage", 100))
     ]  # fmt: skip
     assert "the peak is 100 MiB, 8.0× less" in pictures.two_timelines(*lines).html
-
-
-def test_sliced_strategies_take_their_measured_peak(small: dict[str, StrategyCost]) -> None:
-    line = StepTimeline(
-        strategy="shared_storage", peak=7, method="cpu-allocator", input_shape=(1,), live=(7,)
-    )
-    rows = study.with_measured_peaks(small, {"shared_storage": line, "plain": line})
-    assert rows["shared_storage"].training_peak == 7
-    assert rows["shared_storage"].method == "cpu-allocator"
-    assert rows["plain"] == small["plain"]
 
 
 def test_a_thinned_timeline_keeps_its_peak() -> None:
