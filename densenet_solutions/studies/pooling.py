@@ -10,6 +10,7 @@ import base64
 import copy
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -22,16 +23,24 @@ from densenet_solutions.measure import count_flops, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import BookDenseNet, densenet121
 from densenet_solutions.models.densenet import Transition
-from densenet_solutions.records import load_record
+from densenet_solutions.records.store import RECORDS, load_record
 from densenet_solutions.results import (
     Commutation,
+    FeatureMap,
     GradientReach,
     Moments,
     OutlierResponse,
     PairedDifference,
     PoolFirstSaving,
+    TrainedPooling,
+    TrainingResult,
+    from_json,
 )
-from densenet_solutions.studies.pooling_gradients import POOLINGS, gradient_reach
+from densenet_solutions.studies.pooling_gradients import (
+    POOLINGS,
+    gradient_reach,
+    route_gradient,
+)
 
 
 def sample_images() -> ImageSet:
@@ -225,3 +234,61 @@ def paired_difference(
     error = float(difference.std(ddof=1)) / len(difference) ** 0.5
     half = float(stats.t.ppf((1 + confidence) / 2, len(difference) - 1)) * error
     return PairedDifference(len(difference), mean, mean - half, mean + half)
+
+
+def differences(
+    name: str, one: str, other: str, directory: Path = RECORDS
+) -> tuple[list[float], PairedDifference]:
+    """Test accuracy of the cases `one-SEED` minus `other-SEED` of a recorded training."""
+    runs = trainings(name, directory)
+    seeds = sorted(set(runs[one]) & set(runs[other]))
+    first = [runs[one][seed].test_accuracy for seed in seeds]
+    second = [runs[other][seed].test_accuracy for seed in seeds]
+    return [a - b for a, b in zip(first, second, strict=True)], paired_difference(first, second)
+
+
+def trainings(name: str, directory: Path = RECORDS) -> dict[str, dict[int, TrainingResult]]:
+    """Recorded trainings by network or pooling, then by seed."""
+    runs: dict[str, dict[int, TrainingResult]] = {}
+    for case, data in load_record(name, directory).cases.items():
+        kind, _, seed = case.rpartition("-")
+        if "out_of_memory" not in data:
+            runs.setdefault(kind, {})[int(seed)] = from_json(TrainingResult, data)
+    return runs
+
+
+def trained_features() -> dict[str, list[TrainedPooling]]:
+    """Record `pooling-features` by pooling, seeds in order."""
+    results: dict[str, list[TrainedPooling]] = {pooling: [] for pooling in POOLINGS}
+    for data in load_record("pooling-features").cases.values():
+        result = from_json(TrainedPooling, data)
+        results[result.pooling].append(result)
+    return results
+
+
+def feature_maps() -> list[FeatureMap]:
+    """Record `pooling-feature-map`."""
+    return [
+        from_json(FeatureMap, data) for data in load_record("pooling-feature-map").cases["maps"]
+    ]
+
+
+def pooled_and_routed(
+    feature_map: FeatureMap,
+) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
+    """What each pooling makes of a feature map, and of the gradient that comes back to it."""
+    before, gradient = torch.tensor(feature_map.before), torch.tensor(feature_map.gradient)
+    pooled = {name: pool(before[None, None])[0, 0].tolist() for name, pool in POOLINGS.items()}
+    routed = {name: route_gradient(before, gradient, name).tolist() for name in POOLINGS}
+    return pooled, routed
+
+
+def normal_densities(points: int = 161) -> tuple[list[float], dict[str, list[float]]]:
+    """Densities of one standard normal, and of the average and the maximum of four."""
+    x = np.linspace(-3.2, 3.2, points)
+    curves = {
+        "average": stats.norm.pdf(x, scale=0.5),
+        "max": 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3,
+        "stride": stats.norm.pdf(x),
+    }
+    return x.tolist(), {name: density.tolist() for name, density in curves.items()}
