@@ -20,7 +20,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from densenet_solutions.memory.shared_storage_parts import (
     Normalisation,
@@ -34,6 +33,7 @@ from densenet_solutions.memory.shared_storage_parts import (
     batch_normalisation,
     chunks,
     conv_backward,
+    first_derivatives_only,
     images_at_once,
     normalise_relu,
     pool_backward,
@@ -158,8 +158,8 @@ class _DenseBlock(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        first_derivatives_only()
         device = grad_output.device.type
         with torch.autocast(device, enabled=False) if device != "meta" else nullcontext():
             features, *parameters = ctx.saved_tensors

@@ -169,6 +169,22 @@ def batch_normalisation(
     return Normalisation(mean, (variance + norm.eps).rsqrt(), weight, bias, of_batch)
 
 
+def first_derivatives_only() -> None:
+    """Called at the start of a backward pass; raises if that pass is to be differentiated again.
+
+    `once_differentiable` alone is not enough: where the incoming gradient is a constant, it lets
+    the second derivative be zero in silence.
+
+    Raises:
+        RuntimeError: the backward pass runs with `create_graph=True`.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "shared storage computes first derivatives only and cannot be differentiated twice "
+            "(got create_graph=True); use the plain model"
+        )
+
+
 def autocast_dtype(x: Tensor) -> torch.dtype:
     """What convolutions compute in: the type of autocast where it is on, else that of `x`."""
     device = x.device.type

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from densenet_solutions.memory.shared_storage_parts import (
     NormalisationGradient,
@@ -22,6 +21,7 @@ from densenet_solutions.memory.shared_storage_parts import (
     autocast_dtype,
     batch_normalisation,
     chunks,
+    first_derivatives_only,
     images_at_once,
     normalise_relu,
     relu_backward,
@@ -62,8 +62,8 @@ class _Stem(torch.autograd.Function):
         return torch.cat(output)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        first_derivatives_only()
         x, kernel, weight, bias = ctx.saved_tensors
         device, need = x.device.type, ctx.needs_input_grad[2:]
         with torch.autocast(device, enabled=False) if device != "meta" else nullcontext():

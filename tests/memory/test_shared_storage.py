@@ -1,0 +1,289 @@
+"""Shared storage under all the circumstances that a dense block meets."""
+
+import copy
+import io
+import os
+import tempfile
+
+import pytest
+import torch
+import torch.multiprocessing
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+from torchvision.models import DenseNet as TorchvisionDenseNet
+
+from densenet_solutions.measure import measure_memory, predict_memory
+from densenet_solutions.memory.shared_storage import obstacle, shared_storage
+from densenet_solutions.memory.shared_storage_block import dense_block
+from densenet_solutions.memory.shared_storage_reference import dense_block_reference
+from densenet_solutions.memory.shared_storage_stem import imagenet_stem
+from densenet_solutions.models import DenseNet, densenet121
+
+
+def network(**options):
+    """Bottlenecks of 32 channels in four groups of 8, statistics and weights far from 0 and 1."""
+    torch.manual_seed(0)
+    defaults = {
+        "growth_rate": 8, "block_config": (2, 2), "num_init_features": 6, "bn_size": 4,
+        "num_classes": 5,
+    }  # fmt: skip
+    model = DenseNet(**(defaults | options)).double()
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias, std=0.3)
+            nn.init.normal_(norm.running_mean, std=0.3)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+    return model
+
+
+def images(n=3, side=33, **options):
+    return torch.randn(n, 3, side, side, dtype=torch.float64, **options)
+
+
+def assert_same(a, b, tolerance=1e-10):
+    """Every gradient and buffer equal, as a share of the largest entry."""
+    for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
+            scale = p.grad.abs().max().clamp(min=1e-3)
+            assert (p.grad - q.grad).abs().max() <= tolerance * scale, name
+    for (name, p), q in zip(a.named_buffers(), b.buffers(), strict=True):
+        torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance, msg=name)
+
+
+def pair(**options):
+    plain = network(**options)
+    return plain, shared_storage(plain)
+
+
+@pytest.mark.parametrize("transition", [False, True])
+@pytest.mark.parametrize("train", [True, False])
+def test_gradcheck_of_a_block(train, transition):
+    model = network(growth_rate=3, block_config=(2, 1), num_init_features=3).train(train)
+    block = model.features.denseblock1
+    tail = [model.features.transition1] if transition else []
+    x = torch.randn(2, 3, 3, 4, dtype=torch.float64, requires_grad=True)
+    parameters = [p for m in (block, *tail) for p in m.parameters()]
+
+    def function(x, *_):
+        return dense_block(x, list(block), *tail)
+
+    assert torch.autograd.gradcheck(function, (x, *parameters), fast_mode=True)
+
+
+def test_gradcheck_of_the_stem():
+    features = network(num_init_features=2).features
+    x = torch.randn(2, 3, 9, 9, dtype=torch.float64, requires_grad=True)
+    inputs = (x, features.conv0.weight, features.norm0.weight, features.norm0.bias)
+    assert torch.autograd.gradcheck(
+        lambda x, *_: imagenet_stem(x, features.conv0, features.norm0), inputs, fast_mode=True
+    )
+
+
+def test_the_reference_is_the_plain_block_and_passes_gradcheck():
+    block = network().features.denseblock1
+    x = torch.randn(3, 6, 5, 4, dtype=torch.float64, requires_grad=True)
+    g = torch.randn(3, 22, 5, 4, dtype=torch.float64)
+    weights = list(block.parameters())
+    expected = torch.autograd.grad(block(x), (x, *weights), g)
+    for function in (dense_block_reference, dense_block):
+        got = torch.autograd.grad(function(x, list(block)), (x, *weights), g)
+        for a, b in zip(expected, got, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+    small = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, *_: dense_block_reference(x, list(block)), (small, *weights), fast_mode=True
+    )
+
+
+def test_double_backward_is_refused_clearly():
+    block = network().features.denseblock1
+    x = torch.randn(2, 6, 4, 4, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated twice"):
+        torch.autograd.grad(dense_block(x, list(block)).sum(), x, create_graph=True)
+
+
+def test_frozen_parameters_get_no_gradient_and_the_others_theirs():
+    plain, ours = pair()
+    for model in (plain, ours):
+        for i, parameter in enumerate(model.parameters()):
+            parameter.requires_grad_(i % 3 != 0)
+    x = images()
+    for model in (plain, ours):
+        model(x).square().sum().backward()
+    assert_same(plain, ours)
+
+
+def test_everything_frozen_gives_the_input_gradient():
+    plain, ours = pair()
+    x, x2 = (images(generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in "ab")
+    for model, inputs in ((plain, x), (ours, x2)):
+        model.requires_grad_(False)
+        model(inputs).square().sum().backward()
+    torch.testing.assert_close(x.grad, x2.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_two_forwards_before_a_backward(train):
+    plain, ours = pair()
+    x, y = images(), images(n=2, side=40)
+    for model in (plain, ours):
+        model.train(train)
+        (model(x).square().sum() + model(y).square().sum()).backward()
+    assert_same(plain, ours)
+
+
+def test_one_graph_twice():
+    plain, ours = pair()
+    x = images()
+    for model in (plain, ours):
+        loss = model(x).square().sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+    assert_same(plain, ours)
+
+
+def test_an_output_used_elsewhere_is_not_overwritten():
+    block = network().features.denseblock1
+    x = torch.randn(2, 6, 4, 4, dtype=torch.float64, requires_grad=True)
+    other = torch.zeros(2, 22, 4, 4, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(2, 22, 4, 4, dtype=torch.float64)
+    (dense_block(x, list(block)) + other).backward(upstream)
+    assert torch.equal(other.grad, upstream)
+
+
+@pytest.mark.parametrize("change", ["momentum", "average"])
+def test_running_statistics_follow_the_modules_momentum(change):
+    plain = network()
+    for norm in plain.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 0.3 if change == "momentum" else None
+    ours = shared_storage(plain)
+    for _ in range(2):
+        x = images()
+        plain(x)
+        ours(x)
+    assert_same(plain, ours)
+    assert int(ours.features.norm0.num_batches_tracked) == 2
+
+
+def test_bfloat16_autocast_is_as_near_to_float64_as_the_plain_model():
+    exact = network()
+    plain, ours = exact.float(), None
+    ours, exact = shared_storage(plain), network()
+    x = images(n=8, side=64)
+    exact(x).square().mean().backward()
+    distance = {}
+    for name, model in (("plain", plain), ("ours", ours)):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = model(x.float())
+        assert y.dtype == torch.bfloat16
+        y.float().square().mean().backward()
+        assert all(p.grad.dtype == torch.float32 for p in model.parameters())
+        g = torch.cat([p.grad.double().flatten() for p in model.parameters()])
+        e = torch.cat([p.grad.flatten() for p in exact.parameters()])
+        distance[name] = float((g - e).norm() / e.norm())
+    assert distance["ours"] <= 1.5 * distance["plain"] + 0.01
+
+
+def test_copies_and_state_dicts_move():
+    plain, ours = pair()
+    again = copy.deepcopy(ours)
+    file = io.BytesIO()
+    torch.save(ours.state_dict(), file)
+    file.seek(0)
+    plain.load_state_dict(torch.load(file))
+    x = images()
+    for model in (plain, ours, again):
+        model(x).square().sum().backward()
+    assert_same(plain, ours)
+    assert_same(plain, again)
+
+
+def test_torchvisions_weights_move_both_ways():
+    theirs = TorchvisionDenseNet(8, (2, 2), 6, 4, num_classes=5)
+    ours = shared_storage(network().float())
+    ours.load_state_dict(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict())
+
+
+def _hook(model):
+    model.features.denseblock1.denselayer2.conv1.register_forward_hook(lambda *a: None)
+
+
+def _parametrise(model):
+    weight_norm(model.features.denseblock1.denselayer1.conv2)
+
+
+def _sync(model):
+    layer = model.features.denseblock1.denselayer1
+    layer.norm2 = nn.SyncBatchNorm(layer.norm2.num_features).double()
+
+
+def _mixed(model):
+    model.features.denseblock1.denselayer2.norm1.eval()
+
+
+OBSTACLES = [
+    (_hook, "Conv2d has hooks"),
+    (_parametrise, "has parametrisations"),
+    (_sync, "SyncBatchNorm has a forward pass of its own"),
+    (_mixed, "some modules are in training mode"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), OBSTACLES, ids=lambda v: getattr(v, "__name__", ""))
+def test_what_shared_storage_cannot_do_is_said_and_the_plain_way_taken(change, reason):
+    plain = network()
+    change(plain)
+    ours = shared_storage(plain)
+    assert reason in obstacle((ours.features.denseblock1, ours.features.transition1))
+    if change is _sync:
+        return  # runs on a GPU only
+    x = images()
+    plain(x).square().sum().backward()
+    with pytest.warns(UserWarning, match=reason):
+        ours(x).square().sum().backward()
+    assert_same(plain, ours)
+
+
+def test_batch_statistics_of_one_value_are_refused():
+    model = shared_storage(network())
+    with pytest.raises(ValueError, match="more than one value per channel"):
+        dense_block(torch.randn(1, 6, 1, 1, dtype=torch.float64), list(model.features.denseblock1))
+
+
+def test_densenet121_at_batch_8_stays_under_the_bar():
+    result = predict_memory(lambda: shared_storage(densenet121()), (8, 3, 224, 224))
+    assert result.peak_beyond_parameters <= 125 * 2**20
+
+
+def test_the_prediction_is_what_the_allocator_hands_out():
+    make = lambda: shared_storage(DenseNet(block_config=(4, 4), num_classes=10))  # noqa: E731
+    shape = (4, 3, 64, 64)
+    predicted, measured = predict_memory(make, shape), measure_memory(make, shape)
+    assert abs(predicted.peak_bytes - measured.peak_bytes) <= max(
+        0.01 * measured.peak_bytes, 4 * 2**20
+    )
+
+
+def _train(rank, directory):
+    torch.set_num_threads(1)
+    store = torch.distributed.FileStore(os.path.join(directory, "store"), 2)  # noqa: PTH118
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    plain, ours = pair()
+    for model in (plain, ours):
+        parallel = nn.parallel.DistributedDataParallel(model)
+        torch.manual_seed(10 + rank)  # other images in each process
+        parallel(images(n=2)).square().sum().backward()
+    assert_same(plain, ours)
+    torch.save([p.grad for p in ours.parameters()], os.path.join(directory, f"{rank}"))  # noqa: PTH118
+    torch.distributed.destroy_process_group()
+
+
+def test_distributed_data_parallel_over_two_processes():
+    with tempfile.TemporaryDirectory() as directory:
+        torch.multiprocessing.spawn(_train, (directory,), nprocs=2)
+        first, second = (torch.load(f"{directory}/{rank}") for rank in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
