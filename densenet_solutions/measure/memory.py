@@ -151,12 +151,11 @@ def _without_data(spec: StepSpec) -> tuple[MemoryPoint, ...]:
 
 
 def _not_compiled(prepared: PreparedStep) -> PreparedStep:
-    for module in prepared.model.modules():
-        if module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):
-            raise ValueError(
-                "a compiled model cannot be predicted: the compiler plans its memory; "
-                "use measure_memory"
-            )
+    if prepared.compiled:
+        raise ValueError(
+            "a compiled model cannot be predicted: the compiler plans its memory; "
+            "use measure_memory"
+        )
     return prepared
 
 

@@ -99,6 +99,10 @@ class PreparedStep:
                 model = spec.model_fn()
             if not isinstance(model, nn.Module):
                 raise TypeError(f"model_fn returns a torch.nn.Module, got {type(model).__name__}")
+            self.compiled = any(
+                module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
+                for module in model.modules()
+            )
             tensors = [*model.parameters(), *model.buffers()]
             if any(t.device.type != built_on.type for t in tensors):
                 model = copy.deepcopy(model).to(built_on)  # built elsewhere: leave it as it is

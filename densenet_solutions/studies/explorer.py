@@ -22,7 +22,7 @@ from densenet_solutions.studies.memory_networks import network
 OFFERED = ("plain", "recompute_bottleneck_input", "recompute_layer")
 #: (batch, side) of the two points of the line, and of those that check it.
 LINE = ((16, 224), (64, 224))
-CHECKS = ((8, 224), (64, 320))
+CHECKS = ((64, 320),)
 #: Modules that shared storage consists of.
 SHARED_STORAGE_SOURCES = (
     "memory/shared_storage.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -23,8 +24,12 @@ BOOK: Mapping[str, Callable[[], nn.Module]] = {"DenseNet": BookDenseNet, "ResNet
 
 def book_steps(batch: int, side: int, *, train: bool = True) -> dict[str, MemoryResult]:
     """Predicted memory of one step of the book's two networks, 1 channel, float32."""
-    shape = (batch, 1, side, side)
-    return {name: predict_memory(build, shape, train=train) for name, build in BOOK.items()}
+    return {name: _book_step(name, batch, side, train) for name in BOOK}
+
+
+@cache
+def _book_step(name: str, batch: int, side: int, train: bool) -> MemoryResult:
+    return predict_memory(BOOK[name], (batch, 1, side, side), train=train)
 
 
 def sweep(batches: Sequence[int], side: int) -> dict[str, tuple[int, ...]]:
@@ -34,21 +39,22 @@ def sweep(batches: Sequence[int], side: int) -> dict[str, tuple[int, ...]]:
 
 
 def crossing(side: int) -> int:
-    """Smallest batch at which DenseNet's peak is above ResNet-18's, by bisection."""
+    """Smallest batch at which DenseNet's peak is above ResNet-18's.
 
-    def above(batch: int) -> bool:
+    Two batch sizes give two lines and a guess; predictions around the guess decide.
+    """
+
+    def excess(batch: int) -> int:
         steps = book_steps(batch, side)
-        return steps["DenseNet"].peak_bytes > steps["ResNet-18"].peak_bytes
+        return steps["DenseNet"].peak_bytes - steps["ResNet-18"].peak_bytes
 
-    low, high = 0, 1
-    while not above(high):
-        low, high = high, 2 * high
-        if high > 4096:
-            raise ValueError(f"DenseNet stays below ResNet-18 up to a batch of 4096 at {side=}")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if above(middle) else (middle, high)
-    return high
+    slope = (excess(32) - excess(8)) / 24
+    batch = max(1, round(8 - excess(8) / slope))
+    while excess(batch) <= 0:
+        batch += 1
+    while batch > 1 and excess(batch - 1) > 0:
+        batch -= 1
+    return batch
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Depth:
         return tuple(b - a for a, b in pairwise(self.first_differences(name)))
 
 
-def by_depth(layers: Sequence[int] = (4, 8, 12, 16, 20)) -> Depth:
+def by_depth(layers: Sequence[int] = (4, 8, 12, 16)) -> Depth:
     """One dense block of growing depth on a 32x32 image: naive and with recomputation."""
     kept = {
         name: tuple(_kept(STRATEGIES[strategy].apply, depth) for depth in layers)
