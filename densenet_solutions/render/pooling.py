@@ -34,8 +34,15 @@ def pooled_map(
     _cells(axes[0][1], feature_map.before, largest, "activations")
     axes[0][1].set_title("convolved")
     _cells(axes[1][1], feature_map.gradient, arriving, "gradients")
-    axes[1][1].set_title("gradient in")
-    axes[1][0].text(0.5, 0.5, "and back", ha="center", va="center", transform=axes[1][0].transAxes)
+    axes[1][1].set_title("arriving")
+    axes[1][0].text(
+        0.5,
+        0.5,
+        "and the\ngradient\nback",
+        ha="center",
+        va="center",
+        transform=axes[1][0].transAxes,
+    )
     for ax_above, ax_below, (name, matrix) in zip(
         axes[0][2:], axes[1][2:], pooled.items(), strict=True
     ):
