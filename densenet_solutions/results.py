@@ -647,17 +647,19 @@ class MemoryBench:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a memory size goes with one strategy, by prediction.
+    """How far a memory size goes with one strategy, by prediction, in float32.
 
-    `largest_batch` of the network `variant`, and the `deepest` DenseNet at `batch`, given as the
-    number of layers in its third block; 0 if not even the smallest fits.
+    `largest_batch` for the network `variant`; and at `deep_batch` images the deepest DenseNet of
+    blocks `(6, 12, n, 16)`, by `n` and by the paper's depth. Images are `side` pixels high and
+    wide; 0 means that not even the smallest fits.
     """
 
     strategy: str
     budget_bytes: int
     variant: str
-    input_shape: tuple[int, ...]
+    side: int
     largest_batch: int
+    deep_batch: int
     deepest_third_block: int
     deepest_depth: int
 

@@ -22,6 +22,7 @@ RECIPES: dict[str, str] = {
     "memory-fair": "densenet_solutions.studies.memory:fair_recipe",
     "memory-grid": "densenet_solutions.studies.memory_grid:recipe",
     "memory-grid-rehearsal": "densenet_solutions.studies.memory_grid:rehearsal_recipe",
+    "how-far": "densenet_solutions.studies.reach:recipe",
     "bench-memory": "densenet_solutions.studies.memory_bench:recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",

@@ -1,0 +1,110 @@
+"""How far a memory size goes: the largest batch, and the deepest DenseNet, by prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from densenet_solutions.measure import predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import DenseNet, densenet121
+from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.results import Reach
+
+GIB = 2**30
+
+#: Memory sizes, in bytes.
+BUDGETS = (8 * GIB, 16 * GIB, 24 * GIB, 80 * GIB)
+
+#: The plain model and each exact strategy whose memory can be predicted.
+NAMES = tuple(
+    name
+    for name, row in STRATEGIES.items()
+    if row.exactness != "changes-function" and row.predictable and not row.on_request
+)
+
+#: Batch at which the deepest network is looked for; images are 224x224 in both searches.
+DEEP_BATCH = 64
+SIDE = 224
+
+
+def largest(peak: Callable[[int], int], budget: int, *, first: int = 8, second: int = 32) -> int:
+    """Largest `n` with `peak(n) <= budget`, for a peak that grows with `n`; 0 if there is none.
+
+    The next candidate lies on the line through the two latest peaks, and between an `n` known to
+    fit and one known not to, so few peaks are asked for. The two that enclose the answer are.
+
+    >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123)
+    123
+    """
+    known = {0: 0}
+
+    def at(n: int) -> int:
+        if n not in known:
+            known[n] = peak(n)
+        return known[n]
+
+    a, b = first, second
+    while True:
+        at(a)
+        at(b)
+        low = max(n for n, size in known.items() if size <= budget)
+        high = min((n for n, size in known.items() if size > budget), default=None)
+        if high == low + 1:
+            return low
+        slope = max((known[b] - known[a]) / (b - a), 1)
+        guess = int(b + (budget - known[b]) / slope)
+        top = 4 * max(low, b) if high is None else high - 1
+        guess = min(max(guess, low + 1), top)
+        # Having hit the edge itself, ask for its neighbour: that is what decides.
+        a, b = b, guess
+        if a == b:
+            b = guess + 1
+
+
+def reach(name: str, budget: int) -> Reach:
+    """How far `budget` bytes go with the strategy `name`, everything included."""
+    strategy = STRATEGIES[name]
+
+    def of_batch(batch: int) -> int:
+        return predict_memory(
+            lambda: strategy.apply(densenet121()), (batch, 3, SIDE, SIDE), step=strategy.step
+        ).peak_bytes
+
+    def of_depth(layers: int) -> int:
+        def build() -> DenseNet:
+            return DenseNet(block_config=(6, 12, layers, 16))
+
+        return predict_memory(
+            lambda: strategy.apply(build()), (DEEP_BATCH, 3, SIDE, SIDE), step=strategy.step
+        ).peak_bytes
+
+    layers = largest(of_depth, budget, first=24, second=48)
+    return Reach(
+        strategy=name,
+        budget_bytes=budget,
+        variant="densenet121",
+        side=SIDE,
+        largest_batch=largest(of_batch, budget, first=16, second=64),
+        deep_batch=DEEP_BATCH,
+        deepest_third_block=layers,
+        deepest_depth=2 * (6 + 12 + layers + 16) + 5 if layers else 0,
+    )
+
+
+def recipe() -> Recipe:
+    """`how-far`: every predictable exact strategy at every memory size."""
+    return Recipe(
+        name="how-far",
+        cases={
+            f"{name}-{budget // GIB}gib": {"name": name, "budget": budget}
+            for name in NAMES
+            for budget in BUDGETS
+        },
+        measure=lambda case, device: reach(**case),
+        sources=(
+            "studies/reach.py", "measure/memory.py", "memory/checkpoint.py", "memory/inplace.py",
+            "memory/transition.py", "memory/shared_storage.py", "memory/shared_storage_block.py",
+            "memory/shared_storage_parts.py", "memory/shared_storage_stem.py",
+            "models/densenet.py",
+        ),
+    )  # fmt: skip
