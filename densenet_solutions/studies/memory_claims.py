@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.measure.memory import predict_memory
 from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory.compressed_activations import EightBit
 from densenet_solutions.memory.low_rank import low_rank
 from densenet_solutions.models import BookDenseNet, DenseNet
 from densenet_solutions.results import MemoryClaim, StatisticsUpdates
@@ -70,6 +71,18 @@ def sparse_bytes_per_dense_byte(zero_share: float) -> float:
     dense.view(-1)[: int(zero_share * dense.numel())] = 0
     packed = dense.to_sparse().coalesce()
     return (packed.indices().nbytes + packed.values().nbytes) / dense.nbytes
+
+
+def rounded_to_zero() -> float:
+    """Share of a ReLU's positive outputs that plain rounding to 8 bits would turn into zeros.
+
+    The outputs are those of a normalisation: standard normal before the ReLU.
+    """
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(8, 32, 32, 32, generator=generator).relu()
+    positive = outputs > 0
+    lost = positive & (outputs < EightBit.of(outputs).step / 2)
+    return float(lost.sum() / positive.sum())
 
 
 def relu6() -> MemoryClaim:

@@ -83,14 +83,15 @@ def cost(
     )
 
 
-def small_costs() -> tuple[StrategyCost, ...]:
-    """`cost`, in short, of every strategy that trains and can be predicted, at the small size."""
+def predictable_strategies() -> tuple[str, ...]:
+    """Names of the strategies whose step can be predicted and that need no time to set up."""
+    return tuple(n for n, row in STRATEGIES.items() if row.predictable and not row.on_request)
+
+
+def small_costs(names: Sequence[str]) -> tuple[StrategyCost, ...]:
+    """`cost` of these strategies, in short, at the small size."""
     model = small_network()
-    return tuple(
-        cost(name, model, SMALL_SHAPE, quick=True)
-        for name, strategy in STRATEGIES.items()
-        if strategy.predictable and not strategy.on_request
-    )
+    return tuple(cost(name, model, SMALL_SHAPE, quick=True) for name in names)
 
 
 def recipe() -> Recipe:
