@@ -63,9 +63,12 @@ def memory(
 def report(bench: MemoryBench) -> Table:
     """The table that the command prints; the first row is what the others are compared with."""
     shape = "x".join(map(str, bench.input_shape))
-    table = Table(title=f"{bench.variant}, {shape}, {bench.dtype}, {bench.device}")
-    for column in ("", "peak beyond parameters", "less", "time", "quartiles"):
-        table.add_column(column, justify="left" if not column else "right")
+    table = Table(
+        title=f"{bench.variant}, {shape}, {bench.dtype}, {bench.device}",
+        caption="peak beyond parameters, buffers and input; time as a ratio to the first row",
+    )
+    for column in ("", "peak", "less", "time", "quartiles"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     baseline = bench.rows[0].peak_beyond_parameters
     for row in bench.rows:
         peak, ratio = row.peak_beyond_parameters, row.time_ratio

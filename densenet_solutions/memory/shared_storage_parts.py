@@ -113,7 +113,7 @@ class NormalisationGradient:
         """Take notice of a chunk: `gradient` with respect to the output, and the input `x`."""
         dtype = self.sum.dtype
         self.sum += gradient.sum(0, dtype=dtype)
-        self.dot += torch.mul(gradient, x).sum(0, dtype=dtype)
+        self.dot += torch.mul(gradient, x.to(dtype)).sum(0)
 
     def part(self, channels: slice) -> NormalisationGradient:
         """The same for some of the channels; what it collects is collected here."""

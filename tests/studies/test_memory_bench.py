@@ -1,0 +1,44 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from densenet_solutions.records.recipes import recipe
+from densenet_solutions.studies.memory_bench import BASELINE, _row, contestants
+from densenet_solutions.studies.reach import BUDGETS, NAMES, largest
+
+
+def test_contestants_have_the_same_weights_and_names():
+    models = {name: model for name, (model, _) in contestants("densenet121").items()}
+    expected = models[BASELINE].state_dict()
+    for name, model in models.items():
+        got = model.state_dict()
+        assert list(got) == list(expected), name
+        assert all(torch.equal(got[key], value) for key, value in expected.items()), name
+
+
+def test_a_ratio_compares_neighbours_of_one_round():
+    # The machine gets slower and slower; the contestant needs half as long again in every round.
+    seconds = {BASELINE: (1.0, 2.0, 4.0, 8.0), "ours": (1.5, 3.0, 6.0, 12.0)}
+    row = _row("ours", 100, seconds)
+    assert (row.time_ratio, row.time_ratio_low, row.time_ratio_high) == (1.5, 1.5, 1.5)
+    assert _row("too large", None, seconds).time_ratio is None
+
+
+@given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 3), st.integers(1, 10**6))
+def test_the_largest_that_fits_is_found_with_few_questions(constant, linear, square, budget):
+    asked = []
+
+    def peak(n):
+        asked.append(n)
+        return constant + linear * n + square * n * n
+
+    n = largest(peak, budget)
+    assert n == 0 or peak(n) <= budget
+    assert peak(n + 1) > budget
+    assert len(asked) <= 30
+
+
+def test_recipes_cover_every_exact_strategy_and_budget():
+    assert {"plain", "recompute_block", "shared_storage"} <= set(NAMES)
+    assert len(recipe("how-far").cases) == len(NAMES) * len(BUDGETS)
+    assert list(recipe("bench-memory").cases) == ["densenet121-8x224-float32"]
