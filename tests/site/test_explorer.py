@@ -1,0 +1,135 @@
+"""The explorer: Python and the page agree, and Python agrees with the instrument."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from densenet_solutions.records import load_record, record_names
+from densenet_solutions.render.explorer import estimate, explorer, largest_error, static_table
+from densenet_solutions.results import ExplorerCase, from_json
+from densenet_solutions.sitebuild.explorer_hook import RECORDS, fill
+from densenet_solutions.studies.explorer import point
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = (ROOT / "docs/assets/explorer.js").read_text(encoding="utf-8")
+STYLE = (ROOT / "docs/assets/explorer.css").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, ExplorerCase]:
+    return {
+        name: from_json(ExplorerCase, case)
+        for record in RECORDS
+        if record in record_names()
+        for name, case in load_record(record).cases.items()
+    }
+
+
+def test_the_line_holds(cases: dict[str, ExplorerCase]) -> None:
+    assert largest_error(cases) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("dtype", "optimizer", "batch", "side"),
+    [("float32", "none", 8, 224), ("bfloat16", "none", 32, 160), ("float32", "adam", 32, 96)],
+)
+def test_the_instrument_agrees(
+    cases: dict[str, ExplorerCase], dtype: str, optimizer: str, batch: int, side: int
+) -> None:
+    """Off the line, in the other type, and with an optimizer's state: a fresh prediction."""
+    fresh = point(
+        "densenet121", "plain", batch, side,
+        dtype=getattr(torch, dtype), optimizer=None if optimizer == "none" else optimizer,
+    )  # fmt: skip
+    said = estimate(
+        cases["densenet121 plain"], batch=batch, side=side, dtype=dtype, optimizer=optimizer
+    )
+    assert sum(said.values()) == pytest.approx(fresh.peak_bytes, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch": 0, "side": 224},
+        {"batch": 1, "side": 100},
+        {"batch": 1, "side": 224, "dtype": "int8"},
+        {"batch": 1, "side": 224, "optimizer": "lion"},
+    ],
+)
+def test_refusals(cases: dict[str, ExplorerCase], options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="got"):
+        estimate(cases["densenet121 plain"], **options)
+
+
+def test_a_table_remains_without_javascript(cases: dict[str, ExplorerCase]) -> None:
+    page = fill("<!-- explorer -->\n<!-- explorer-table -->\n<!-- explorer-origin -->")
+    assert "<!--" not in page
+    assert static_table(cases).html in page
+    assert all(version in static_table(cases).html for version in ("densenet121", "densenet264"))
+    assert 'id="explorer" hidden' in page
+
+
+def _page(cases: dict[str, ExplorerCase]) -> str:
+    return (
+        f"<!doctype html><html lang=en><title>x</title><style>{STYLE}</style><body class=md-typeset>"
+        f"{explorer(cases).html}<script>{SCRIPT}</script></body></html>"
+    )
+
+
+@pytest.mark.browser
+def test_page_and_python_agree(cases: dict[str, ExplorerCase], browser: Any, tmp_path: Any) -> None:
+    (tmp_path / "page.html").write_text(_page(cases), encoding="utf-8")
+    address = (tmp_path / "page.html").as_uri()
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for case in cases.values():
+        for batch, side, dtype, optimizer in (
+            (1, 224, "float32", "none"),
+            (37, 96, "bfloat16", "adam"),
+            (256, 512, "float32", "sgd_momentum"),
+        ):
+            page.goto("about:blank")
+            page.goto(
+                f"{address}#version={case.version}&strategy={case.strategy}&batch={batch}"
+                f"&side={side}&dtype={dtype}&optimizer={optimizer}"
+            )
+            shown = {
+                e.get_attribute("data-category"): int(e.get_attribute("data-bytes"))
+                for e in page.query_selector_all("dd")
+            }
+            said = estimate(case, batch=batch, side=side, dtype=dtype, optimizer=optimizer)
+            assert shown == {name: size for name, size in said.items() if size}
+            peak = page.query_selector(".ds-explorer-peak").get_attribute("data-bytes")
+            assert int(peak) == sum(said.values())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert problems == []
+    page.close()
+
+
+@pytest.mark.browser
+def test_keyboard_and_address(cases: dict[str, ExplorerCase], browser: Any, tmp_path: Any) -> None:
+    (tmp_path / "page.html").write_text(_page(cases), encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    before = page.inner_text(".ds-explorer-peak")
+    page.keyboard.press("Tab")  # network
+    page.keyboard.press("Tab")  # step
+    page.keyboard.press("Tab")  # batch
+    page.keyboard.press("ArrowUp")
+    assert page.inner_text(".ds-explorer-peak") != before
+    assert "batch=33" in page.url
+    page.evaluate("location.hash = '#batch=5&side=96&version=nothing'")
+    page.wait_for_function("document.querySelector('[name=batch]').value === '5'")
+    assert page.input_value("[name=version]") == "densenet121"
+    assert page.input_value("[name=side]") == "96"
+    page.close()
+
+
+@pytest.mark.site
+def test_the_built_page_has_it(site: Path) -> None:
+    html = (site / "explorer/index.html").read_text(encoding="utf-8")
+    assert 'id="explorer-data"' in html
+    assert "assets/explorer.js" in html
