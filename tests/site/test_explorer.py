@@ -73,7 +73,8 @@ def test_a_table_remains_without_javascript(cases: dict[str, ExplorerCase]) -> N
 
 def _page(cases: dict[str, ExplorerCase]) -> str:
     return (
-        f"<!doctype html><html lang=en><title>x</title><style>{STYLE}</style><body class=md-typeset>"
+        f"<!doctype html><html lang=en><title>x</title><style>{STYLE}</style>"
+        "<body class=md-typeset>"
         f"{explorer(cases).html}<script>{SCRIPT}</script></body></html>"
     )
 

@@ -1,0 +1,97 @@
+"""The commands `measure` and `record`: what they print, refuse, and resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from densenet_solutions.cli.measure import app as measure
+from densenet_solutions.cli.record import app as record
+from densenet_solutions.measure import predict_memory
+from densenet_solutions.models import BookDenseNet
+from densenet_solutions.records import load_record
+
+runner = CliRunner()
+
+
+def test_measure_prints_json() -> None:
+    done = runner.invoke(measure, ["book-densenet", "--batch", "4", "--resolution", "64", "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.output)
+    expected = predict_memory(BookDenseNet, (4, 1, 64, 64))
+    assert report["parameters"] == 758_226
+    assert report["results"][0]["peak_bytes"] == expected.peak_bytes
+    assert report["results"][0]["bytes_by_category"] == dict(expected.bytes_by_category)
+
+
+def test_measure_prints_a_table() -> None:
+    options = ["--batch", "2", "--resolution", "64", "--infer", "--device", "cpu"]
+    done = runner.invoke(measure, ["book-resnet18", *options])
+    assert done.exit_code == 0, done.output
+    assert "11,178,378" in done.output
+    assert "cpu-allocator" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "networks are"),
+        (["book-densenet", "--dtype", "int8"], "--dtype is one of"),
+        (["book-densenet", "--strategy", "hope"], "--strategy is one of"),
+        (["book-densenet", "--optimizer", "lion"], "optimizer is None"),
+        (["book-densenet", "--strategy", "offload"], "cannot be predicted"),
+        (["book-densenet", "--batch", "0"], "0"),
+    ],
+)
+def test_measure_refuses(arguments: list[str], message: str) -> None:
+    done = runner.invoke(measure, arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.replace("│", " ").split())
+
+
+def test_record_lists() -> None:
+    done = runner.invoke(record, ["--list"])
+    assert done.exit_code == 0, done.output
+    assert "memory-grid" in done.output
+
+
+def test_record_refuses() -> None:
+    assert runner.invoke(record, []).exit_code == 2
+    done = runner.invoke(record, ["nonsense"])
+    assert done.exit_code == 2
+    assert "recordings are" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
+    """The GPU grid's rehearsal on the CPU: a killed process loses at most the case it was at."""
+    command = [
+        sys.executable, "-c", "from densenet_solutions.cli import app; app()",
+        "record", "memory-grid-rehearsal", "--out", str(tmp_path),
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    path = tmp_path / "memory-grid-rehearsal.json"
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    patience = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = load_record("memory-grid-rehearsal", tmp_path)
+    assert len(first.cases) >= 1
+    done = runner.invoke(record, ["memory-grid-rehearsal", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    whole = load_record("memory-grid-rehearsal", tmp_path)
+    assert len(whole.cases) == 16
+    assert {name: whole.cases[name] for name in first.cases} == dict(first.cases)
+    for case in whole.cases.values():
+        inside = case["measured_bytes"] - case["measured_by_category"]["workspace"]
+        assert case["predicted_bytes"] == pytest.approx(inside, rel=0.01)
+        assert case["step_seconds"] > 0
