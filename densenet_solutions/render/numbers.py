@@ -69,6 +69,15 @@ def times(ratio: float, digits: int = 1) -> str:
     return f"{ratio:,.{digits}f}×"
 
 
+def apart(difference: float) -> str:
+    """How close two results are that should be the same.
+
+    >>> apart(0.0), apart(3.2e-15)
+    ('bit for bit', 'to within 3e-15')
+    """
+    return "bit for bit" if difference == 0 else f"to within {difference:.0e}"
+
+
 def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
     """A mean and half the width of its interval.
 

@@ -147,12 +147,11 @@ def accuracy(models: Sequence[_Published], *, cost: str) -> Html:
         ax.annotate(
             title,
             (x[-1], y[-1]),
-            (-8, -26) if family == "densenet" else (34, 4),
+            (0, 10) if family == "densenet" else (34, 4),
             textcoords="offset points",
             color=colour,
             weight="bold",
             ha="center" if family == "densenet" else "left",
-            va="top" if family == "densenet" else "bottom",
         )
     ax.set_xlim(0)
     ax.margins(x=0.1, y=0.12)

@@ -11,7 +11,7 @@
 from densenet_solutions.models import DenseNetConfig, cifar_densenet, densenet121
 from densenet_solutions.models import densenet as module
 from densenet_solutions.render import architecture as drawings
-from densenet_solutions.render.numbers import billions, count, millions
+from densenet_solutions.render.numbers import apart, billions, count, millions
 from densenet_solutions.render.page import claims, how_made, say, source
 from densenet_solutions.render.tables import table
 from densenet_solutions.studies import architecture as study
@@ -20,7 +20,7 @@ from densenet_solutions.studies import mistakes
 rows = study.table_1()
 by_name = {row.name: row for row in rows}
 stages = study.table_1_stages()
-parity = study.parity_with_torchvision()
+parity = study.parity_with_torchvision(resolution=32)
 assert all(row.parameters == row.recorded_parameters for row in rows)
 assert parity.equal_keys and parity.logits < 1e-10 and parity.gradients < 1e-10
 d121, d264 = by_name["DenseNet-121"], by_name["DenseNet-264"]
@@ -33,8 +33,8 @@ say(f"""
 One class builds them all; a row of Table 1 is a row of data. DenseNet-121 comes to
 {count(d121.parameters)} parameters and {billions(d121.multiply_adds, 3)} multiply-adds at 224×224,
 DenseNet-264 to {count(d264.parameters)}. With torchvision's weights in place, our DenseNet-121 gives
-torchvision's logits to within {parity.logits:.0e} and its gradients to within {parity.gradients:.0e},
-in float64, checked while this page was built.
+torchvision's logits {apart(parity.logits)} and its gradients {apart(parity.gradients)}, in float64, checked
+while this page was built.
 """)
 
 # %% [markdown]
@@ -151,8 +151,8 @@ table(
     ["compared", "largest difference"],
     [
         ["names and shapes of all tensors", "none" if parity.equal_keys else "some"],
-        ["logits", f"{parity.logits:.1e}"],
-        ["gradients of all parameters", f"{parity.gradients:.1e}"],
+        ["logits", apart(parity.logits)],
+        ["gradients of all parameters", apart(parity.gradients)],
     ],
     caption="DenseNet-121 of torchvision and ours; the largest gradient entry is "
     f"{parity.scale:.2f}",
