@@ -1,0 +1,30 @@
+"""Ratios of times: paired, with an interval that covers them."""
+
+import pytest
+
+from densenet_solutions.studies.speed import against_torchvision, ratio_of_times
+
+
+def test_a_constant_ratio_has_no_spread_however_the_machine_drifts():
+    theirs = [1.0, 2.0, 8.0, 3.0]
+    ratio = ratio_of_times([1.5 * t for t in theirs], theirs)
+    assert (ratio.median, ratio.low, ratio.high) == pytest.approx((1.5, 1.5, 1.5))
+    assert ratio.rounds == 4
+
+
+def test_the_interval_covers_the_median_and_stays_within_the_rounds():
+    ratio = ratio_of_times([1.0, 1.1, 0.9, 1.2, 1.0], [1.0] * 5)
+    assert 0.9 <= ratio.low <= ratio.median == 1.0 <= ratio.high <= 1.2
+    assert ratio.low < ratio.high
+
+
+@pytest.mark.parametrize("pair", [([], []), ([1.0], [1.0, 2.0])])
+def test_times_come_in_pairs(pair):
+    with pytest.raises(ValueError, match="times come in pairs"):
+        ratio_of_times(*pair)
+
+
+def test_both_networks_really_run():
+    results = against_torchvision(batch=2, resolution=32, repeats=1)
+    assert set(results) == {"forward", "training step"}
+    assert all(0.1 < ratio.median < 10 for ratio in results.values())
