@@ -501,7 +501,9 @@ class StrategyCost:
     Peaks are beyond parameters, buffers and input. What is `None` was not measured, or has no
     meaning: a network for inference has no training step, and a network with other parameters no
     gradient to compare. `gradient_error` is `‖g − g_plain‖ / ‖g_plain‖` over all parameters.
-    `seconds` and `plain_seconds` are times of its step and of the plain one, taken in turn.
+    `seconds` and `plain_seconds` are times of its step and of the plain one, taken in turn: on a
+    CPU the processor's time of one thread, which other programs hardly disturb. Gradients and
+    times are those of inputs of `trial_shape`, everything else of `input_shape`.
     """
 
     strategy: str
@@ -515,10 +517,11 @@ class StrategyCost:
     seconds: tuple[float, ...]
     plain_seconds: tuple[float, ...]
     input_shape: tuple[int, ...]
+    trial_shape: tuple[int, ...]
 
     @property
     def time_ratio(self) -> float | None:
-        """Fastest step over the fastest plain step: what else a machine does only slows a step."""
+        """Fastest step over the fastest plain step: whatever else happens only slows a step."""
         return min(self.seconds) / min(self.plain_seconds) if self.seconds else None
 
 

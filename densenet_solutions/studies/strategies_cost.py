@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ from densenet_solutions.results import MemoryResult, StrategyCost
 
 #: The full-size setting: DenseNet-121, 8 images of 224x224.
 FULL_SHAPE = (8, 3, 224, 224)
+
+#: Gradients and times at the full size would take minutes for each strategy on a CPU.
+TRIAL_SHAPE = (8, 3, 64, 64)
 
 #: The small setting, for a page that is built again and again.
 SMALL_SHAPE = (4, 3, 32, 32)
@@ -40,6 +44,7 @@ def cost(
     model: nn.Module,
     input_shape: Sequence[int],
     *,
+    trial_shape: Sequence[int] | None = None,
     quick: bool = False,
     rounds: int = 0,
     device: str = "cpu",
@@ -48,7 +53,8 @@ def cost(
 
     Memory is predicted where it does not depend on the device, and measured on `device` where it
     does. Work and parameters are counted. With `rounds`, the step is timed in turn with the plain
-    model's; `quick` leaves out inference and work. bfloat16 is not run on a CPU: one that has no
+    model's. Gradients and times are taken on inputs of `trial_shape` (by default `input_shape`);
+    `quick` leaves out inference and work. bfloat16 is not run on a CPU: one that has no
     units for it needs minutes for a step.
 
     Raises:
@@ -65,7 +71,8 @@ def cost(
         training = peak(lambda: changed, input_shape, step=strategy.step)
     if not quick:
         inference = predict_memory(lambda: changed, input_shape, train=False)
-    timed = _seconds(name, model, input_shape, rounds, device) if runs and rounds else {}
+    trial = tuple(trial_shape or input_shape)
+    timed = _seconds(name, model, trial, rounds, device) if runs and rounds else {}
     state = [*changed.parameters(), *changed.buffers()]
     integers = sum(t.numel() for t in changed.buffers() if t.dtype == torch.int8)
     return StrategyCost(
@@ -76,10 +83,11 @@ def cost(
         state_bytes=sum(tensor.nbytes for tensor in state),
         parameters=count_parameters(changed).total + integers,
         multiply_adds=None if quick else _multiply_adds(changed, input_shape),
-        gradient_error=_gradient_error(name, model, input_shape, device) if runs else None,
+        gradient_error=_gradient_error(name, model, trial, device) if runs else None,
         seconds=timed.get(name, ()),
         plain_seconds=timed.get("plain", ()),
         input_shape=tuple(input_shape),
+        trial_shape=trial,
     )
 
 
@@ -110,7 +118,12 @@ def _recipe(record: str, names: Sequence[str]) -> Recipe:
         name=record,
         cases={name: name for name in names},
         measure=lambda name, device: cost(
-            name, full_network().to(device), FULL_SHAPE, rounds=3, device=device
+            name,
+            full_network().to(device),
+            FULL_SHAPE,
+            trial_shape=TRIAL_SHAPE,
+            rounds=4,
+            device=device,
         ),
         sources=("studies/strategies_cost.py", "models/densenet.py", *_files_of(names)),
         seed=0,
@@ -176,7 +189,27 @@ def _seconds(
     for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
         changed = strategy.apply(model).train()
         steps[strategy.name] = lambda s=strategy, m=changed: s.step(m, *batch)
-    return time_interleaved(steps, repeats=rounds, warmup=0, device=device)
+    if torch.device(device).type == "cuda":
+        return time_interleaved(steps, repeats=rounds, device=device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _processor_seconds(steps, rounds)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _processor_seconds(
+    functions: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, tuple[float, ...]]:
+    """Like `time_interleaved`, but the processor's time instead of the clock's."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.process_time()
+            function()
+            seconds[name].append(time.process_time() - start)
+    return {name: tuple(values) for name, values in seconds.items()}
 
 
 def _files_of(names: Sequence[str]) -> list[str]:

@@ -162,6 +162,7 @@ def test_pictures_state_their_finding() -> None:
             strategy=name, training_peak=peak, inference_peak=1, method="predicted",
             state_bytes=1, parameters=1, multiply_adds=1, gradient_error=0.0,
             seconds=(2 * time, 9.0), plain_seconds=(3.0, 2.0), input_shape=(8, 3, 64, 64),
+            trial_shape=(1,),
         )
         for name, peak, time in (("plain", 100, 1.0), ("a_b", 12, 1.2), ("other", 5, 2.0))
     ]  # fmt: skip
