@@ -68,6 +68,8 @@ def bench_memory(
     Raises:
         ValueError: an argument is impossible.
     """
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"device is the CPU or a CUDA device, got {device!r}")
     models = contestants(variant, compiled=compiled)
     shape = (batch, 3, side, side)
     peaks = {}
