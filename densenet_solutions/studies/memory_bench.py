@@ -127,7 +127,7 @@ def recipe() -> Recipe:
     return Recipe(
         name="bench-memory",
         cases={"densenet121-8x224-float32": {"variant": "densenet121", "batch": 8, "side": 224}},
-        measure=lambda case, device: bench_memory(**case, device=device, repeats=7),
+        measure=lambda case, device: bench_memory(**case, device=device, repeats=5),
         sources=(
             "studies/memory_bench.py", "measure/memory.py", "measure/timing.py",
             "memory/checkpoint.py", "memory/shared_storage.py", "memory/shared_storage_block.py",
