@@ -1,0 +1,106 @@
+"""`densenet-solutions train`: train a network on Fashion-MNIST; also under `torchrun`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def train(
+    network: Annotated[
+        str, typer.Argument(help="book-densenet, book-resnet18 or cifar-densenet (L=40, k=12).")
+    ],
+    data: Annotated[str, typer.Option(help="The data set; there is one.")] = "fashion-mnist",
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 10,
+    pooling: Annotated[
+        str, typer.Option(help="Of book-densenet's transitions: average, max or stride.")
+    ] = "average",
+    side: Annotated[int, typer.Option(help="Height and width of the images in pixels.")] = 96,
+    batch_size: Annotated[int, typer.Option(help="Images a step, over all processes.")] = 128,
+    optimizer: Annotated[str, typer.Option(help="sgd or adam.")] = "sgd",
+    learning_rate: Annotated[float, typer.Option(help="Its initial value.")] = 0.01,
+    momentum: Annotated[float, typer.Option(help="Of sgd.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="L2 penalty.")] = 0.0,
+    schedule: Annotated[str, typer.Option(help="constant or cosine.")] = "constant",
+    seed: Annotated[int, typer.Option(help="Of weights and shuffling.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Train on the first images only.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda if there is one.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Resume from this file; written after every epoch.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the metrics to this JSON file.")] = None,
+) -> None:
+    """Train a network and print its accuracy after every epoch. The defaults are the book's.
+
+    On several GPUs: torchrun --nproc-per-node=4 -m densenet_solutions train book-densenet
+    """
+    import os
+
+    from torch.cuda import is_available
+
+    from densenet_solutions import training
+    from densenet_solutions.images import load_fashion_mnist
+    from densenet_solutions.results import TrainingSettings, dumps, write_text_atomically
+
+    try:
+        if data != "fashion-mnist":
+            raise ValueError(f"--data is 'fashion-mnist', got {data!r}")
+        settings = TrainingSettings(
+            epochs=epochs,
+            batch_size=batch_size,
+            side=side,
+            optimizer=optimizer,  # type: ignore[arg-type]  # checked by the settings
+            learning_rate=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            schedule=schedule,  # type: ignore[arg-type]
+            seed=seed,
+        )
+        model_fn = _factory(network, pooling)
+        model_fn()  # an impossible option is refused before the data are read
+        _, result = training.train(
+            model_fn,
+            load_fashion_mnist("train", limit=limit),
+            load_fashion_mnist("test", limit=limit),
+            settings,
+            device=device or ("cuda" if is_available() else "cpu"),
+            checkpoint=checkpoint,
+            show_progress=True,
+        )
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from error
+    except (FloatingPointError, OSError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    if os.environ.get("RANK", "0") != "0":
+        return
+    for epoch in result.epochs:
+        typer.echo(
+            f"epoch {epoch.epoch}: loss {epoch.train_loss:.4f}, train accuracy "
+            f"{epoch.train_accuracy:.4f}, test accuracy {epoch.test_accuracy:.4f}, "
+            f"{epoch.seconds:.1f} s"
+        )
+    if out is not None:
+        write_text_atomically(out, dumps(result))
+
+
+def _factory(network: str, pooling: str) -> Any:
+    from functools import partial
+
+    from densenet_solutions.models import BookDenseNet, BookResNet18, cifar_densenet
+
+    factories = {
+        "book-densenet": partial(BookDenseNet, pooling=cast(Any, pooling)),
+        "book-resnet18": BookResNet18,
+        "cifar-densenet": partial(cifar_densenet, 40, 12, bottleneck=False, in_channels=1),
+    }
+    if network not in factories:
+        raise ValueError(f"a network is one of {sorted(factories)}, got {network!r}")
+    if pooling != "average" and network != "book-densenet":
+        raise ValueError(f"--pooling is an option of book-densenet, got {network!r}")
+    return factories[network]
