@@ -207,7 +207,8 @@ record_note(fair_record)
 low, high = min(ratios["top1_error"].values()), max(ratios["top1_error"].values())
 say(f"""
 By every yardstick DenseNet needs more. At equal accuracy, the one that matters to most people, it
-needs {times(low, 2)} to {times(high, 2)} the memory of a ResNet in training.
+needs {times(low, 2)} to {times(high, 2)} the memory of a ResNet in training. The other two ratios are
+larger because at that size the ResNets are the shallow ones without bottlenecks, which are also less accurate.
 """)
 
 # %% [markdown]
