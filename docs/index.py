@@ -1,4 +1,124 @@
 # %% [markdown]
 # # DenseNet, answered
 #
-# Being written.
+# *Dive into Deep Learning* ends its [section on
+# DenseNet](https://d2l.ai/chapter_convolutional-modern/densenet.html) with five questions, one of
+# them in two parts. These are answers that run: every number below was computed when this page was
+# built, or recorded on hardware that its page names. New to the network? [Start
+# here](network.py).
+
+# %% tags=["hide-input"]
+from densenet_solutions.houses import load_houses
+from densenet_solutions.measure import count_parameters, predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import TABLE_1, BookDenseNet, densenet121
+from densenet_solutions.records import load_record
+from densenet_solutions.render import parameters as pictures
+from densenet_solutions.render.numbers import count, interval, mib, percent, times
+from densenet_solutions.render.page import answers, how_made, say
+from densenet_solutions.studies import architecture, memory, parameters, pooling
+
+first = pooling.pool_first_saving()
+work, pooled_first = first.transition_multiply_adds
+_, accuracy = pooling.differences("pooling-training-reduced", "max", "average")
+
+by_stage = parameters.parameters_by_stage()
+dense, resnet = (sum(by_stage[name].values()) for name in ("DenseNet", "ResNet-18"))
+published = parameters.published_models()
+equal = [row.parameter_ratio for row in parameters.at_equal_accuracy(published)]
+
+steps = memory.book_steps(128, 224)
+more_memory = steps["DenseNet"].peak_bytes / steps["ResNet-18"].peak_bytes
+
+shape = (8, 3, 224, 224)
+plain = predict_memory(densenet121, shape).peak_beyond_parameters
+shared = predict_memory(
+    lambda: STRATEGIES["shared_storage"].apply(densenet121()), shape
+).peak_beyond_parameters
+
+rows = {row.name: count_parameters(architecture.on_meta(row.config)).total for row in TABLE_1.values()}
+parity = architecture.parity_with_torchvision(32)
+train, test = load_houses()
+
+assert 4 * pooled_first == work
+assert dense == count_parameters(BookDenseNet()).total < resnet / 14
+assert min(equal) > 1 and more_memory > 1 and plain > 6 * shared
+assert parity.equal_keys and parity.logits < 1e-9
+assert all(rows[name] == row.parameters for name, row in TABLE_1.items())
+
+# %% tags=["hide-input"]
+answers(
+    [
+        (
+            "1 · Why average pooling?",
+            "exercises/1-average-pooling.py",
+            f"{percent(pooled_first / work, 0)} of the work",
+            f"""Because averaging is linear, a transition may pool *before* it convolves and give the
+            same result. In accuracy we can tell little: maximum minus average pooling is
+            {interval(100 * accuracy.low, 100 * accuracy.high, 1)} percentage points.""",
+        ),
+        (
+            "2 · Why fewer parameters?",
+            "exercises/2-fewer-parameters.py",
+            f"{times(resnet / dense, 1)} fewer",
+            f"""A layer writes only its growth rate: {count(dense)} parameters in the book's DenseNet,
+            {count(resnet)} in its ResNet-18. At equal published accuracy the factor is
+            {times(min(equal))} to {times(max(equal))}.""",
+        ),
+        (
+            "3.1 · Is the memory really high?",
+            "exercises/3-1-memory.py",
+            f"{times(more_memory, 2)} ResNet-18's",
+            f"""In training on large batches, yes: {mib(steps["DenseNet"].peak_bytes, 0)} against
+            {mib(steps["ResNet-18"].peak_bytes, 0)} for 128 images of 224×224, although the model itself
+            is the smaller one.""",
+        ),
+        (
+            "3.2 · How else can memory be saved?",
+            "exercises/3-2-saving-memory.py",
+            f"{times(plain / shared, 1)} less",
+            f"""Most of it is copies. With one buffer for all features of a block, a training step of
+            DenseNet-121 needs {mib(shared, 0)} beyond the model instead of {mib(plain, 0)}, and the
+            gradients stay the same up to rounding.""",
+        ),
+        (
+            "4 · Every network of Table 1",
+            "exercises/4-table-1.py",
+            f"{len(rows)} networks",
+            f"""From {count(min(rows.values()))} to {count(max(rows.values()))} parameters, from one
+            class whose weights move to torchvision and back: its logits differ from torchvision's by
+            at most {parity.logits:.0e} in float64.""",
+        ),
+        (
+            "5 · A dense MLP for house prices",
+            "exercises/5-house-prices.py",
+            f"{count(len(train) + len(test))} houses",
+            """The competition's two files are rebuilt byte for byte without a network, so a submission
+            can be scored here, and a dense MLP can be compared fairly with its plain and residual
+            siblings.""",
+        ),
+    ]
+)
+
+# %% [markdown]
+# ## Parameters and accuracy, at a glance
+#
+# Published ImageNet networks of both families; further down and further left is better. The
+# parameters are counted from the live modules, the errors are torchvision's.
+
+# %% tags=["hide-input"]
+pictures.accuracy(published, cost="parameters")
+
+# %% tags=["hide-input"]
+say(f"""
+## Three ways to use this site
+
+**Read** the exercises in any order; each stands by itself, with hints to try first.
+**Play** with depth, growth rate and batch in the [explorer](explorer.md).
+**Import** the code behind the pages: it is a package with a [reference](reference/index.md).
+
+## How these numbers were made
+""")
+
+# %% tags=["hide-input"]
+how_made(load_record("pooling-training-reduced"))

@@ -65,6 +65,17 @@ def claims(rows: Sequence[tuple[str, Verdict, str]]) -> Markdown:
     return Markdown("\n\n".join(blocks))
 
 
+def answers(rows: Sequence[tuple[str, str, str, str]]) -> Markdown:
+    """The home page's cards: `(question, link, number, sentence)`, all Markdown."""
+    cards = [
+        f'<div class="ds-answer" markdown="1">\n\n## [{question}]({link})\n\n'
+        f'<span class="ds-number">{number}</span>\n\n{textwrap.dedent(sentence).strip()}\n\n</div>'
+        for question, link, number, sentence in rows
+    ]
+    inside = "\n\n".join(cards)
+    return Markdown(f'<div class="ds-answers" markdown="1">\n\n{inside}\n\n</div>')
+
+
 def record_note(record: Record) -> Markdown:
     """One line under a recorded figure: where its numbers were made."""
     return Markdown(f"Recorded on {record.origin}.\n{{ .ds-origin }}")
