@@ -87,7 +87,8 @@ def _competition_columns(ames: pd.DataFrame) -> pd.DataFrame:
 
 def _split(houses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The 1460 rows of train in the competition's order, and the 1459 of test, with their Ids."""
-    order = pd.read_csv(resources.files(__package__).joinpath("kaggle_train_order.csv").open())
+    with resources.files(__package__).joinpath("kaggle_train_order.csv").open() as file:
+        order = pd.read_csv(file)
     by_order = houses.set_index("Order")
     train = by_order.loc[order["Order"]].reset_index(drop=True)
     test = by_order.drop(index=order["Order"])

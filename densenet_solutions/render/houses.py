@@ -14,14 +14,13 @@ _ERROR = "RMSE of log price"
 
 def depth_figure(
     depths: Sequence[int],
-    tuned: Mapping[str, Sequence[float]],
-    untuned: Mapping[str, Sequence[float]],
+    without_norm: Mapping[str, Sequence[float]],
+    with_norm: Mapping[str, Sequence[float]],
 ) -> Html:
-    """Error over depth, one line a connection; left one recipe for all, right each tuned."""
+    """Error over depth, one line a connection; left without, right with layer normalisation."""
     fig, axes = new_figure(width=7.0, height=3.3, columns=2, sharey=True)
-    for ax, title, lines in zip(
-        axes, ("one recipe for all", "each cell tuned alike"), (untuned, tuned), strict=True
-    ):
+    titles = ("no normalisation", "layer normalisation")
+    for ax, title, lines in zip(axes, titles, (without_norm, with_norm), strict=True):
         for name, values in lines.items():
             ax.plot(depths, values, marker="o", color=COLOURS[name], label=name)
         ax.set_xscale("log", base=2)
@@ -30,25 +29,15 @@ def depth_figure(
         ax.set_title(title)
     axes[0].set_ylabel(f"{_ERROR}, one network")
     axes[0].legend()
-    last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in tuned.items())
-    first = ", ".join(f"{name} {values[-1]:.3f}" for name, values in untuned.items())
+    ends = [
+        ", ".join(f"{name} {values[-1]:.3f}" for name, values in lines.items())
+        for lines in (without_norm, with_norm)
+    ]
     alt = (
-        f"Cross-validated error over depth. At {depths[-1]} layers with one recipe: {first}; "
-        f"each tuned: {last}."
+        f"Cross-validated error over depth. At {depths[-1]} layers without normalisation: "
+        f"{ends[0]}; with layer normalisation: {ends[1]}."
     )
     return svg(fig, alt=alt)
-
-
-def growth_figure(rates: Sequence[int], rmse: Sequence[float]) -> Html:
-    """Error of the dense network over its growth rate."""
-    fig, ax = new_figure(width=5.0, height=2.8)
-    ax.plot(rates, rmse, marker="o", color=COLOURS["dense"])
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(list(rates), [str(k) for k in rates])
-    ax.set_xlabel("growth rate k")
-    ax.set_ylabel(f"{_ERROR}, one network")
-    pairs = ", ".join(f"{r:.4f} at k = {k}" for k, r in zip(rates, rmse, strict=True))
-    return svg(fig, alt=f"Cross-validated error over the growth rate: {pairs}.")
 
 
 def learning_curve_figure(epochs: Sequence[int], rmse: Sequence[float]) -> Html:
@@ -81,27 +70,6 @@ def ladder_figure(names: Sequence[str], rmse: Sequence[float]) -> Html:
     ax.grid(False)
     pairs = "; ".join(f"{name}: {value:.4f}" for name, value in zip(names, rmse, strict=True))
     return svg(fig, alt=f"Cross-validated error, rung by rung. {pairs}.")
-
-
-def standings_figure(
-    families: Sequence[str],
-    differences: Sequence[float],
-    lows: Sequence[float],
-    highs: Sequence[float],
-) -> Html:
-    """Each family's error minus the dense network's, with its interval over houses."""
-    fig, ax = new_figure(width=6.4, height=0.42 * len(families) + 0.8)
-    places = np.arange(len(families))[::-1]
-    spread = [np.subtract(differences, lows), np.subtract(highs, differences)]
-    ax.errorbar(differences, places, xerr=spread, fmt="o", color=COLOURS["neutral"], capsize=3)
-    ax.axvline(0, color=COLOURS["dense"], linewidth=1.5)
-    ax.set_yticks(places, list(families))
-    ax.set_xlabel(f"{_ERROR}, minus the dense network's")
-    pairs = "; ".join(
-        f"{f} {d:+.4f}, from {low:+.4f} to {high:+.4f}"
-        for f, d, low, high in zip(families, differences, lows, highs, strict=True)
-    )
-    return svg(fig, alt=f"Paired differences to the dense network: {pairs}.")
 
 
 def residual_figure(

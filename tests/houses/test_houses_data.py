@@ -1,0 +1,151 @@
+"""The two files, byte for byte; the download against a local server; submissions."""
+
+import hashlib
+import http.server
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from densenet_solutions.houses import ames, data, load_houses, score_submission, write_submission
+from densenet_solutions.houses.ames import competition_files, hidden_prices
+
+
+def test_rebuilt_files_have_the_books_sha1(tmp_path):
+    for content, (name, sha1) in zip(competition_files(), data.FILES.items(), strict=True):
+        (tmp_path / name).write_bytes(content)
+        assert hashlib.sha1((tmp_path / name).read_bytes()).hexdigest() == sha1
+
+
+def test_frames_are_the_competitions():
+    train, test = load_houses()
+    assert train.shape == (1460, 81)
+    assert test.shape == (1459, 80)
+    assert list(train["Id"]) == list(range(1, 1461))
+    assert list(test["Id"]) == list(range(1461, 2920))
+    assert "None" in set(train["MasVnrType"].dropna())
+    assert train.loc[0, "SalePrice"] == 208500
+    assert hidden_prices().index.equals(pd.Index(test["Id"], name="Id"))
+
+
+def test_an_unknown_pickle_is_not_opened(monkeypatch):
+    monkeypatch.setattr(ames, "AMES_SHA256", "0" * 64)
+    monkeypatch.setattr(pd, "read_pickle", lambda *a, **k: pytest.fail("opened"))
+    with pytest.raises(ValueError, match="SHA-256 0000"):
+        ames._read_ames()
+
+
+def test_unknown_source_is_refused():
+    with pytest.raises(ValueError, match="'ames' or 'book', got 'web'"):
+        load_houses("web")
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A local server that fails `server.failures` times, then serves the two files."""
+    files = dict(zip(data.FILES, competition_files(), strict=True))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            state.requests += 1
+            broken = state.requests <= state.failures
+            if broken and state.status:
+                self.send_error(state.status)
+                return
+            body = files[self.path.lstrip("/")]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body[:1000] if broken else body)
+
+        def log_message(self, *args):
+            pass
+
+    state = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.requests, state.failures, state.status = 0, 0, 503
+    thread = threading.Thread(target=state.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv(data.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "BOOK_URL", f"http://127.0.0.1:{state.server_port}/")
+    state.url = data.BOOK_URL
+    yield state
+    state.shutdown()
+    state.server_close()
+    thread.join()
+
+
+NAME = "kaggle_house_pred_test.csv"
+
+
+@pytest.mark.parametrize("status", [503, None], ids=["error", "half-a-file"])
+def test_download_tries_again(server, tmp_path, status):
+    server.failures, server.status = 2, status
+    path = data.download(NAME, url=server.url, wait=0.01)
+    assert path == tmp_path / "cache" / NAME
+    assert path.read_bytes() == competition_files()[1]
+    assert server.requests == 3
+    data.download(NAME, url=server.url)
+    assert server.requests == 3, "a cached file is not downloaded again"
+    path.write_text("damaged")
+    assert data.download(NAME, url=server.url).read_bytes() == competition_files()[1]
+
+
+def test_failed_download_leaves_nothing(server, tmp_path):
+    server.failures, server.status = 9, None
+    with pytest.raises(ConnectionError, match=r"in 2 attempts.*SHA-1"):
+        data.download(NAME, url=server.url, attempts=2, wait=0.01)
+    assert not list(tmp_path.glob("cache/*"))
+
+
+def test_unknown_file_is_refused():
+    with pytest.raises(ValueError, match=r"got 'x\.csv'"):
+        data.download("x.csv")
+
+
+def good() -> tuple[list[int], list[float]]:
+    truth = hidden_prices()
+    return list(truth.index), [float(p) for p in truth]
+
+
+def test_score_of_known_errors(tmp_path):
+    ids, prices = good()
+    assert score_submission(write_submission(tmp_path / "a.csv", ids, prices)) == 0
+    off = [p * np.exp(0.1) for p in prices]
+    order = np.random.default_rng(0).permutation(len(ids))
+    shuffled = write_submission(
+        tmp_path / "b.csv", [ids[i] for i in order], [off[i] for i in order]
+    )
+    assert score_submission(shuffled) == pytest.approx(0.1)
+
+
+BAD = {
+    "columns": (lambda rows: ["Id,Price", *rows[1:]], "columns"),
+    "missing Id": (lambda rows: rows[:-1], "first missing one is 2919"),
+    "double Id": (lambda rows: [*rows, rows[1]], "line 1461.*1461 again"),
+    "unknown Id": (lambda rows: [*rows, "1,100"], "got Id 1"),
+    "zero": (lambda rows: [rows[0], "1461,0", *rows[2:]], "line 2: a price is a positive"),
+    "negative": (lambda rows: [rows[0], "1461,-5", *rows[2:]], "line 2: a price is a positive"),
+    "nan": (lambda rows: [rows[0], "1461,nan", *rows[2:]], "line 2: a price is a positive"),
+    "no price": (lambda rows: [rows[0], "1461,", *rows[2:]], "line 2: Id 1461 needs a price"),
+    "text Id": (lambda rows: [rows[0], "x,1", *rows[2:]], "line 2: an Id is an integer"),
+    "three cells": (lambda rows: [rows[0], "1461,1,1", *rows[2:]], "line 2: a row has two"),
+    "empty": (lambda rows: [], "columns"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_malformed_submissions_are_refused(case, tmp_path):
+    change, message = BAD[case]
+    rows = ["Id,SalePrice", *(f"{i},{p}" for i, p in zip(*good(), strict=True))]
+    path = tmp_path / "s.csv"
+    path.write_text("\n".join(change(rows)) + "\n")
+    with pytest.raises(ValueError, match=message):
+        score_submission(path)
+
+
+def test_writing_refuses_what_scoring_would(tmp_path):
+    with pytest.raises(ValueError, match="positive number"):
+        write_submission(tmp_path / "s.csv", [1461], [-1.0])
+    with pytest.raises(ValueError, match="2 Ids and 1 prices"):
+        write_submission(tmp_path / "s.csv", [1461, 1462], [1.0])
+    assert not list(tmp_path.iterdir())

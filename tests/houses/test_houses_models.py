@@ -1,0 +1,270 @@
+"""Preprocessing, folds, networks and stacked training."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, Ridge
+
+from densenet_solutions.houses import (
+    BookEncoder,
+    HouseEncoder,
+    Network,
+    contiguous_folds,
+    cross_validate,
+    load_houses,
+    out_of_fold,
+    paired_difference,
+    partition,
+)
+from densenet_solutions.houses.cross_validation import splits
+from densenet_solutions.houses.models import BookLinear, Estimator, Mean, log_price
+from densenet_solutions.houses.training import Optimisation, Task, fit_predict
+from densenet_solutions.models.mlp import DenseMLP, matched_growth_rate
+
+TRAIN, TEST = load_houses()
+
+
+def state(encoder):
+    return {
+        name: np.asarray(value, dtype=object).tolist()
+        if not isinstance(value, dict)
+        else str(value)
+        for name, value in vars(encoder).items()
+    }
+
+
+def test_the_books_encoding_has_331_features():
+    encoder = BookEncoder().fit(pd.concat([TRAIN, TEST]))
+    assert encoder.transform(TRAIN).shape == (1460, 331)
+    assert len(encoder.get_feature_names_out()) == 331
+
+
+@pytest.mark.parametrize("kind", [BookEncoder, HouseEncoder])
+def test_a_validation_row_leaves_no_trace(kind):
+    folds = contiguous_folds(len(TRAIN))
+    changed = TRAIN.copy()
+    changed.loc[folds == 2, ["GrLivArea", "LotArea"]] *= 7
+    changed.loc[folds == 2, ["Neighborhood", "KitchenQual"]] = "unheard of"
+    before, after = splits(TRAIN, folds)[2], splits(changed, folds)[2]
+    assert "SalePrice" not in before.new
+    assert state(kind().fit(before.train)) == state(kind().fit(after.train))
+    assert not np.array_equal(
+        kind().fit(before.train).transform(before.new),
+        kind().fit(before.train).transform(after.new),
+    )
+
+
+@pytest.mark.parametrize("kind", [BookEncoder, HouseEncoder])
+def test_strange_rows_are_encoded(kind):
+    strange = TEST.head(3).copy()
+    for column in strange.columns.drop("Id"):
+        numeric = pd.api.types.is_numeric_dtype(strange[column])
+        strange[column] = np.nan if numeric else ["never seen", None, "Po"]
+    encoder = clone(kind()).fit(TRAIN)
+    table = encoder.transform(strange)
+    assert table.dtype == np.float32
+    assert table.shape == (3, len(encoder.get_feature_names_out()))
+    assert np.isfinite(table).all()
+
+
+def test_features_are_centred_and_bounded():
+    table = HouseEncoder().fit_transform(TRAIN)
+    assert np.abs(table).max() <= 3
+    assert np.isfinite(table).all()
+    assert table.std(axis=0).min() > 0
+
+
+@pytest.mark.parametrize("name", ["book", "fresh-1", "search-1"])
+def test_folds_cover_every_row_once(name):
+    folds = partition(name)
+    assert np.bincount(folds).tolist() == [292] * 5
+    assert sum(len(s.new) for s in splits(TRAIN, folds)) == len(TRAIN)
+
+
+def test_fresh_and_search_partitions_differ():
+    named = [partition(n) for n in ("fresh-1", "fresh-2", "search-1", "search-2")]
+    assert len({tuple(p) for p in named}) == 4
+    for bad in ("fresh", "fresh-x", "lucky-1"):
+        with pytest.raises(ValueError, match="a partition is"):
+            partition(bad)
+
+
+def test_cross_validation_against_scikit_learn():
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    houses = TRAIN.head(200)
+    ours = out_of_fold(Estimator(lambda seed: Ridge(10.0)), houses, contiguous_folds(200))[0]
+    from sklearn.pipeline import make_pipeline
+
+    theirs = cross_val_predict(
+        make_pipeline(HouseEncoder(), Ridge(10.0)), houses, log_price(houses), cv=KFold(5)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the features are float32
+
+
+def test_the_books_baseline_is_worse_than_the_mean():
+    mean = cross_validate(Mean(), TRAIN).rmse
+    book = cross_validate(BookLinear(everything=pd.concat([TRAIN, TEST])), TRAIN).rmse
+    clean = cross_validate(BookLinear(), TRAIN).rmse
+    assert mean == pytest.approx(0.399, abs=0.001)
+    assert book > mean
+    assert clean > mean
+    assert cross_validate(BookLinear(centred=True), TRAIN).rmse < 0.6 * mean
+
+
+def test_paired_differences():
+    error = np.random.default_rng(1).normal(0, 0.1, (3, 500))
+    same = paired_difference(error, error)
+    assert same.difference == same.low == same.high == 0
+    worse = paired_difference(1.2 * error, error)
+    assert worse.low > 0
+    assert worse.difference == pytest.approx(0.2 * np.sqrt((error**2).mean(1)).mean())
+    with pytest.raises(ValueError, match="one shape"):
+        paired_difference(error, error[:, 1:])
+
+
+# The network ------------------------------------------------------------------------------------
+
+
+def test_dense_network_is_equation_2():
+    torch.manual_seed(0)
+    model = DenseMLP(7, growth_rate=3, block_config=(3,))
+    torch.nn.init.normal_(model.head.weight)
+    x = torch.randn(5, 7)
+    features = [x]
+    for layer in model.blocks[0]:
+        features.append(torch.nn.functional.silu(layer[0](torch.cat(features, 1))))
+    expected = torch.cat(features, 1) @ model.head.weight[0] + model.head.bias
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_residual_network_adds_what_plain_replaces():
+    torch.manual_seed(0)
+    residual = DenseMLP(7, connection="residual", growth_rate=4, block_config=(2,))
+    plain = DenseMLP(7, connection="plain", growth_rate=4, block_config=(2,), num_init_features=4)
+    plain.load_state_dict(residual.state_dict())
+    x = torch.randn(5, 7)
+    h = residual.stem(x)
+    a, b = residual.blocks[0]
+    torch.testing.assert_close(h + a(h) + b(h + a(h)), _before_head(residual, x))
+    torch.testing.assert_close(b(a(h)), _before_head(plain, x))
+
+
+def _before_head(model, x):
+    seen = []
+    with torch.no_grad():
+        handle = model.head.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
+        model(x)
+        handle.remove()
+    return seen[0]
+
+
+def test_transitions_compress():
+    model = DenseMLP(10, growth_rate=5, block_config=(2, 2), compression=0.5)
+    assert model.transitions[0].out_features == 10
+    assert model.head.in_features == 20
+    assert model(torch.zeros(3, 10)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"growth_rate": 0}, "growth_rate is at least 1, got 0"),
+        ({"block_config": ()}, "at least one block"),
+        ({"block_config": (2, 0)}, "every entry of block_config is at least 1"),
+        ({"compression": 0.0}, r"lies in \(0, 1\], got 0.0"),
+        ({"dropout": 1.0}, r"dropout is a probability in \[0, 1\), got 1.0"),
+        ({"connection": "densely"}, "connection is one of .* got 'densely'"),
+        ({"norm": "group"}, "norm is one of"),
+        ({"activation": "tanh"}, "activation is one of"),
+        ({"num_init_features": 0}, "num_init_features is at least 1"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        DenseMLP(10, **options)
+
+
+@pytest.mark.parametrize("connection", ["plain", "residual", "dense"])
+def test_matched_networks_have_equal_size(connection):
+    growth = matched_growth_rate(60_000, 300, connection, block_config=(8,))
+    model = DenseMLP(300, connection=connection, growth_rate=growth, block_config=(8,))
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(60_000, rel=0.04)
+
+
+# Training ---------------------------------------------------------------------------------------
+
+
+def linear_tasks(count=2, rows=96):
+    generator = np.random.default_rng(3)
+    tasks = []
+    for t in range(count):
+        x = generator.normal(size=(rows, 4 + t))
+        y = 12 + x @ generator.normal(size=4 + t)
+        tasks.append(Task(x[:80], y[:80], x[80:]))
+    return tasks
+
+
+def test_stacked_members_learn_what_least_squares_knows():
+    tasks = linear_tasks()
+    optimisation = Optimisation(epochs=150, batch_size=20, learning_rate=2e-2, weight_decay=0)
+    answers = fit_predict(
+        lambda width: DenseMLP(width, growth_rate=2, block_config=(1,)), tasks, (0, 1), optimisation
+    )
+    for task, answer in zip(tasks, answers, strict=True):
+        expected = LinearRegression().fit(task.x, task.y).predict(task.x_new)
+        assert answer.shape == (2, 16)
+        assert np.abs(answer - expected).max() < 0.3
+        assert not np.array_equal(answer[0], answer[1])
+
+
+def test_stack_equals_one_by_one():
+    """Without dropout and with full batches, a member trains as an ordinary module does."""
+    task = linear_tasks(1)[0]
+    optimisation = Optimisation(epochs=20, batch_size=80, learning_rate=1e-2, weight_decay=0.1)
+
+    def make(width):
+        return DenseMLP(width, growth_rate=3, block_config=(2,), norm="layer")
+
+    stacked = fit_predict(make, [task], (5, 6), optimisation)[0]
+    for seed, answer in zip((5, 6), stacked, strict=True):
+        torch.manual_seed(seed)
+        model = make(4)
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        vectors = [p for p in model.parameters() if p.ndim == 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], weight_decay=0.1
+        )
+        mean, scale = task.y.mean(), task.y.std()
+        x = torch.tensor(task.x, dtype=torch.float32)
+        y = torch.tensor((task.y - mean) / scale, dtype=torch.float32)
+        for step in range(20):
+            warm, cosine = (step + 1) / 2, 0.5 + 0.5 * np.cos(np.pi * step / 20)
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-2 * min(warm, cosine)
+            optimizer.zero_grad()
+            (model(x) - y).square().mean().backward()
+            optimizer.step()
+        with torch.no_grad():
+            alone = model(torch.tensor(task.x_new, dtype=torch.float32)).numpy() * scale + mean
+        np.testing.assert_allclose(answer, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+def test_same_seed_same_numbers(norm):
+    houses = TRAIN.head(150)
+    network = Network({"growth_rate": 4, "dropout": 0.1, "norm": norm}, Optimisation(epochs=2))
+    folds = contiguous_folds(150)
+    once = out_of_fold(network, houses, folds, (0, 1))
+    assert np.array_equal(once, out_of_fold(network, houses, folds, (0, 1)))
+    assert np.isfinite(once).all()
+    assert not np.array_equal(once, out_of_fold(network, houses, folds, (2, 3)))
+
+
+def test_training_options_are_checked():
+    with pytest.raises(ValueError, match="epochs is at least 1, got 0"):
+        Optimisation(epochs=0)
+    with pytest.raises(ValueError, match=r"warmup lies in \[0, 1\), got 1"):
+        Optimisation(warmup=1)
