@@ -73,8 +73,11 @@ def batch_lines(
         for name, values in by_network.items():
             colour = COLOURS[_HUES[name]]
             ax.plot(batches, [v / _MIB for v in values], marker="o", color=colour)
-            below = name == "ResNet-18"
-            _label(ax, name, (batches[-1], values[-1] / _MIB), colour, below=below)
+            beside = (8, -4) if name == "DenseNet" else (0, 7)
+            ax.annotate(
+                name, (batches[0], values[0] / _MIB), xytext=beside, textcoords="offset points",
+                color=colour, fontweight="bold",
+            )  # fmt: skip
         ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
         ax.text(crossings[side] * 1.1, 0.03, f"batch {crossings[side]}",
                 transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
@@ -98,7 +101,7 @@ def depth_lines(layers: Sequence[int], kept: Mapping[str, Sequence[int]]) -> Htm
     for name, values in kept.items():
         colour = COLOURS["densenet" if name == "naive" else "activations"]
         ax.plot(layers, [v / _MIB for v in values], marker="o", color=colour)
-        _label(ax, name, (layers[-1], values[-1] / _MIB), colour, below=False)
+        _label(ax, name, (layers[-1], values[-1] / _MIB), colour)
     ax.set_xticks(list(layers))
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layers in the dense block")
@@ -110,8 +113,8 @@ def depth_lines(layers: Sequence[int], kept: Mapping[str, Sequence[int]]) -> Htm
     )
 
 
-def _label(ax: Any, text: str, at: tuple[float, float], colour: str, *, below: bool) -> None:
+def _label(ax: Any, text: str, at: tuple[float, float], colour: str) -> None:
     ax.annotate(
-        text, at, xytext=(-4, -14 if below else 7), textcoords="offset points", ha="right",
+        text, at, xytext=(-4, 7), textcoords="offset points", ha="right",
         color=colour, fontweight="bold",
     )  # fmt: skip
