@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from densenet_solutions.render.figures import COLOURS
 from densenet_solutions.render.html import Html
 from densenet_solutions.render.numbers import count, gib
 from densenet_solutions.render.tables import table
@@ -102,6 +103,7 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
         "bytes": DTYPES,
         "optimizers": OPTIMIZERS,
         "gpus": GPUS,
+        "colours": {name: COLOURS[name] for name in MEMORY_CATEGORIES},
     }
     controls = "".join(
         (

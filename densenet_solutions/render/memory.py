@@ -73,7 +73,7 @@ def batch_lines(
         for name, values in by_network.items():
             colour = COLOURS[_HUES[name]]
             ax.plot(batches, [v / _MIB for v in values], marker="o", color=colour)
-            beside = (8, -4) if name == "DenseNet" else (0, 7)
+            beside = (8, -4) if name == "DenseNet" else (-4, 14)
             ax.annotate(
                 name, (batches[0], values[0] / _MIB), xytext=beside, textcoords="offset points",
                 color=colour, fontweight="bold",

@@ -65,7 +65,7 @@
     data.categories.forEach((name) => {
       if (!sizes[name]) return;
       const share = sizes[name] / peak;
-      const colour = "background: var(--ds-" + name + ", var(--ds-quiet))";
+      const colour = "background: var(--ds-" + name + ", " + data.colours[name] + ")";
       bar.append(element("span", undefined, { style: "width: " + 100 * share + "%; " + colour }));
       const term = element("dt");
       term.append(element("i", undefined, { style: colour }), " " + name);
