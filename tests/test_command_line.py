@@ -46,7 +46,7 @@ def test_measure_prints_a_table() -> None:
         (["book-densenet", "--strategy", "hope"], "--strategy is one of"),
         (["book-densenet", "--optimizer", "lion"], "optimizer is None"),
         (["book-densenet", "--strategy", "offload"], "cannot be predicted"),
-        (["book-densenet", "--batch", "0"], "0"),
+        (["book-densenet", "--batch", "0"], "--batch"),
     ],
 )
 def test_measure_refuses(arguments: list[str], message: str) -> None:
