@@ -61,7 +61,9 @@ undecided = summaries["max"].includes_zero
 worth = (
     "the difference is within the noise"
     if undecided
-    else ("maximum pooling did better" if summaries["max"].mean > 0 else "average pooling did better")
+    else (
+        "maximum pooling did better" if summaries["max"].mean > 0 else "average pooling did better"
+    )
 )
 say(f"""
 Because averaging is **linear**: it commutes with the 1×1 convolution before it, so a transition may
@@ -134,7 +136,11 @@ four cells, a quarter each; maximum and stride hand all of it to one.
 table(
     ["pooling", "largest |pool(conv(x)) − conv(pool(x))|", "largest value"],
     [
-        [names[name], f"{row.largest_difference:.1e}", f"{row.largest_value:.2f}"]
+        [
+            names[name],
+            f"{row.largest_difference:{'.2f' if row.largest_difference > 0.01 else '.0e'}}",
+            f"{row.largest_value:.2f}",
+        ]
         for name, row in commutes.items()
     ],
     align="lrr",
@@ -144,7 +150,7 @@ table(
 # (A stride commutes too, trivially: a strided convolution *is* one that subsamples first.) Here is
 # the exchange in this site's DenseNet. It is exact, so weights of the ordinary network fit.
 
-# %%
+# %% tags=["hide-input"]
 source(PoolsFirst)
 
 # %% tags=["hide-input"]
@@ -234,9 +240,7 @@ table(
             *(f"{v:.3f}" for v in (row.mean, row.variance, row.skewness)),
             *(
                 f"{mean(v) + 0:.3f}".replace("-0.000", "0.000").replace("-", "−")
-                for v in zip(
-                    *((m.mean, m.variance, m.skewness) for m in here[name]), strict=True
-                )
+                for v in zip(*((m.mean, m.variance, m.skewness) for m in here[name]), strict=True)
             ),
         ]
         for name, row in normal.items()
@@ -261,9 +265,7 @@ positive one, since the next convolution may have weights of either sign. The ma
 # ### It keeps the mean
 
 # %% tags=["hide-input"]
-shift = {
-    name: [mean(f.mean_shift[name][i] for f in first) for i in (0, 1)] for name in names
-}
+shift = {name: [mean(f.mean_shift[name][i] for f in first) for i in (0, 1)] for name in names}
 assert shift["average"][0] < 1e-9 < 0.01 < shift["average"][1]
 say(f"""
 On even sizes every input has the same weight, so the average of a channel over the image is exactly the
@@ -298,7 +300,7 @@ moved = {name: mean(f.shift_change[name] for f in first) for name in names}
 assert moved["average"] < moved["stride"]
 at = 3
 say(f"""
-Each dot is a trained network, tested on {count(trained["average"][0].images)} images. At {at} pixels
+Each dot is a trained network ({len(trained["average"])} a pooling), tested on {count(trained["average"][0].images)} images. At {at} pixels
 {", ".join(f"{percent(mean(agreement[name][at]))} stay with {names[name]}" for name in names)}. The direct
 measure is at the pool itself, on the same real features: when they move by one pixel, the pooled values
 change by {percent(moved["average"], 0)} of what redrawing them would change with the average,
@@ -428,11 +430,8 @@ salt = {
     for name, results in trained.items()
 }
 noise = "0.02"
-best = max(salt, key=lambda name: salt[name][noise])
 assert explained["average"] > max(explained["max"], explained["stride"])
 assert outliers["max"].high > outliers["average"].high > outliers["max"].low
-largest_gap = max(abs(agreement["average"][s][i] - agreement["max"][s][i])
-                  for s in shifts for i in range(min(len(agreement["average"][s]), len(agreement["max"][s]))))
 claims(
     [
         (
@@ -464,7 +463,9 @@ claims(
             {outliers["average"].high:.2f}, the maximum by {outliers["max"].high:.2f} if the outlier is
             high, and by only {outliers["max"].low:.2f} if it is low. So it holds for high outliers; the
             maximum is the most robust of all against low ones. In whole networks, with 2% of the pixels
-            white, accuracy is {", ".join(f"{percent(salt[n][noise], 0)} ({names[n]})" for n in names)}.""",
+            white, accuracy is {", ".join(f"{percent(salt[n][noise], 0)} ({names[n]})" for n in names)}
+            (mean of {len(trained["average"])} trained network{"s" if len(trained["average"]) > 1 else ""}
+            each): the pool's own robustness need not carry over to the network.""",
         ),
         (
             "Average pooling makes the network invariant to translation.",
@@ -529,5 +530,9 @@ model = STRATEGIES["pool_first"].apply(densenet121())  # same weights, same func
 # ## How these numbers were made
 
 # %% tags=["hide-input"]
-how_made(training_record, features_record, load_record("pooling-feature-map"),
-         load_record("fashion-mnist-sample"))
+how_made(
+    training_record,
+    features_record,
+    load_record("pooling-feature-map"),
+    load_record("fashion-mnist-sample"),
+)
