@@ -34,7 +34,7 @@ class SiteConfig(Config):
     """Options in `mkdocs.yml`."""
 
     cache_dir = config_options.Type(str, default=".cache/pages")
-    timeout = config_options.Type(int, default=120)
+    timeout = config_options.Type(int, default=300)  # seconds a page; for slow machines
     workers = config_options.Type(int, default=0)
     colab = config_options.Optional(config_options.Type(str))
 
