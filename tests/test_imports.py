@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "studies": {"models", "measure", "memory", "training", "images", "houses", "records"},
     "render": {"records"},  # for the origin of a record; never a model
     "sitebuild": {"render", "records"},
+    "__main__": {"cli"},
     "cli": {
         "models", "measure", "memory", "training", "images", "houses", "studies", "records",
         "render",

@@ -13,13 +13,8 @@ _EXAMPLE = re.compile(r"^( *)>>> .*?(?=\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 def fence_examples(docstring: str) -> str:
     r"""Put every `>>>` paragraph into a code fence.
 
-    >>> print(fence_examples("Text.\n\n>>> 1 + 1\n2"))
-    Text.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
+    >>> fence_examples("Text.\n\n>>> 1 + 1\n2").splitlines()
+    ['Text.', '', '```pycon', '>>> 1 + 1', '2', '```']
     """
     if "```pycon" in docstring:
         return docstring
