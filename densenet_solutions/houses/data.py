@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -94,6 +95,8 @@ def download(
             _check(content, FILES[name], name)
         except (OSError, ValueError) as error:
             failure = error
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
         else:
             return write_text_atomically(path, content.decode())
     raise ConnectionError(

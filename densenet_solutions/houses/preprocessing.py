@@ -81,12 +81,12 @@ class BookEncoder(TransformerMixin, BaseEstimator):
 
 
 class HouseEncoder(TransformerMixin, BaseEstimator):
-    """Our features: grades as numbers, sums a buyer would make, logarithms, levels, and bins.
+    """Our features: grades as numbers, sums a buyer would make, logarithms, neighbours, levels.
 
     Args:
         num_bins: piecewise-linear bins per number beside the number itself (equation 1 of
-            Gorishniy et al., arXiv:2203.05556); 0 for none. Edges are quantiles of the training
-            rows.
+            Gorishniy et al., arXiv:2203.05556); 0, the default, for none. Edges are quantiles
+            of the training rows.
         min_rows: a level seen in fewer training rows gets no column.
         clip: share of the training rows at either end beyond which numbers are cut off.
         limit: standardised numbers are squeezed smoothly into ±`limit` (the smooth clipping of
@@ -101,7 +101,7 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        num_bins: int = 6,
+        num_bins: int = 0,
         min_rows: int = 8,
         clip: float = 0.005,
         limit: float = 3.0,

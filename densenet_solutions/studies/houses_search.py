@@ -19,7 +19,6 @@ from densenet_solutions.houses.cross_validation import out_of_fold, scores
 from densenet_solutions.houses.data import load_houses
 from densenet_solutions.houses.folds import partition
 from densenet_solutions.houses.models import Estimator, Model, Network, log_price
-from densenet_solutions.houses.preprocessing import HouseEncoder
 from densenet_solutions.houses.training import Optimisation
 from densenet_solutions.models.mlp import matched_growth_rate
 from densenet_solutions.records.recorder import Recipe
@@ -31,9 +30,9 @@ SEARCH = "search-1"
 FRESH = tuple(f"fresh-{i}" for i in range(1, 6))
 NETWORKS = ("dense", "residual", "plain")
 #: What every network spends, so that connections are compared at equal size.
-PARAMETERS = 75_000
+PARAMETERS = 35_000
 #: Width of our features on a training fold; it only sets the networks' size.
-FEATURES = 564
+FEATURES = 230
 
 SOURCES = (
     "houses/ames.py",
@@ -143,11 +142,7 @@ def build(family: str, configuration: Mapping[str, Any]) -> Model:
         if "growth_rate" not in options:
             options["growth_rate"] = matched_growth_rate(PARAMETERS, FEATURES, **options)
         return Network(options, optimisation)
-    # Trees make bins of their own; the piecewise-linear ones would only slow them down.
-    bins = 6 if family in ("ridge", "svr") else 0
-    return Estimator(
-        partial(_regressor, family, tuple(sorted(c.items()))), partial(HouseEncoder, num_bins=bins)
-    )
+    return Estimator(partial(_regressor, family, tuple(sorted(c.items()))))
 
 
 def _regressor(family: str, items: tuple[tuple[str, Any], ...], seed: int) -> Any:
@@ -257,8 +252,6 @@ def partitions_recipe() -> Recipe:
 
 
 DEPTHS = (2, 4, 8, 16)
-#: The depth study does without bins, which halves the features; the networks shrink with them.
-DEPTH_PARAMETERS, DEPTH_FEATURES = 35_000, 230
 
 
 def _at_depth(case: Mapping[str, Any], device: str) -> dict[str, Any]:
@@ -271,11 +264,10 @@ def _at_depth(case: Mapping[str, Any], device: str) -> dict[str, Any]:
             "dropout": _NETWORK_DEFAULT["dropout"],
             "norm": norm,
         }
-        growth_rate = matched_growth_rate(DEPTH_PARAMETERS, DEPTH_FEATURES, **options)
+        growth_rate = matched_growth_rate(PARAMETERS, FEATURES, **options)
         model = Network(
             {**options, "growth_rate": growth_rate},
             Optimisation(epochs=EPOCHS, learning_rate=_NETWORK_DEFAULT["learning_rate"]),
-            partial(HouseEncoder, num_bins=0),
         )
         results[norm] = _summary(*_evaluate(model, "book", range(1)))
     return {**case, "growth_rate": growth_rate, **results}
