@@ -89,7 +89,7 @@ def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
     done = runner.invoke(record, ["memory-grid-rehearsal", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     whole = load_record("memory-grid-rehearsal", tmp_path)
-    assert len(whole.cases) == 16
+    assert len(whole.cases) == 8
     assert {name: whole.cases[name] for name in first.cases} == dict(first.cases)
     for case in whole.cases.values():
         inside = case["measured_bytes"] - case["measured_by_category"]["workspace"]
