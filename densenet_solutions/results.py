@@ -349,14 +349,14 @@ class StrategyAccuracy:
 class AccuracyChange:
     """What a strategy does to accuracy: mean over seeds, paired with the plain network.
 
-    `difference` has the 95% interval `± half_width`.
+    `difference` has the 95% interval `± half_width`; `None` where the seeds are fewer than three.
     """
 
     strategy: str
     seeds: int
     accuracy: float
     difference: float
-    half_width: float
+    half_width: float | None
     accuracy_at_change: float | None = None
 
 

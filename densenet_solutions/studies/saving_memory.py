@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from densenet_solutions.measure.memory import predict_memory
 from densenet_solutions.models import DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.store import Record
@@ -19,6 +21,7 @@ from densenet_solutions.results import (
     StrategyCost,
     from_json,
 )
+from densenet_solutions.studies.step_timelines import POINTS, thinned
 from densenet_solutions.studies.strategies_cost import FULL_SHAPE
 
 #: Every strategy in its family, in the order in which a page speaks of them.
@@ -86,6 +89,32 @@ def costs(*records: Record) -> dict[str, StrategyCost]:
 def timelines(record: Record) -> dict[str, StepTimeline]:
     """The recorded timelines by strategy."""
     return {name: from_json(StepTimeline, case) for name, case in record.cases.items()}
+
+
+def with_measured_peaks(
+    costs: Mapping[str, StrategyCost], lines: Mapping[str, StepTimeline]
+) -> dict[str, StrategyCost]:
+    """`costs` with the measured training peak of shared storage.
+
+    It works in slices, whose size depends on the device; a prediction without a device takes one.
+    """
+    measured = lines["shared_storage"]
+    row = replace(costs["shared_storage"], training_peak=measured.peak, method=measured.method)
+    return {**costs, "shared_storage": row}
+
+
+def plain_timeline() -> StepTimeline:
+    """The plain network's timeline at full size, predicted."""
+    with torch.device("meta"):
+        model = densenet121()
+    result = predict_memory(lambda: model, FULL_SHAPE)
+    return StepTimeline(
+        strategy="plain",
+        peak=result.peak_beyond_parameters,
+        method=result.method,
+        input_shape=FULL_SHAPE,
+        live=thinned(result, POINTS),
+    )
 
 
 def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]:
@@ -159,9 +188,10 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
     result = {}
     for name in names:
         of_name = [seed[name] for seed in complete]
-        mean, half_width = mean_and_half_width(
-            [seed[name].accuracy - seed["plain"].accuracy for seed in complete]
-        )
+        differences = [seed[name].accuracy - seed["plain"].accuracy for seed in complete]
+        half_width = None
+        if len(complete) >= 3:
+            half_width = mean_and_half_width(differences)[1]
         at_change = [
             run.accuracy_at_change for run in of_name if run.accuracy_at_change is not None
         ]
@@ -169,7 +199,7 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
             strategy=name,
             seeds=len(complete),
             accuracy=statistics.fmean(run.accuracy for run in of_name),
-            difference=mean,
+            difference=statistics.fmean(differences),
             half_width=half_width,
             accuracy_at_change=statistics.fmean(at_change) if at_change else None,
         )

@@ -150,6 +150,12 @@ def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
     assert row.accuracy_at_change == 0.5
 
 
+def test_two_seeds_give_no_interval() -> None:
+    cases = {f"plain, {seed}": StrategyAccuracy("plain", seed, 0.5) for seed in range(2)}
+    row = study.accuracy_changes(record_of(dict(cases)))["plain"]
+    assert (row.seeds, row.difference, row.half_width) == (2, 0.0, None)
+
+
 @pytest.mark.parametrize("values", [[0.1, 0.2], [0.1] * 6])
 def test_intervals_need_three_to_five_seeds(values: list[float]) -> None:
     with pytest.raises(ValueError, match=f"3 to 5 seeds, got {len(values)}"):
@@ -177,6 +183,18 @@ def test_pictures_state_their_finding() -> None:
         for name, peak in (("plain", 800), ("shared_storage", 100))
     ]  # fmt: skip
     assert "the peak is 100 MiB, 8.0× less" in pictures.two_timelines(*lines).html
+
+
+def test_shared_storage_takes_its_measured_peak(small: dict[str, StrategyCost]) -> None:
+    line = StepTimeline(
+        strategy="shared_storage", peak=7, method="cpu-allocator", input_shape=(1,), live=(7,)
+    )
+    rows = study.with_measured_peaks(small, {"shared_storage": line})
+    assert (rows["shared_storage"].training_peak, rows["shared_storage"].method) == (
+        7,
+        "cpu-allocator",
+    )
+    assert rows["plain"] == small["plain"]
 
 
 def test_a_thinned_timeline_keeps_its_peak() -> None:
