@@ -9,16 +9,22 @@
 
 # %% tags=["hide-input"]
 from densenet_solutions.houses import load_houses
-from densenet_solutions.measure import count_flops, count_parameters, predict_memory
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.memory.transition import PoolsFirst
-from densenet_solutions.models import TABLE_1, BookDenseNet, densenet121
+from densenet_solutions.models import TABLE_1, BookDenseNet
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record
 from densenet_solutions.render import parameters as pictures
 from densenet_solutions.render.numbers import count, interval, mib, percent, times
 from densenet_solutions.render.page import answers, how_made
-from densenet_solutions.studies import architecture, home, memory, parameters, pooling
+from densenet_solutions.studies import (
+    architecture,
+    home,
+    memory,
+    parameters,
+    pooling,
+    saving_memory,
+)
 
 features = (1, 256, 56, 56)  # what the first transition of DenseNet-121 reads
 work = count_flops(Transition(256, 128), features).multiply_adds
@@ -34,11 +40,9 @@ equal = [row.parameter_ratio for row in parameters.at_equal_accuracy(published)]
 steps = memory.book_steps(128, 224)
 more_memory = steps["DenseNet"].peak_bytes / steps["ResNet-18"].peak_bytes
 
-shape = (8, 3, 224, 224)
-plain = predict_memory(densenet121, shape).peak_beyond_parameters
-shared = predict_memory(
-    lambda: STRATEGIES["shared_storage"].apply(densenet121()), shape
-).peak_beyond_parameters
+timeline_record = load_record("step-timelines")
+shared = saving_memory.timelines(timeline_record)["shared_storage"].peak
+plain = saving_memory.plain_timeline().peak
 
 rows = {
     row.name: count_parameters(architecture.on_meta(row.config)).total for row in TABLE_1.values()
@@ -122,4 +126,4 @@ pictures.accuracy(published, cost="parameters")
 # ## How these numbers were made
 
 # %% tags=["hide-input"]
-how_made(training_record, fair_record)
+how_made(training_record, fair_record, timeline_record)
