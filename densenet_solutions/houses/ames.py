@@ -91,7 +91,7 @@ def _split(houses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         order = pd.read_csv(file)
     by_order = houses.set_index("Order")
     train = by_order.loc[order["Order"]].reset_index(drop=True)
-    test = by_order.drop(index=order["Order"])
+    test = by_order[~by_order.index.isin(order["Order"])]
     # The other rows in Ames order, where train knows the neighbourhood.
     test = test[test["Neighborhood"].isin(train["Neighborhood"])].reset_index(drop=True)
     text = [name for name in test if not pd.api.types.is_numeric_dtype(test[name])]

@@ -89,7 +89,7 @@ class BookLinear:
             for start in range(0, len(x), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 error = x[rows] @ weight + bias - (y[rows] - offset)
-                weight -= self.learning_rate * 2 * x[rows].T @ error / len(rows)
+                bias -= float(self.learning_rate * 2 * error.mean())
                 bias -= self.learning_rate * 2 * float(error.mean())
         return x_new @ weight + bias + offset
 

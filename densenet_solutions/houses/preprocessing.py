@@ -127,14 +127,14 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
         )
         numbers = self._numbers(houses)
         self.median_ = numbers.median().fillna(0)
-        numbers = numbers.fillna(self.median_)
+        numbers = _filled(numbers, self.median_)
         self.low_, self.high_ = numbers.quantile(self.clip), numbers.quantile(1 - self.clip)
-        numbers = numbers.clip(self.low_, self.high_, axis=1)
+        numbers = _clipped(numbers, self.low_, self.high_)
         self.mean_, self.std_ = numbers.mean(), numbers.std(ddof=0)
         kept = list(self.std_.index[self.std_ > 0])
         self.mean_, self.std_ = self.mean_[kept], self.std_[kept]
 
-        shares = np.linspace(0, 1, self.num_bins + 1) if self.num_bins else []
+        shares = np.linspace(0, 1, self.num_bins + 1) if self.num_bins else np.zeros(0)
         self.edges_ = (
             {c: np.unique(np.quantile(numbers[c], shares)) for c in kept} if len(shares) else {}
         )
@@ -159,7 +159,8 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
     def transform(self, houses: pd.DataFrame) -> np.ndarray:
         """`(rows, features)` in float32; levels unknown to `fit` are all zero before centring."""
         check_is_fitted(self)
-        numbers = self._numbers(houses).fillna(self.median_).clip(self.low_, self.high_, axis=1)
+        numbers = _filled(self._numbers(houses), self.median_)
+        numbers = _clipped(numbers, self.low_, self.high_)
         standard = ((numbers[self.mean_.index] - self.mean_) / self.std_).to_numpy()
         bins = self._bins(numbers)
         table = np.concatenate(
@@ -231,12 +232,12 @@ def house_numbers(houses: pd.DataFrame) -> pd.DataFrame:
     n["YearsSinceRemodel"] = n["YrSold"] - n["YearRemodAdd"]
     n["SaleTime"] = n["YrSold"] + n["MoSold"] / 12
     n["Grade"] = n["OverallQual"] * n["OverallCond"]
-    n["QualitySF"] = n["OverallQual"] * np.log(n["TotalSF"])
+    n["QualitySF"] = n["OverallQual"] * np.log1p(n["TotalSF"])
     n["SFPerRoom"] = n["GrLivArea"] / n["TotRmsAbvGrd"]
     n["GradesInside"] = n["KitchenQual"] + n["HeatingQC"] + n["FireplaceQu"]
     n["GradesOutside"] = n["ExterQual"] + n["ExterCond"] + n["GarageQual"]
     for column in _LOGARITHMS:
-        n[f"log {column}"] = np.log1p(n[column])
+        n[f"log {column}"] = n[column].transform(np.log1p)
     return pd.DataFrame(n, index=houses.index)
 
 
@@ -250,3 +251,17 @@ def house_levels(houses: pd.DataFrame) -> pd.DataFrame:
 
 def _features(houses: pd.DataFrame) -> pd.DataFrame:
     return houses.drop(columns=[c for c in NOT_FEATURES if c in houses])
+
+
+# pandas fills and clips column by column, a hundred times slower than these two.
+
+
+def _filled(numbers: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
+    known = numbers.to_numpy()
+    filled = np.where(np.isnan(known), value.to_numpy(), known)
+    return pd.DataFrame(filled, index=numbers.index, columns=numbers.columns)
+
+
+def _clipped(numbers: pd.DataFrame, low: pd.Series, high: pd.Series) -> pd.DataFrame:
+    clipped = np.clip(numbers.to_numpy(), low.to_numpy(), high.to_numpy())
+    return pd.DataFrame(clipped, index=numbers.index, columns=numbers.columns)
