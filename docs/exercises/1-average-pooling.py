@@ -70,7 +70,7 @@ Because averaging is **linear**: it commutes with the 1×1 convolution before it
 pool first and do **a quarter of the work** ({count(plain_work // 10**6)} million multiply-adds
 become {count(first_work // 10**6)} in DenseNet-121), and it treats the signed values that the
 convolution gives without preferring the positive ones. Much else that is said about it is weaker
-than it sounds. In accuracy we can tell little: over {summaries["max"].pairs} seeds of a small
+than it sounds. Better accuracy is no reason that we could find: over {summaries["max"].pairs} seeds of a small
 training, maximum minus average pooling is {100 * summaries["max"].mean:+.1f} percentage points,
 95% interval {interval(100 * summaries["max"].low, 100 * summaries["max"].high, 1)}: {worth}.
 """)
