@@ -11,7 +11,7 @@ import os
 import tempfile
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,7 +122,8 @@ def _build(kind: Any, data: Any, where: str) -> Any:
                 f"got unknown {sorted(unknown)}, missing {sorted(missing)}"
             )
         hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints[name], data[name], f"{where}.{name}") for name in data})
+        make = typing.cast(Callable[..., Any], kind)
+        return make(**{name: _build(hints[name], data[name], f"{where}.{name}") for name in data})
     if origin is tuple:
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_build(args[0], item, where) for item in data)

@@ -79,7 +79,11 @@ backward pass, and comes down again as these are used up. At the peak such *acti
 """)
 
 # %% tags=["hide-input"]
-categories = [name for name in dense.bytes_by_category if dense.bytes_by_category[name] or res.bytes_by_category[name]]
+categories = [
+    name
+    for name in dense.bytes_by_category
+    if dense.bytes_by_category[name] or res.bytes_by_category[name]
+]
 table(
     ["at the peak, batch 128", "DenseNet", "ResNet-18"],
     [
@@ -146,7 +150,14 @@ pictures.depth_lines(depth.layers, depth.kept)
 # %% tags=["hide-input"]
 naive_first = depth.first_differences("naive")
 table(
-    ["layers", "naive, kept", "first difference", "second difference", "recomputed, kept", "its first difference"],
+    [
+        "layers",
+        "naive, kept",
+        "first difference",
+        "second difference",
+        "recomputed, kept",
+        "its first difference",
+    ],
     [
         [
             layers,
@@ -187,7 +198,14 @@ assert all(ratio > 1 for values in ratios.values() for ratio in values.values())
 table(
     ["network", "parameters", "multiply-adds", "top-1 error", "training peak", "inference peak"],
     [
-        [m.name, m.parameters, f"{m.multiply_adds / 1e9:.2f} G", f"{m.top1_error:.2f}%", mib(m.training_bytes, 0), mib(m.inference_bytes, 0)]
+        [
+            m.name,
+            m.parameters,
+            f"{m.multiply_adds / 1e9:.2f} G",
+            f"{m.top1_error:.2f}%",
+            mib(m.training_bytes, 0),
+            mib(m.inference_bytes, 0),
+        ]
         for m in fair.values()
     ],
     caption="Predicted peaks for 32 images of 224 × 224, float32. Errors are torchvision's, first weights (V1).",
@@ -223,7 +241,12 @@ assert all(quiet[name].peak_bytes < 0.5 * steps[name].peak_bytes for name in qui
 table(
     ["batch 128, 224 × 224", "training", "inference", "ratio"],
     [
-        [name, mib(steps[name].peak_bytes), mib(quiet[name].peak_bytes), times(steps[name].peak_bytes / quiet[name].peak_bytes)]
+        [
+            name,
+            mib(steps[name].peak_bytes),
+            mib(quiet[name].peak_bytes),
+            times(steps[name].peak_bytes / quiet[name].peak_bytes),
+        ]
         for name in steps
     ],
 )
@@ -284,7 +307,9 @@ source(study.hook_summary)
 # %% tags=["hide-input"]
 summaries = study.summaries()
 wrong = [
-    value / row.kept for row in summaries.values() for value in (row.all_outputs, row.doubled, row.distinct)
+    value / row.kept
+    for row in summaries.values()
+    for value in (row.all_outputs, row.doubled, row.distinct)
 ]
 assert min(wrong) < 0.95 and max(wrong) > 1.5
 table(
@@ -293,7 +318,10 @@ table(
         [
             name,
             mib(row.kept, 0),
-            *[f"{mib(v, 0)} ({times(v / row.kept, 2)})" for v in (row.all_outputs, row.doubled, row.distinct)],
+            *[
+                f"{mib(v, 0)} ({times(v / row.kept, 2)})"
+                for v in (row.all_outputs, row.doubled, row.distinct)
+            ],
         ]
         for name, row in summaries.items()
     ],
