@@ -89,8 +89,9 @@ class BookLinear:
             for start in range(0, len(x), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 error = x[rows] @ weight + bias - (y[rows] - offset)
-                bias -= float(self.learning_rate * 2 * error.mean())
-                bias -= self.learning_rate * 2 * float(error.mean())
+                step = 2 * self.learning_rate / len(rows)
+                weight -= np.asarray(step * (x[rows].T @ error))
+                bias -= step * float(error.sum())
         return x_new @ weight + bias + offset
 
 

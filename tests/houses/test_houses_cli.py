@@ -13,7 +13,7 @@ from densenet_solutions.studies.houses_search import BUDGET, SPACES, build, conf
 
 @pytest.fixture
 def small(monkeypatch):
-    network = Network({"growth_rate": 4, "block_config": (1,)}, Optimisation(epochs=3))
+    network = Network({"growth_rate": 4, "block_config": (1,)}, Optimisation(epochs=4))
     monkeypatch.setattr(cli, "chosen_network", lambda: network)
     monkeypatch.setattr(study, "chosen_network", lambda: network)
     study.live_run.cache_clear()
@@ -32,7 +32,7 @@ def test_the_pages_number_is_what_the_command_prints(small):
     assert f"ensemble of 1          {scores.rmse:.4f}" in result.output
     for rmse in scores.fold_rmse:
         assert f"{rmse:.4f}" in result.output
-    assert curve.epochs == (3,)
+    assert curve.epochs == (4,)
     assert curve.rmse == (pytest.approx(scores.rmse),)
 
 
