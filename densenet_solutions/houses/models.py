@@ -81,7 +81,7 @@ class BookLinear:
         self, x: np.ndarray, x_new: np.ndarray, y: np.ndarray, seed: int
     ) -> np.ndarray:
         generator = np.random.default_rng(seed)
-        weight = generator.normal(0, 0.01, x.shape[1])
+        weight = np.asarray(generator.normal(0, 0.01, x.shape[1]))
         bias: float = 0.0
         offset = float(y.mean()) if self.centred else 0.0
         for _ in range(self.epochs):

