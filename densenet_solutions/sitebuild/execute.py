@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import nbformat
@@ -48,7 +49,11 @@ def execute(
         )
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MPLBACKEND": "agg"}
         try:
-            asyncio.run(_run(client, timeout, env=environment, stderr=said))
+            # In a thread of its own: the caller's may already have a running event loop.
+            with ThreadPoolExecutor(1) as alone:
+                alone.submit(
+                    lambda: asyncio.run(_run(client, timeout, env=environment, stderr=said))
+                ).result()
         except CellExecutionError as error:
             raise PageError(_explain(notebook, page, error)) from None
         except (TimeoutError, DeadKernelError, RuntimeError) as error:

@@ -62,7 +62,7 @@ def test_no_accessibility_rule_is_broken(
 def test_search_finds_what_a_reader_types(browser: Any, server: str) -> None:
     tab = browser.new_page()
     tab.goto(server, wait_until="networkidle")
-    for words, page in (("shared storage", "3-2-saving-memory"), ("DenseNet-264", "4-table-1")):
+    for words, page in (("shared storage", "3-2-saving-memory"),):
         tab.fill("input[name=query]", words)
         tab.wait_for_selector(f".md-search-result__link[href*='{page}']", state="attached")
     tab.close()
