@@ -364,7 +364,7 @@ source(low_rank.factorise.__wrapped__)
 assert cost["learned_groups"].training_peak > 0.99 * plain.training_peak
 assert cost["low_rank"].training_peak > plain.training_peak
 say(f"""
-| | parameters | multiply-adds | training peak |
+| network | parameters | multiply-adds | training peak |
 |---|---:|---:|---:|
 | plain | {millions(plain.parameters)} | {billions(plain.multiply_adds / 8)} | {mib(plain.training_peak)} |
 | pruning | {millions(cost["channel_pruning"].parameters)} | {billions(cost["channel_pruning"].multiply_adds / 8)} | {mib(cost["channel_pruning"].training_peak)} |

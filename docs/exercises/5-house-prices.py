@@ -80,8 +80,8 @@ brings {clean.rmse:.3f} down to {centred.rmse:.3f}, and solving the same model e
 penalty, to {ridge_book.rmse:.4f}.
 
 The book also standardises the training rows together with the rows to be predicted. That is a leak
-in principle. Here fitting on the training fold alone changes the error from {book.rmse:.4f} to
-{clean.rmse:.4f}.
+in principle. Fitting on the training fold alone gives {clean.rmse:.4f} instead of {book.rmse:.4f}, which
+is not the leak's size: the columns differ too, and with them the start of the training.
 """)
 
 # %% [markdown]
