@@ -62,8 +62,9 @@ answers(
             "exercises/1-average-pooling.py",
             f"{percent(pooled_first / work, 0)} of the work",
             f"""Because averaging is linear, a transition may pool *before* it convolves and give the
-            same result. In accuracy we can tell little: maximum minus average pooling is
-            {interval(100 * accuracy.low, 100 * accuracy.high, 1)} percentage points.""",
+            same result. Accuracy is no reason that we found: in a small training, maximum minus
+            average pooling is {interval(100 * accuracy.low, 100 * accuracy.high, 1)} percentage
+            points.""",
         ),
         (
             "2 · Why fewer parameters?",

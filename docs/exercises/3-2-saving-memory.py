@@ -43,8 +43,9 @@ normalised version of it for the backward pass. Keep each feature **once** and c
 again when they are needed, and a training step of DenseNet-121 peaks at
 {mib(lines["shared_storage"].peak, 0)} beyond the model instead of
 {mib(lines["plain"].peak, 0)}, {times(ratio)} less, with the same gradients up
-to rounding; on a CPU the step takes {times(time["shared_storage"], 2)} the time. Nothing about the network has to change. What
-must change is what autograd saves.
+to rounding. In a trial on one CPU thread, with small images, the step took
+{times(time["shared_storage"], 2)} the time. Nothing about the network has to change. What must change
+is what autograd saves.
 """)
 
 # %% tags=["hide-input"]
