@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from densenet_solutions.sitebuild.warm import WarmKernels
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -24,12 +26,19 @@ class PageError(Exception):
 
 
 def execute(
-    notebook: NotebookNode, page: str, *, timeout: float, threads: int, kernel: str = "python3"
+    notebook: NotebookNode,
+    page: str,
+    *,
+    timeout: float,
+    threads: int,
+    kernel: str = "python3",
+    warm: WarmKernels | None = None,
 ) -> NotebookNode:
     """Run `notebook` and return it with outputs; `metadata["densenet"]` tells seconds and cells.
 
     The kernel's working directory is an empty temporary one: a page writes nothing into the
-    sources. `timeout` bounds the whole page, in seconds; `threads` is what the page may use.
+    sources. `timeout` bounds the whole page, in seconds; `threads` is what the page may use. With
+    `warm`, the kernel is forked from a process that has the heavy libraries already.
 
     Raises:
         PageError: a cell raised, the page took too long, or there is no kernel.
@@ -40,8 +49,9 @@ def execute(
         tempfile.TemporaryDirectory(prefix="densenet-page-") as directory,
         tempfile.TemporaryFile("w+") as said,
     ):
-        client = NotebookClient(
+        client = _Client(
             notebook,
+            warm=warm,
             kernel_name=kernel,
             resources={"metadata": {"path": directory}},
             allow_errors=False,
@@ -68,6 +78,20 @@ def execute(
     cells = sum(1 for cell in notebook.cells if cell.cell_type == "code")
     notebook.metadata["densenet"] = {"seconds": time.perf_counter() - start, "cells": cells}
     return notebook
+
+
+class _Client(NotebookClient):
+    """A client that takes its kernel from a warm process if there is one, and clears up itself."""
+
+    def __init__(self, notebook: NotebookNode, *, warm: WarmKernels | None, **options: Any) -> None:
+        super().__init__(notebook, **options)
+        self._warm = warm
+
+    def create_kernel_manager(self) -> Any:
+        if self._warm is None:
+            return super().create_kernel_manager()
+        self.km = self._warm.manager()
+        return self.km
 
 
 async def _run(client: NotebookClient, timeout: float, **kernel: Any) -> None:

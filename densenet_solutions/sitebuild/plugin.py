@@ -26,6 +26,7 @@ from densenet_solutions.sitebuild.compose import Document, build_note, compose
 from densenet_solutions.sitebuild.downloads import read_page, write_notebook
 from densenet_solutions.sitebuild.execute import PageError, execute
 from densenet_solutions.sitebuild.mathml import plain_math, render_math
+from densenet_solutions.sitebuild.warm import WarmKernels
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
 
@@ -54,6 +55,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
         directory = Path(config.config_file_path).parent / self.config.cache_dir
         self._cache = PageCache(directory)
         self._pool: ThreadPoolExecutor | None = None
+        self._warm: WarmKernels | None = None
         self._documents: dict[str, Document] = {}
         return config
 
@@ -64,6 +66,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
         threads = max(1, cores // workers)
         package, env = package_digest(), environment()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
+        self._warm = WarmKernels(threads) if WarmKernels.available() else None
         self._sources: dict[str, str] = {}
         self._runs: dict[str, Future[NotebookNode]] = {}
         for file in files:
@@ -79,7 +82,13 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if (cached := self._cache.load(name, key)) is not None:
             return cached
         log.info("Running %s", name)
-        done = execute(read_page(text), name, timeout=self.config.timeout, threads=threads)
+        done = execute(
+            read_page(text),
+            name,
+            timeout=self.config.timeout,
+            threads=threads,
+            warm=self._warm,
+        )
         log.info("Ran %s in %.1f s", name, done.metadata["densenet"]["seconds"])
         self._cache.store(name, key, done)
         return done
@@ -152,6 +161,9 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
 
 
 def without_search_noise(html: str) -> str:

@@ -11,6 +11,7 @@ from densenet_solutions.sitebuild.cache import PageCache, environment, package_d
 from densenet_solutions.sitebuild.compose import compose
 from densenet_solutions.sitebuild.downloads import write_notebook
 from densenet_solutions.sitebuild.execute import PageError, execute
+from densenet_solutions.sitebuild.warm import WarmKernels
 from densenet_solutions.sitebuild.mathml import plain_math, render_math, to_mathml
 
 
@@ -185,3 +186,47 @@ def test_download_is_a_valid_notebook_and_always_the_same(tmp_path: Path) -> Non
     assert [c.cell_type for c in notebook.cells] == ["markdown", "markdown", "code"]
     write_notebook(page, str(tmp_path / "c.ipynb"), "https://example.org/repo")
     assert "git+https://example.org/repo" in (tmp_path / "c.ipynb").read_text()
+
+
+# warm
+
+
+@pytest.fixture(scope="module")
+def warm():
+    if not WarmKernels.available():
+        pytest.skip("kernels are forked on Linux only")
+    kernels = WarmKernels(1)
+    yield kernels
+    kernels.close()
+
+
+def test_a_warm_kernel_has_the_libraries_but_not_the_package(warm):
+    code = (
+        "import sys; print('torch' in sys.modules, 'densenet_solutions.models' in sys.modules, "
+        "len(__import__('os').listdir()))"
+    )
+    done = execute(new_notebook(cells=[new_code_cell(code)]), "a.py", timeout=60, threads=1, warm=warm)
+    assert done.cells[0].outputs[0].text == "True False 0\n"
+
+
+def test_warm_kernels_do_not_see_each_other(warm):
+    first = new_notebook(cells=[new_code_cell("import torch; torch.mine = 1")])
+    second = new_notebook(cells=[new_code_cell("import torch; hasattr(torch, 'mine')")])
+    execute(first, "a.py", timeout=60, threads=1, warm=warm)
+    done = execute(second, "b.py", timeout=60, threads=1, warm=warm)
+    assert done.cells[0].outputs[0].data["text/plain"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("code", "timeout", "message"),
+    [
+        ("1 / 0", 60, "cell 1 raised ZeroDivisionError"),
+        ("import time; time.sleep(60)", 3, "ran longer than 3 s"),
+        ("import os; os._exit(3)", 60, "the kernel died"),
+    ],
+    ids=["raises", "hangs", "dies"],
+)
+def test_a_warm_kernel_fails_like_a_cold_one(warm, code, timeout, message):
+    notebook = new_notebook(cells=[new_code_cell(code)])
+    with pytest.raises(PageError, match=message):
+        execute(notebook, "a.py", timeout=timeout, threads=1, warm=warm)
