@@ -103,7 +103,7 @@ table(
 # ResNet-18 has much of the first and DenseNet of the second, so the lines must cross.
 
 # %% tags=["hide-input"]
-batches = (1, 8, 32, 128)
+batches = (1, 16, 128)
 peaks = {side: study.sweep(batches, side) for side in (96, 224)}
 pictures.batch_lines(batches, peaks, crossings)
 
