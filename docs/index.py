@@ -8,7 +8,6 @@
 # here](network.py).
 
 # %% tags=["hide-input"]
-from densenet_solutions.houses import load_houses
 from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.memory.transition import PoolsFirst
 from densenet_solutions.models import TABLE_1, BookDenseNet
@@ -20,6 +19,7 @@ from densenet_solutions.render.page import answers, how_made
 from densenet_solutions.studies import (
     architecture,
     home,
+    houses,
     memory,
     parameters,
     pooling,
@@ -48,11 +48,15 @@ shared, plain = shared_line.peak, plain_line.peak
 rows = {
     row.name: count_parameters(architecture.on_meta(row.config)).total for row in TABLE_1.values()
 }
-train, test = load_houses()
+depths = houses.depths()
+dense_16, plain_16, residual_16 = (
+    depths.without_norm[name][-1] for name in ("dense", "plain", "residual")
+)
 
 assert 4 * pooled_first == work
 assert dense == count_parameters(BookDenseNet()).total < resnet / 14
 assert min(equal) > 1 and more_memory > 1 and plain > 6 * shared
+assert plain_16 > 1.5 * dense_16 and residual_16 < 1.1 * dense_16
 assert all(rows[name] == row.parameters for name, row in TABLE_1.items())
 
 # %% tags=["hide-input"]
@@ -102,10 +106,10 @@ answers(
         (
             "5 · A dense MLP for house prices",
             "exercises/5-house-prices.py",
-            f"{count(len(train) + len(test))} houses",
-            """The competition's two files are rebuilt byte for byte without a network, so a submission
-            can be scored here, and a dense MLP can be compared fairly with its plain and residual
-            siblings.""",
+            f"{dense_16:.3f} at {depths.depths[-1]} layers",
+            f"""Root mean squared error of log price in cross-validation. With dense connections depth
+            does no harm; a plain MLP of the same size breaks down ({plain_16:.3f}), a residual one
+            does not either ({residual_16:.3f}). One seed each. Most of the gain over the book comes from features.""",
         ),
     ]
 )
@@ -129,4 +133,4 @@ pictures.two_timelines(plain_line, shared_line)
 # ## How these numbers were made
 
 # %% tags=["hide-input"]
-how_made(training_record, fair_record, timeline_record)
+how_made(training_record, fair_record, timeline_record, load_record("houses-depth"))
