@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mkdocs.config import config_options
 from mkdocs.config.base import Config
@@ -43,6 +43,16 @@ class SiteConfig(Config):
 class SitePlugin(BasePlugin[SiteConfig]):
     """Executes pages side by side, and lets MkDocs render them as Markdown."""
 
+    _warm: WarmKernels | None = None
+    _serving = False
+
+    def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        self._serving = command == "serve"  # then the warm process stays for the next edit
+
+    def on_shutdown(self) -> None:
+        self._serving = False
+        self._close()
+
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         names = list(config.plugins)
         if "mkdocs-jupyter" not in names or names.index("mkdocs-jupyter") > names.index(
@@ -55,7 +65,6 @@ class SitePlugin(BasePlugin[SiteConfig]):
         directory = Path(config.config_file_path).parent / self.config.cache_dir
         self._cache = PageCache(directory)
         self._pool: ThreadPoolExecutor | None = None
-        self._warm: WarmKernels | None = None
         self._documents: dict[str, Document] = {}
         return config
 
@@ -66,7 +75,8 @@ class SitePlugin(BasePlugin[SiteConfig]):
         threads = max(1, cores // workers)
         package, env = package_digest(), environment()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
-        self._warm = WarmKernels(threads) if WarmKernels.available() else None
+        if self._warm is None and WarmKernels.available():
+            self._warm = WarmKernels(threads)
         self._sources: dict[str, str] = {}
         self._runs: dict[str, Future[NotebookNode]] = {}
         for file in files:
@@ -161,7 +171,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
-        if self._warm is not None:
+        if self._warm is not None and not self._serving:
             self._warm.close()
             self._warm = None
 
