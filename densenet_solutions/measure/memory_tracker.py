@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,21 +41,34 @@ class _Reference(weakref.ref):
     key: int
 
 
-_BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward.default
+_ATEN = torch.ops.aten
+
+
+def _batch_norm_shapes(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Output, mean and inverse deviation of batch normalisation on the meta device."""
+    x = args[0]
+    dtype = torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
+    channels = x.new_empty(x.shape[1], dtype=dtype)
+    return torch.empty_like(x), channels, torch.empty_like(channels)
 
 
 def _batch_norm_backward_shapes(args: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
-    """Outputs of batch normalisation's backward pass on the meta device.
-
-    torch finds them by running a decomposition in Python, which is a third of the time of a
-    DenseNet's step. They are the gradients of input, weight and bias, where they are asked for.
-    """
+    """Gradients of input, weight and bias on the meta device, where they are asked for."""
     x, weight, mask = args[1], args[2], args[9]
     channels = x.new_empty(x.shape[1], dtype=x.dtype if weight is None else weight.dtype)
     likes = (x, channels, channels)
     return tuple(
         torch.empty_like(like) if wanted else None for like, wanted in zip(likes, mask, strict=True)
     )
+
+
+#: Operation → (which argument is the input, outputs on the meta device). torch finds these outputs
+#: by running a decomposition in Python, which is two thirds of the time of a DenseNet's step, and
+#: loads its compiler for it, which takes a second.
+_SHAPES: dict[Any, tuple[int, Callable[[tuple[Any, ...]], tuple[Tensor | None, ...]]]] = {
+    _ATEN.native_batch_norm.default: (0, _batch_norm_shapes),
+    _ATEN.native_batch_norm_backward.default: (1, _batch_norm_backward_shapes),
+}
 
 
 class StorageTracker(TorchDispatchMode):
@@ -90,6 +103,10 @@ class StorageTracker(TorchDispatchMode):
             for tensor in tensors:
                 self._see(tensor, category)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else each operation goes through torch's compiler, which takes a second to load
+
     def __enter__(self) -> StorageTracker:
         hooks = torch.nn.modules.module
         self._handles = [
@@ -114,8 +131,9 @@ class StorageTracker(TorchDispatchMode):
     ) -> Any:
         phase, module = self._where()
         self._operations.append((phase, module))
-        if func is _BATCH_NORM_BACKWARD and args[1].is_meta:
-            out = _batch_norm_backward_shapes(args)
+        at, shapes = _SHAPES.get(func, (0, None))
+        if shapes is not None and args[at].is_meta:
+            out: Any = shapes(args)
         else:
             out = func(*args, **(kwargs or {}))
         if isinstance(out, Tensor):

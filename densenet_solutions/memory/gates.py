@@ -39,8 +39,8 @@ class GatedNorm(nn.BatchNorm2d):
         self.load_state_dict(norm.state_dict())
         self.train(norm.training)
         self.gate_logits = nn.Parameter(weight.new_ones(len(widths)))
-        sources = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
-        self.register_buffer("source_of_channel", sources.to(weight.device))
+        sources = [source for source, width in enumerate(widths) for _ in range(width)]
+        self.register_buffer("source_of_channel", torch.tensor(sources, device=weight.device))
 
     def forward(self, x: Tensor) -> Tensor:
         soft = self.gate_logits.sigmoid()
@@ -87,8 +87,12 @@ def gate(model: nn.Module, open_share: float = 0.5) -> nn.Module:
 def _most_used(
     conv: nn.Conv2d, number: int, width_in: int, growth_rate: int, open_share: float
 ) -> tuple[int, ...]:
-    """Sources of layer `number`: the last, and the most used of the others."""
-    use = conv.weight.abs().mean(dim=(0, 2, 3))  # (C,)
+    """Sources of layer `number`: the last, and the most used of the others.
+
+    Weights without values (on the meta device) count as all alike.
+    """
+    weight = torch.ones(conv.weight.shape, device="cpu") if conv.weight.is_meta else conv.weight
+    use = weight.abs().mean(dim=(0, 2, 3))  # (C,)
     by_source = [use[channels_of((i,), width_in, growth_rate)].mean() for i in range(number - 1)]
     others = round(open_share * number) - 1
     ranked = sorted(range(number - 1), key=lambda i: -float(by_source[i]))

@@ -19,17 +19,22 @@ def images_at_once(size: tuple[int, int, int], columns: int, device: torch.devic
     """How many images a convolution or a pool with `columns` channels works on at once.
 
     About half a million numbers: few enough for a CPU's cache, many enough for its convolutions.
-    A GPU would rather start fewer kernels and gets an eighth of the batch. Without a device
-    (`meta`) the plan is the CPU's.
+    A GPU would rather start fewer kernels and gets an eighth of the batch, and no device takes
+    more than 32 turns. Without a device (`meta`) the plan is the CPU's.
     """
     n, height, breadth = size
-    images = -(-n // 8) if device.type == "cuda" else 1
+    images = -(-n // _turns(device))
     return min(n, max(images, (1 << 19) // (height * breadth * columns)))
 
 
 def rows_at_once(count: int, device: torch.device) -> int:
     """How many rows a matrix product and what surrounds it work on at once."""
-    return min(count, max(1024, -(-count // 8) if device.type == "cuda" else 1))
+    return min(count, max(1024, -(-count // _turns(device))))
+
+
+def _turns(device: torch.device) -> int:
+    """Into how many chunks a large batch is cut at most."""
+    return 8 if device.type == "cuda" else 32
 
 
 def as_images(rows: Tensor, size: tuple[int, int, int]) -> Tensor:
@@ -58,7 +63,7 @@ def statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     dtype, count = accumulator(rows.dtype), rows.shape[0]
     mean = rows.sum(0, dtype=dtype) / count
     squares = torch.zeros_like(mean)
-    for part in chunks(count, 1024):
+    for part in chunks(count, rows_at_once(count, rows.device)):
         squares += (rows[part] - mean).square_().sum(0)
     return mean, squares / count
 

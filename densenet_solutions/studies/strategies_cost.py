@@ -23,7 +23,7 @@ from densenet_solutions.results import MemoryResult, StrategyCost
 FULL_SHAPE = (8, 3, 224, 224)
 
 #: Gradients and times at the full size would take minutes for each strategy on a CPU.
-TRIAL_SHAPE = (8, 3, 32, 32)
+TRIAL_SHAPE = (8, 3, 96, 96)
 
 #: The small setting, for a page that is built again and again.
 SMALL_SHAPE = (4, 3, 32, 32)
