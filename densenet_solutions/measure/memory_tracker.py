@@ -105,7 +105,7 @@ class StorageTracker(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else each operation goes through torch's compiler, which takes a second to load
+        return False  # else every operation passes through torch's compiler first
 
     def __enter__(self) -> StorageTracker:
         hooks = torch.nn.modules.module
