@@ -602,7 +602,7 @@ class ExplorerPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorerCase:
-    """What the explorer page knows of one network under one strategy, in float32.
+    """What the explorer page knows of one network under one strategy, with float32 parameters.
 
     `line` holds two points, between and beyond which the page draws a straight line in the number
     of pixels; `checks` are points that were predicted too and tell its error. `multiply_adds_224`
@@ -616,6 +616,7 @@ class ExplorerCase:
     multiply_adds_224: int
     line: tuple[ExplorerPoint, ...]
     checks: tuple[ExplorerPoint, ...]
+    autocast: bool = False  # to bfloat16
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from densenet_solutions.render.figures import COLOURS
 from densenet_solutions.render.html import Html
-from densenet_solutions.render.numbers import count, gib
+from densenet_solutions.render.numbers import gib
 from densenet_solutions.render.tables import table
 from densenet_solutions.results import MEMORY_CATEGORIES, ExplorerCase, ExplorerPoint
 
 SIDES = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
-DTYPES = {"float32": 4, "bfloat16": 2}
+#: Numbers → bytes of a parameter. Under autocast parameters stay in float32; it has its own cases.
+DTYPES = {"float32": 4, "bfloat16": 2, "autocast": 4}
 #: optimizer → state in multiples of the parameters.
 OPTIMIZERS = {"none": 0, "sgd": 0, "sgd_momentum": 1, "adam": 2, "adamw": 2}
 #: Common GPUs by memory in GiB; what the driver and the libraries take is left to the reader.
@@ -33,12 +34,10 @@ GPUS = (
     ("A100 80 GB, H100", 80),
     ("H200", 141),
 )
-STRATEGY_LABELS = {
-    "plain": "training, plain",
-    "recompute_bottleneck_input": "training, bottleneck input recomputed",
-    "recompute_layer": "training, layers recomputed",
-    "shared_storage": "training, shared storage",
-    "inference": "inference",
+DTYPE_LABELS = {
+    "float32": "float32",
+    "bfloat16": "bfloat16 throughout",
+    "autocast": "bfloat16 autocast",
 }
 
 
@@ -51,7 +50,8 @@ def estimate(
     negative. bfloat16 (the whole network) takes half. An optimizer adds its state.
 
     Raises:
-        ValueError: the side is not a multiple of 32, or an option is unknown.
+        ValueError: the side is not a multiple of 32, an option is unknown, or the case was
+            predicted under autocast and the type is another, or the other way round.
     """
     if side % 32 or side < 32 or batch < 1:
         raise ValueError(
@@ -62,6 +62,8 @@ def estimate(
             f"dtype is one of {list(DTYPES)} and optimizer one of {list(OPTIMIZERS)}, "
             f"got {dtype=}, {optimizer=}"
         )
+    if (dtype == "autocast") != case.autocast:
+        raise ValueError(f"this case has autocast={case.autocast}, got {dtype=}")
     first, second = case.line
     share = (batch * side**2 - _pixels(first)) / (_pixels(second) - _pixels(first))
     sizes = {}
@@ -77,7 +79,10 @@ def estimate(
 def largest_error(cases: Mapping[str, ExplorerCase]) -> float:
     """Largest relative difference between the line and a prediction off it."""
     return max(
-        abs(sum(estimate(c, batch=p.batch, side=p.side).values()) / p.peak_bytes - 1)
+        abs(
+            sum(estimate(c, batch=p.batch, side=p.side, dtype=_numbers(c)).values()) / p.peak_bytes
+            - 1
+        )
         for c in cases.values()
         for p in c.checks
     )
@@ -89,7 +94,7 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
     strategies = list(dict.fromkeys(c.strategy for c in cases.values()))
     data = {
         "cases": {
-            f"{c.version} {c.strategy}": {
+            name: {
                 "parameters": c.parameters,
                 "multiplyAdds": c.multiply_adds_224,
                 "line": [
@@ -97,7 +102,7 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
                     for p in c.line
                 ],
             }
-            for c in cases.values()
+            for name, c in cases.items()
         },
         "categories": MEMORY_CATEGORIES,
         "bytes": DTYPES,
@@ -108,11 +113,11 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
     controls = "".join(
         (
             _select("version", "Network", {name: name for name in versions}),
-            _select("strategy", "Step", {s: STRATEGY_LABELS.get(s, s) for s in strategies}),
+            _select("strategy", "Step", {s: _label(s) for s in strategies}),
             '<label>Batch <input type="number" name="batch" '
             'min="1" max="65536" value="32"></label>',
             _select("side", "Resolution", {str(s): f"{s} × {s}" for s in SIDES}, "224"),
-            _select("dtype", "Numbers", {name: name for name in DTYPES}),
+            _select("dtype", "Numbers", DTYPE_LABELS),
             _select("optimizer", "Optimizer", {name: name for name in OPTIMIZERS}),
         )
     )
@@ -128,24 +133,40 @@ def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, side: int =
     """Peaks of all networks and steps at one size."""
     versions = list(dict.fromkeys(c.version for c in cases.values()))
     strategies: Sequence[str] = list(dict.fromkeys(c.strategy for c in cases.values()))
-    by_key = {(c.version, c.strategy): c for c in cases.values()}
-    rows = []
-    for version in versions:
-        known = next(c for c in cases.values() if c.version == version)
-        peaks = []
-        for strategy in strategies:
-            case = by_key.get((version, strategy))
-            peaks.append(
-                "—"
-                if case is None
-                else gib(sum(estimate(case, batch=batch, side=side).values()), 2)
-            )
-        rows.append([version, count(known.parameters), *peaks])
+    by_key = {(c.version, c.strategy, c.autocast): c for c in cases.values()}
+
+    def peak(case: ExplorerCase | None) -> str:
+        if case is None:
+            return "—"
+        sizes = estimate(case, batch=batch, side=side, dtype=_numbers(case))
+        return gib(sum(sizes.values()), 2).removesuffix(" GiB")
+
+    rows = [
+        [
+            _label(strategy),
+            *(
+                f"{peak(by_key.get((version, strategy, False)))} · "
+                f"{peak(by_key.get((version, strategy, True)))}"
+                for version in versions
+            ),
+        ]
+        for strategy in strategies
+    ]
     return table(
-        ["network", "parameters", *[STRATEGY_LABELS.get(s, s) for s in strategies]],
+        ["step", *versions],
         rows,
-        caption=f"Peak memory for {batch} images of {side} × {side}, float32, no optimizer.",
+        caption=f"Peak memory in GiB for {batch} images of {side} × {side} without an optimizer: "
+        "float32 · bfloat16 autocast.",
     )
+
+
+def _label(strategy: str) -> str:
+    words = strategy.replace("_", " ")
+    return words if strategy == "inference" else f"training, {words}"
+
+
+def _numbers(case: ExplorerCase) -> str:
+    return "autocast" if case.autocast else "float32"
 
 
 def _pixels(point: ExplorerPoint) -> int:

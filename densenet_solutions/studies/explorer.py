@@ -18,8 +18,12 @@ from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import ExplorerCase, ExplorerPoint
 from densenet_solutions.studies.memory_networks import network
 
-#: Strategies on offer: exact ones, and predictable.
-OFFERED = ("plain", "recompute_bottleneck_input", "recompute_layer")
+#: Strategies on offer: all that are exact and predictable.
+OFFERED = tuple(
+    name
+    for name, row in STRATEGIES.items()
+    if row.exactness != "changes-function" and row.predictable and not row.on_request
+)
 #: (batch, side) of the two points of the line, and of those that check it.
 LINE = ((16, 224), (64, 224))
 CHECKS = ((64, 320),)
@@ -32,19 +36,21 @@ SHARED_STORAGE_SOURCES = (
 )
 
 
-def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Name → (network, strategy), where the strategy `"inference"` stands for a forward pass."""
+def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
+    """Name → (network, strategy, autocast); the strategy `"inference"` stands for a forward pass."""
     strategies = tuple(strategies)
     return {
-        f"{version} {strategy}": (version, strategy)
+        f"{version} {strategy}{' autocast' if autocast else ''}": (version, strategy, autocast)
         for version in TABLE_1
         for strategy in strategies
+        for autocast in (False, True)
     }
 
 
-def predict_case(case: tuple[str, str], device: str) -> ExplorerCase:
+def predict_case(case: tuple[str, str, bool], device: str) -> ExplorerCase:
     """Predict one version under one strategy; the device does not matter."""
-    version, strategy = case
+    version, strategy, autocast = case
+    to = torch.bfloat16 if autocast else None
     with torch.device("meta"):
         model = network(version).build()
     return ExplorerCase(
@@ -53,8 +59,9 @@ def predict_case(case: tuple[str, str], device: str) -> ExplorerCase:
         parameters=count_parameters(model).total,
         buffers_bytes=sum(b.numel() * b.element_size() for b in model.buffers()),
         multiply_adds_224=count_flops(model, network(version).shape(1, 224)).multiply_adds,
-        line=tuple(point(version, strategy, *where) for where in LINE),
-        checks=tuple(point(version, strategy, *where) for where in CHECKS),
+        line=tuple(point(version, strategy, *where, autocast=to) for where in LINE),
+        checks=tuple(point(version, strategy, *where, autocast=to) for where in CHECKS),
+        autocast=autocast,
     )
 
 
@@ -65,6 +72,7 @@ def point(
     side: int,
     *,
     dtype: torch.dtype = torch.float32,
+    autocast: torch.dtype | None = None,
     optimizer: str | None = None,
 ) -> ExplorerPoint:
     """Peak of one step, by category."""
@@ -76,6 +84,7 @@ def point(
         train=chosen is not None,
         step=None if chosen is None else chosen.step,
         dtype=dtype,
+        autocast=autocast,
         optimizer=optimizer,
     )
     return ExplorerPoint(batch, side, result.peak_bytes, result.bytes_by_category)
@@ -96,9 +105,15 @@ def recipe() -> Recipe:
     """The recording behind the explorer page."""
     return Recipe(
         name="explorer-grid",
-        cases=cases((*OFFERED, "inference")),
+        cases=cases((*(name for name in OFFERED if name != "shared_storage"), "inference")),
         measure=predict_case,
-        sources=(*_SOURCES, "memory/checkpoint.py", "memory/plain.py"),
+        sources=(
+            *_SOURCES,
+            "memory/checkpoint.py",
+            "memory/inplace.py",
+            "memory/plain.py",
+            "memory/transition.py",
+        ),
     )
 
 

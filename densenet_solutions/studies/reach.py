@@ -9,18 +9,12 @@ from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import Reach
+from densenet_solutions.studies.explorer import OFFERED
 
 GIB = 2**30
 
 #: Memory sizes, in bytes.
 BUDGETS = (8 * GIB, 16 * GIB, 24 * GIB, 80 * GIB)
-
-#: The plain model and each exact strategy whose memory can be predicted.
-NAMES = tuple(
-    name
-    for name, row in STRATEGIES.items()
-    if row.exactness != "changes-function" and row.predictable and not row.on_request
-)
 
 #: Batch at which the deepest network is looked for; images are 224x224 in both searches.
 DEEP_BATCH = 64
@@ -97,7 +91,7 @@ def recipe() -> Recipe:
         name="how-far",
         cases={
             f"{name}-{budget // GIB}gib": {"name": name, "budget": budget}
-            for name in NAMES
+            for name in OFFERED
             for budget in BUDGETS
         },
         measure=lambda case, device: reach(**case),

@@ -10,8 +10,13 @@
   const data = JSON.parse(holder.textContent);
   const GIB = 2 ** 30;
 
+  function lookUp(state) {
+    const autocast = state.dtype === "autocast" ? " autocast" : "";
+    return data.cases[state.version + " " + state.strategy + autocast];
+  }
+
   function estimate(state) {
-    const found = data.cases[state.version + " " + state.strategy];
+    const found = lookUp(state);
     const [[x0, low], [x1, high]] = found.line;
     const share = (state.batch * state.side * state.side - x0) / (x1 - x0);
     const width = data.bytes[state.dtype];
@@ -46,7 +51,7 @@
 
   function show() {
     const state = read();
-    const found = data.cases[state.version + " " + state.strategy];
+    const found = lookUp(state);
     result.replaceChildren();
     if (!found) {
       result.append(element("p", "This combination was not computed."));

@@ -56,6 +56,7 @@ def test_the_instrument_agrees(
         {"batch": 1, "side": 100},
         {"batch": 1, "side": 224, "dtype": "int8"},
         {"batch": 1, "side": 224, "optimizer": "lion"},
+        {"batch": 1, "side": 224, "dtype": "autocast"},
     ],
 )
 def test_refusals(cases: dict[str, ExplorerCase], options: dict[str, Any]) -> None:
@@ -91,7 +92,10 @@ def test_page_and_python_agree(cases: dict[str, ExplorerCase], browser: Any, tmp
             (1, 224, "float32", "none"),
             (37, 96, "bfloat16", "adam"),
             (256, 512, "float32", "sgd_momentum"),
+            (16, 128, "autocast", "adam"),
         ):
+            if (dtype == "autocast") != case.autocast:
+                continue
             page.goto("about:blank")
             page.goto(
                 f"{address}#version={case.version}&strategy={case.strategy}&batch={batch}"
