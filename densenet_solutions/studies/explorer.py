@@ -37,7 +37,7 @@ SHARED_STORAGE_SOURCES = (
 
 
 def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
-    """Name → (network, strategy, autocast); the strategy `"inference"` stands for a forward pass."""
+    """Name → (network, strategy, autocast); the strategy `"inference"` is a forward pass."""
     strategies = tuple(strategies)
     return {
         f"{version} {strategy}{' autocast' if autocast else ''}": (version, strategy, autocast)
