@@ -75,17 +75,25 @@ class SitePlugin(BasePlugin[SiteConfig]):
         threads = max(1, cores // workers)
         package, env = package_digest(), environment()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
-        if self._warm is None and WarmKernels.available():
-            self._warm = WarmKernels(threads)
         self._sources: dict[str, str] = {}
         self._runs: dict[str, Future[NotebookNode]] = {}
-        for file in files:
-            if not self._notebooks.should_include(file):
-                continue
-            name, text = file.src_uri, Path(str(file.abs_src_path)).read_text(encoding="utf-8")
-            self._sources[name] = text
-            key = page_key(text.encode(), package, env)
-            self._runs[name] = self._pool.submit(self._run, name, text, key, threads)
+        executed = [file for file in files if self._notebooks.should_include(file)]
+        keys = {}
+        for file in executed:
+            text = Path(str(file.abs_src_path)).read_text(encoding="utf-8")
+            self._sources[file.src_uri] = text
+            keys[file.src_uri] = page_key(text.encode(), package, env)
+        unknown = sum(not self._cache.path(name, key).exists() for name, key in keys.items())
+        # Warming up takes longer than one or two pages save.
+        if self._warm is None and WarmKernels.available() and (unknown > 2 or self._serving):
+            self._warm = WarmKernels(threads)
+        for file in executed:
+            name = file.src_uri
+            self._runs[name] = self._pool.submit(
+                self._run, name, self._sources[name], keys[name], threads
+            )
+            files.remove(file)  # to the end: MkDocs renders the others while these run
+            files.append(file)
         return files
 
     def _run(self, name: str, text: str, key: str, threads: int) -> NotebookNode:
