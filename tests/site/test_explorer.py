@@ -28,7 +28,10 @@ def cases() -> dict[str, ExplorerCase]:
 
 
 def test_the_line_holds(cases: dict[str, ExplorerCase]) -> None:
-    assert largest_error(cases) < 0.01
+    """The page states the error; half precision makes activations rival the gradients for longer."""
+    float32 = {name: case for name, case in cases.items() if not case.autocast}
+    assert largest_error(float32) < 0.01
+    assert largest_error(cases) < 0.03
 
 
 @pytest.mark.parametrize(
