@@ -254,6 +254,18 @@ def test_batch_statistics_of_one_value_are_refused():
         dense_block(torch.randn(1, 6, 1, 1, dtype=torch.float64), list(model.features.denseblock1))
 
 
+def test_every_gradient_and_buffer_of_a_whole_densenet121_in_float64():
+    """Against torchvision's class, whose batches are large enough here not to be ill-conditioned."""
+    torch.manual_seed(0)
+    theirs = TorchvisionDenseNet().double()
+    ours = shared_storage(densenet121().double())
+    ours.load_state_dict(theirs.state_dict())
+    x = images(n=4, side=96)
+    for model in (theirs, ours):
+        nn.functional.cross_entropy(model(x), torch.arange(4)).backward()
+    assert_same(theirs, ours, tolerance=1e-9)
+
+
 def test_densenet121_at_batch_8_stays_under_the_bar():
     result = predict_memory(lambda: shared_storage(densenet121()), (8, 3, 224, 224))
     assert result.peak_beyond_parameters <= 125 * 2**20
