@@ -94,8 +94,8 @@ class Normalisation:
 def normalise_relu(rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
     """`out = max(scale·rows + shift, 0)`; `out` may be `rows`."""
     if out.dtype == scale.dtype == rows.dtype:
-        return torch.addcmul(shift, rows, scale, out=out).clamp_(min=0)
-    return out.copy_(torch.addcmul(shift, rows, scale).clamp_(min=0))
+        return torch.addcmul(shift, rows, scale, out=out).relu_()
+    return out.copy_(torch.addcmul(shift, rows, scale).relu_())
 
 
 class NormalisationGradient:
