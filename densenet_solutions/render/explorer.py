@@ -115,7 +115,9 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
             _select("version", "Network", {name: name for name in versions}),
             _select("strategy", "Step", {s: _label(s) for s in strategies}),
             '<label>Batch <input type="number" name="batch" '
-            'min="1" max="65536" value="32"></label>',
+            'min="1" max="65536" value="32">'
+            '<input type="range" min="0" max="12" step="0.25" value="5" '
+            'aria-label="Batch, doubling with each step of the slider"></label>',
             _select("side", "Resolution", {str(s): f"{s} × {s}" for s in SIDES}, "224"),
             _select("dtype", "Numbers", DTYPE_LABELS),
             _select("optimizer", "Optimizer", {name: name for name in OPTIMIZERS}),

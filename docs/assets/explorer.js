@@ -8,6 +8,7 @@
   const result = document.getElementById("explorer-result");
   if (!holder || !form || !result) return;
   const data = JSON.parse(holder.textContent);
+  const slider = form.querySelector("input[type=range]"); // base-2 logarithm of the batch
   const GIB = 2 ** 30;
 
   function lookUp(state) {
@@ -51,6 +52,7 @@
 
   function show() {
     const state = read();
+    slider.value = Math.log2(state.batch);
     const found = lookUp(state);
     result.replaceChildren();
     if (!found) {
@@ -97,7 +99,10 @@
     });
   }
 
-  form.addEventListener("input", show);
+  form.addEventListener("input", (event) => {
+    if (event.target === slider) form.elements.batch.value = Math.round(2 ** slider.value);
+    show();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", () => { restore(); show(); });
   restore();

@@ -134,6 +134,9 @@ def test_keyboard_and_address(cases: dict[str, ExplorerCase], browser: Any, tmp_
     page.keyboard.press("ArrowUp")
     assert page.inner_text(".ds-explorer-peak") != before
     assert "batch=33" in page.url
+    page.keyboard.press("Tab")  # the slider
+    page.keyboard.press("ArrowRight")
+    assert page.input_value("[name=batch]") == "38"  # 2 ** 5.25
     page.evaluate("location.hash = '#batch=5&side=96&version=nothing'")
     page.wait_for_function("document.querySelector('[name=batch]').value === '5'")
     assert page.input_value("[name=version]") == "densenet121"
