@@ -255,7 +255,7 @@ def test_batch_statistics_of_one_value_are_refused():
 
 
 def test_every_gradient_and_buffer_of_a_whole_densenet121_in_float64():
-    """Against torchvision's class, whose batches are large enough here not to be ill-conditioned."""
+    """Against torchvision's class."""
     torch.manual_seed(0)
     theirs = TorchvisionDenseNet().double()
     ours = shared_storage(densenet121().double())
