@@ -1,4 +1,4 @@
-"""`densenet-solutions bench memory`: shared storage against the ways that are in use."""
+"""`densenet-solutions bench`: shared storage against other ways, DenseNet-121 against torchvision."""
 
 from __future__ import annotations
 
@@ -58,6 +58,30 @@ def memory(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     Console().print(report(bench))
+
+
+@app.command()
+def speed(
+    batch: Annotated[int, typer.Option(min=1, help="images in a batch")] = 4,
+    side: Annotated[int, typer.Option(min=29, help="height and width of the images")] = 224,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    repeats: Annotated[int, typer.Option(min=1, help="timed rounds")] = 15,
+) -> None:
+    """Time of our DenseNet-121 as a ratio to torchvision's, forward and training step."""
+    from densenet_solutions.studies.speed import against_torchvision
+
+    with Console(stderr=True).status("timing in turn"):
+        found = against_torchvision(batch=batch, resolution=side, repeats=repeats, device=device)
+    table = Table(
+        title=f"DenseNet-121, {batch} images of {side}x{side}, {device}",
+        caption="our time over torchvision's, median and 95% interval of the rounds",
+    )
+    for column in ("", "ratio", "interval", "our seconds"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, ratio in found.items():
+        interval = f"{ratio.low:.2f} to {ratio.high:.2f}"
+        table.add_row(name, f"{ratio.median:.2f}", interval, f"{ratio.seconds:.3f}")
+    Console().print(table)
 
 
 def report(bench: MemoryBench) -> Table:

@@ -19,3 +19,11 @@ def test_impossible_requests_are_refused_with_the_rule():
         result = run(app, ["memory", *arguments])
         assert result.exit_code == 2
         assert arguments[1] in result.output
+
+
+def test_the_speed_bench_compares_forward_and_training_step():
+    result = CliRunner().invoke(app, ["speed", "--batch", "2", "--side", "32", "--repeats", "1"])
+    assert result.exit_code == 0, result.output
+    for row in ("forward", "training step"):
+        (line,) = (line for line in result.output.splitlines() if row in line)
+        assert "to" in line
