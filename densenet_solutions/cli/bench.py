@@ -1,4 +1,4 @@
-"""`densenet-solutions bench`: shared storage against other ways, DenseNet-121 against torchvision."""
+"""`densenet-solutions bench`: shared storage against other ways, our DenseNet-121 in time."""
 
 from __future__ import annotations
 
