@@ -111,7 +111,7 @@ record_note(load_record("pooling-feature-map"))
 negative = {name: mean(v < 0 for row in matrix for v in row) for name, matrix in pooled.items()}
 assert negative["max"] <= negative["average"]
 say(f"""
-The average blurs and keeps the sign of a window. The maximum moves everything up: of the pooled cells
+The average blurs, and has the sign of the window's sum. The maximum moves everything up: of the pooled cells
 {percent(negative["max"], 0)} are negative, against {percent(negative["average"], 0)} with the
 average. The stride (what a 1×1 convolution with stride 2 does) keeps the upper left cell of each
 window and never looks at the other three. Going back, the average spreads what arrives over
@@ -465,8 +465,9 @@ claims(
             scales it up again, and a regulariser would have to show in the accuracy on new images. There
             the paired difference of maximum to average is
             {100 * summaries["max"].mean:+.1f} points,
-            {interval(100 * summaries["max"].low, 100 * summaries["max"].high, 1)}: no sign of it in this
-            reduced training.""",
+            {interval(100 * summaries["max"].low, 100 * summaries["max"].high, 1)}:
+            {"no sign of it" if summaries["max"].includes_zero or summaries["max"].mean < 0 else "the opposite of it"}
+            in this reduced training. A long training at full size may differ.""",
         ),
         (
             "Average pooling is more robust to outliers.",
