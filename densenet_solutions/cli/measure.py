@@ -83,13 +83,17 @@ def _report(
     options["dtype"] = getattr(torch, dtype)
     options["autocast"] = torch.bfloat16 if autocast else None
     with torch.device("meta"):
-        plain = net.build()
+        model = build()
+    try:
+        work = count_flops(model, shape).multiply_adds
+    except RuntimeError:  # this step does not run without data
+        work = None
     report: dict[str, Any] = {
         "network": name,
         "input_shape": list(shape),
         "strategy": strategy,
-        "parameters": count_parameters(plain).total,
-        "multiply_adds": count_flops(plain, shape).multiply_adds,
+        "parameters": count_parameters(model).total,
+        "multiply_adds": work,
         "results": [],
     }
     if chosen is None or chosen.predictable:
@@ -116,13 +120,17 @@ def _print(report: dict[str, Any]) -> None:
     first = results[0]
     what = "training step" if first["train"] else "inference"
     shape = " x ".join(map(str, report["input_shape"]))
-    table = Table(title=f"{report['network']}, {what}, input {shape}")
+    changed = f" with {report['strategy'].replace('_', ' ')}" if report["strategy"] else ""
+    table = Table(title=f"{report['network']}{changed}, {what}, input {shape}")
     table.add_column("")
     for result in results:
         device = "" if result["method"] == "predicted" else f" ({result['device']})"
         table.add_column(result["method"] + device, justify="right")
     table.add_row("parameters", *[count(report["parameters"])] * len(results))
-    table.add_row("multiply-adds, forward", *[billions(report["multiply_adds"])] * len(results))
+    work = report["multiply_adds"]
+    table.add_row(
+        "multiply-adds, forward", *["—" if work is None else billions(work)] * len(results)
+    )
     table.add_section()
     for category in first["bytes_by_category"]:
         table.add_row(category, *[mib(r["bytes_by_category"][category]) for r in results])

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from densenet_solutions.records.recipes import recipe
 from densenet_solutions.studies.memory_bench import BASELINE, _row, contestants
-from densenet_solutions.studies.reach import BUDGETS, NAMES, largest
+from densenet_solutions.studies.explorer import OFFERED
+from densenet_solutions.studies.reach import BUDGETS, largest
 
 
 def test_contestants_have_the_same_weights_and_names():
@@ -39,6 +40,6 @@ def test_the_largest_that_fits_is_found_with_few_questions(constant, linear, squ
 
 
 def test_recipes_cover_every_exact_strategy_and_budget():
-    assert {"plain", "recompute_block", "shared_storage"} <= set(NAMES)
-    assert len(recipe("how-far").cases) == len(NAMES) * len(BUDGETS)
+    assert {"plain", "recompute_block", "shared_storage"} <= set(OFFERED)
+    assert len(recipe("how-far").cases) == len(OFFERED) * len(BUDGETS)
     assert list(recipe("bench-memory").cases) == ["densenet121-8x224-float32"]
