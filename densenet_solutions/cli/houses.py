@@ -15,6 +15,7 @@ from densenet_solutions.houses import load_houses, partition, score_submission, 
 from densenet_solutions.houses.cross_validation import scores, splits
 from densenet_solutions.houses.models import Split, log_price
 from densenet_solutions.studies.houses import chosen_network
+from densenet_solutions.studies.houses_search import SEEDS
 
 app = typer.Typer(no_args_is_help=True, help="House prices with a dense MLP (exercise 5).")
 
@@ -23,7 +24,7 @@ Seeds = Annotated[int, typer.Option(min=1, help="Networks in the ensemble, per f
 
 @app.command()
 def cv(
-    seeds: Seeds = 8,
+    seeds: Seeds = SEEDS,
     folds: Annotated[
         str, typer.Option(help="'book', or 'fresh-N' for a random partition.")
     ] = "book",
@@ -46,7 +47,7 @@ def cv(
 
 
 @app.command()
-def train(seeds: Seeds = 8) -> None:
+def train(seeds: Seeds = SEEDS) -> None:
     """Train on all 1460 houses and say how well the training rows are fitted."""
     houses = load_houses().train
     (predictions,) = _predict([Split(houses, houses.drop(columns="SalePrice"))], seeds)
@@ -57,7 +58,7 @@ def train(seeds: Seeds = 8) -> None:
 @app.command()
 def submit(
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("submission.csv"),
-    seeds: Seeds = 8,
+    seeds: Seeds = SEEDS,
 ) -> None:
     """Train on all 1460 houses and write predicted prices of the 1459 test houses."""
     houses = load_houses()

@@ -26,11 +26,14 @@ RECIPES: dict[str, str] = {
     "bench-memory": "densenet_solutions.studies.memory_bench:recipe",
     "pooling-training": "densenet_solutions.studies.pooling_training:full_recipe",
     "pooling-training-reduced": "densenet_solutions.studies.pooling_training:reduced_recipe",
-    "houses-depth": "densenet_solutions.studies.houses_search:depth_recipe",
+    "houses-depth": "densenet_solutions.studies.houses_options:depth_recipe",
     "houses-final": "densenet_solutions.studies.houses_search:final_recipe",
-    "houses-growth": "densenet_solutions.studies.houses_search:growth_recipe",
+    "houses-growth": "densenet_solutions.studies.houses_options:growth_recipe",
     "houses-partitions": "densenet_solutions.studies.houses_search:partitions_recipe",
+    "houses-partitions-rivals": "densenet_solutions.studies.houses_search:rival_partitions_recipe",
     "houses-search": "densenet_solutions.studies.houses_search:search_recipe",
+    "houses-search-rivals": "densenet_solutions.studies.houses_search:rival_search_recipe",
+    "houses-steps": "densenet_solutions.studies.houses_options:steps_recipe",
 }
 
 

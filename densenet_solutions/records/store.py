@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -16,7 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import densenet_solutions
-from densenet_solutions.results import Provenance, dumps, from_json, write_text_atomically
+from densenet_solutions.results import (
+    Provenance,
+    dumps,
+    from_json,
+    to_json,
+    write_text_atomically,
+)
 
 RECORDS = Path(__file__).parent
 _PACKAGE = RECORDS.parent
@@ -61,21 +68,46 @@ class Record:
 def fingerprint(sources: Iterable[str]) -> str:
     """SHA-256 of the code in `sources` (paths relative to the package), comments left out.
 
-    Docstrings and formatting do not count either: the syntax tree is what is hashed.
+    Docstrings and formatting do not count either: the syntax tree is what is hashed, in a form that
+    is the same under every version of Python.
 
     Raises:
         FileNotFoundError: a source does not exist.
     """
     digest = hashlib.sha256()
     for source in sorted(sources):
-        tree = ast.parse((_PACKAGE / source).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
-                ast.get_docstring(node, clean=False) is not None
-            ):
-                node.body = node.body[1:]
-        digest.update(source.encode() + b"\0" + ast.unparse(tree).encode() + b"\0")
+        code = _code((_PACKAGE / source).read_text(encoding="utf-8"))
+        digest.update(source.encode() + b"\0" + code.encode() + b"\0")
     return digest.hexdigest()
+
+
+@functools.cache
+def _code(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    return _tree(tree)
+
+
+def _tree(node: Any) -> str:
+    """Like `ast.dump`, without empty fields and empty text, which some versions of Python have."""
+    if isinstance(node, list):
+        return f"[{', '.join(_tree(item) for item in node if not _is_empty_text(item))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [
+        f"{name}={_tree(value)}"
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    ]
+    return f"{type(node).__name__}({', '.join(fields)})"
+
+
+def _is_empty_text(node: Any) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
 
 
 def load_record(name: str, directory: Path = RECORDS) -> Record:
@@ -83,7 +115,7 @@ def load_record(name: str, directory: Path = RECORDS) -> Record:
 
     Raises:
         FileNotFoundError: there is no such record; the message lists those there are.
-        ValueError: the file is not a record.
+        ValueError: the file is not a record, or was changed by something else than a recording.
     """
     path = _path(name, directory)
     try:
@@ -92,14 +124,27 @@ def load_record(name: str, directory: Path = RECORDS) -> Record:
         known = ", ".join(record_names(directory)) or "none"
         raise FileNotFoundError(f"no record {name!r} in {directory}; there are: {known}") from None
     try:
-        return from_json(Record, json.loads(text))
+        data = json.loads(text)
+        seal = data.pop("sha256", None)
+        record = from_json(Record, data)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a record: {error}") from error
+    if seal != _seal(record):
+        raise ValueError(
+            f"{path} was edited after it was recorded: its checksum does not fit. Records are made "
+            f"by a program, never by hand: `{record.command}`"
+        )
+    return record
 
 
 def save_record(record: Record, directory: Path = RECORDS) -> Path:
-    """Write `record` to its file, atomically, and return the path."""
-    return write_text_atomically(_path(record.name, directory), dumps(record))
+    """Write `record` to its file, atomically and with a checksum, and return the path."""
+    sealed = {**to_json(record), "sha256": _seal(record)}
+    return write_text_atomically(_path(record.name, directory), dumps(sealed))
+
+
+def _seal(record: Record) -> str:
+    return hashlib.sha256(dumps(record).encode()).hexdigest()
 
 
 def record_names(directory: Path = RECORDS) -> list[str]:

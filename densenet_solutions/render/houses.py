@@ -14,13 +14,13 @@ _ERROR = "RMSE of log price"
 
 def depth_figure(
     depths: Sequence[int],
-    without_norm: Mapping[str, Sequence[float]],
-    with_norm: Mapping[str, Sequence[float]],
+    as_it_is: Mapping[str, Sequence[float]],
+    tuned: Mapping[str, Sequence[float]],
 ) -> Html:
-    """Error over depth, one line a connection; left without, right with layer normalisation."""
+    """Error over depth, one line a connection; left the recipe as it is, right tuned."""
     fig, axes = new_figure(width=7.0, height=3.3, columns=2, sharey=True)
-    titles = ("no normalisation", "layer normalisation")
-    for ax, title, lines in zip(axes, titles, (without_norm, with_norm), strict=True):
+    titles = ("the recipe as it is", "tuned at each depth")
+    for ax, title, lines in zip(axes, titles, (as_it_is, tuned), strict=True):
         for name, values in lines.items():
             ax.plot(depths, values, marker="o", color=COLOURS[name], label=name)
         ax.set_xscale("log", base=2)
@@ -31,36 +31,63 @@ def depth_figure(
     axes[0].legend()
     ends = [
         ", ".join(f"{name} {values[-1]:.3f}" for name, values in lines.items())
-        for lines in (without_norm, with_norm)
+        for lines in (as_it_is, tuned)
     ]
     alt = (
-        f"Cross-validated error over depth. At {depths[-1]} layers without normalisation: "
-        f"{ends[0]}; with layer normalisation: {ends[1]}."
+        f"Cross-validated error over depth. At {depths[-1]} layers with the recipe as it is: "
+        f"{ends[0]}; tuned: {ends[1]}."
     )
     return svg(fig, alt=alt)
 
 
+def dense_mlp_drawing(features: int, growth_rate: int, layers: int) -> Html:
+    """What each layer reads: the table, and the features of all layers before it."""
+    fig, ax = new_figure(width=7.0, height=0.38 * (layers + 1) + 0.8)
+    gap = 6
+    for i in range(layers + 1):
+        y, left = layers - i, 0
+        ax.barh(y, features, color=COLOURS["input"], height=0.6)
+        left += features + gap
+        for _ in range(i):
+            ax.barh(y, growth_rate, left=left, color=COLOURS["dense"], height=0.6)
+            left += growth_rate + gap
+        width = features + i * growth_rate
+        says = f"reads {width}" + (
+            f", writes {growth_rate}" if i < layers else ", writes the price"
+        )
+        ax.text(left + 8, y, says, va="center", fontsize=10)
+    ax.set_yticks(range(layers + 1), ["head", *(f"layer {i}" for i in range(layers, 0, -1))])
+    ax.set_xlim(0, 1.55 * features + layers * growth_rate)
+    ax.set_xticks([features / 2], [f"the table, {features} columns"])
+    ax.tick_params(axis="both", length=0)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    return svg(
+        fig,
+        alt=f"A dense MLP: {layers} layers that each write {growth_rate} features and read the "
+        f"table's {features} columns and all features before them; so does the head.",
+    )
+
+
 def learning_curve_figure(epochs: Sequence[int], rmse: Sequence[float]) -> Html:
-    """Validation error over the epochs of the live run."""
+    """Error on unseen rows over the epochs of the live run."""
     fig, ax = new_figure(width=5.0, height=2.8)
     ax.plot(epochs, rmse, color=COLOURS["dense"])
-    ax.set_yscale("log")
-    ax.set_yticks([0.12, 0.15, 0.2, 0.3], ["0.12", "0.15", "0.2", "0.3"])
-    ax.minorticks_off()
+    ax.set_ylim(bottom=0)
     ax.set_xlabel("epoch")
     ax.set_ylabel(_ERROR)
     return svg(
         fig,
-        alt=f"Cross-validated error falls from {rmse[0]:.3f} at epoch {epochs[0]} "
+        alt=f"The error on unseen houses falls from {rmse[0]:.3f} at epoch {epochs[0]} "
         f"to {rmse[-1]:.4f} at epoch {epochs[-1]}.",
     )
 
 
-def ladder_figure(names: Sequence[str], rmse: Sequence[float]) -> Html:
-    """The ladder from the mean to our network, one bar a rung."""
+def ladder_figure(names: Sequence[str], rmse: Sequence[float], networks: int) -> Html:
+    """The ladder from the mean to our network, one bar a rung; the last `networks` are MLPs."""
     fig, ax = new_figure(width=7.0, height=0.42 * len(names) + 0.7)
     places = np.arange(len(names))[::-1]
-    colours = [COLOURS["neutral"]] * (len(names) - 1) + [COLOURS["dense"]]
+    colours = [COLOURS["neutral"]] * (len(names) - networks) + [COLOURS["dense"]] * networks
     ax.barh(places, rmse, color=colours, height=0.62)
     for place, value in zip(places, rmse, strict=True):
         ax.text(value + 0.004, place, f"{value:.4f}", va="center", fontsize=10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from densenet_solutions.houses.cross_validation import cross_validate, paired_difference, scores
+from densenet_solutions.houses.cross_validation import cross_validate, paired_difference
 from densenet_solutions.houses.cross_validation import splits as make_splits
 from densenet_solutions.houses.data import load_houses
 from densenet_solutions.houses.folds import contiguous_folds
@@ -23,10 +23,10 @@ from densenet_solutions.houses.models import (
     log_price,
 )
 from densenet_solutions.houses.preprocessing import BookEncoder
-from densenet_solutions.records.store import Record, load_record, record_names
+from densenet_solutions.records.store import load_record
 from densenet_solutions.results import HouseDifference, HouseScores
+from densenet_solutions.studies.houses_options import DEPTHS
 from densenet_solutions.studies.houses_search import (
-    DEPTHS,
     FRESH,
     NETWORKS,
     SPACES,
@@ -34,6 +34,20 @@ from densenet_solutions.studies.houses_search import (
     build,
     unpack,
 )
+
+#: The records behind the page.
+RECORDS = (
+    "houses-search",
+    "houses-search-rivals",
+    "houses-partitions",
+    "houses-partitions-rivals",
+    "houses-steps",
+    "houses-depth",
+    "houses-growth",
+    "houses-final",
+)
+#: Families of boosted trees.
+TREES = ("hist-boosting", "lightgbm", "xgboost", "catboost")
 
 
 def chosen_network() -> Network:
@@ -77,6 +91,23 @@ def _ridge(seed: int, alpha: float) -> Any:
     return Ridge(alpha=alpha)
 
 
+class _FittedOnAllRows(BookEncoder):
+    """The book's encoder as the book fits it: on training and test rows together."""
+
+    def fit(self, houses: pd.DataFrame, y: Any = None) -> BookEncoder:
+        return super().fit(pd.concat(load_houses(), ignore_index=True))
+
+
+def leak() -> float:
+    """What ridge regression gains from features fitted on all rows, rows to be predicted included.
+
+    The error with the leak minus the error without it, on the book's folds.
+    """
+    leaking = Estimator(partial(_ridge, alpha=30.0), encoder=_FittedOnAllRows)
+    honest = next(r for r in ladder() if r.name.endswith("(ridge)"))
+    return cross_validate(leaking, load_houses().train).rmse - honest.scores.rmse
+
+
 @dataclass(frozen=True)
 class BaselineFailure:
     """Why the book's baseline fails: errors by how many unusual levels a house has.
@@ -109,34 +140,51 @@ def baseline_failure() -> BaselineFailure:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Error of the ensemble in cross-validation after each of `epochs`."""
+    """Error on the rows that a network does not see, after each of `epochs`."""
 
     epochs: tuple[int, ...]
     rmse: tuple[float, ...]
 
 
 @cache
-def live_run(seeds: int = 1, every: int = 4) -> tuple[HouseScores, LearningCurve]:
-    """The chosen network on the book's folds: `houses cv --seeds N`, with its learning curve."""
+def live_fold(fold: int = 0, every: int = 4) -> LearningCurve:
+    """One network, trained on all of the book's folds but one and scored on that."""
     train = load_houses().train
-    folds = contiguous_folds(len(train))
-    target = log_price(train)
+    split = make_splits(train, contiguous_folds(len(train)))[fold]
+    target = log_price(train)[contiguous_folds(len(train)) == fold]
     epochs: list[int] = []
     rmse: list[float] = []
-
-    def score(answers: Sequence[np.ndarray]) -> HouseScores:
-        predictions = np.empty((seeds, len(train)))
-        for k, answer in enumerate(answers):
-            predictions[:, folds == k] = answer
-        return scores(predictions, target, folds)
 
     def watch(epoch: int, predict: Callable[[], list[np.ndarray]]) -> None:
         if epoch % every == 0:
             epochs.append(epoch)
-            rmse.append(score(predict()).rmse)
+            rmse.append(float(np.sqrt(np.mean((predict()[0][0] - target) ** 2))))
 
-    answers = chosen_network().predict(make_splits(train, folds), range(seeds), on_epoch=watch)
-    return score(answers), LearningCurve(tuple(epochs), tuple(rmse))
+    chosen_network().predict([split], range(1), on_epoch=watch)
+    return LearningCurve(tuple(epochs), tuple(rmse))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The chosen dense MLP on the book's folds: an ensemble, its members, its errors by row."""
+
+    rmse: float
+    members: tuple[float, ...]
+    folds: tuple[float, ...]
+    errors: np.ndarray
+
+
+def dense_on_the_books_folds() -> Recorded:
+    """What `houses cv` prints, as recorded."""
+    case = load_record("houses-partitions").cases["dense book"]
+    errors = unpack(case["errors"])
+    folds = contiguous_folds(len(errors))
+    return Recorded(
+        rmse=case["rmse"],
+        members=tuple(case["member_rmse"]),
+        folds=tuple(float(np.sqrt(np.mean(errors[folds == k] ** 2))) for k in np.unique(folds)),
+        errors=errors,
+    )
 
 
 @dataclass(frozen=True)
@@ -154,19 +202,15 @@ class Standing:
 
 @cache
 def standings() -> tuple[Standing, ...]:
-    """Families recorded on all partitions, best first by their mean over the fresh ones."""
-    if "houses-partitions" not in recorded():
-        return ()
-    cases = recorded()["houses-partitions"].cases
-
-    def complete(family: str) -> bool:
-        return all(f"{family} {name}" in cases for name in ("book", *FRESH))
+    """All families on all partitions, best first by their mean over the fresh ones."""
+    cases = {
+        **load_record("houses-partitions").cases,
+        **load_record("houses-partitions-rivals").cases,
+    }
 
     def fresh_errors(family: str) -> np.ndarray:
         return np.stack([unpack(cases[f"{family} {name}"]["errors"]) for name in FRESH])
 
-    if not complete("dense"):
-        return ()
     rows = [
         Standing(
             family=family,
@@ -175,50 +219,65 @@ def standings() -> tuple[Standing, ...]:
             against_dense=paired_difference(fresh_errors(family), fresh_errors("dense")),
         )
         for family in SPACES
-        if complete(family)
     ]
     return tuple(sorted(rows, key=lambda row: float(np.mean(row.fresh))))
 
 
-def recorded() -> dict[str, Record]:
-    """The records of this exercise that there are, by name."""
-    return {name: load_record(name) for name in record_names() if name.startswith("houses-")}
+@dataclass(frozen=True)
+class FinalScore:
+    """A family on the test rows; `against_dense` is its error minus the dense network's."""
+
+    family: str
+    rmse: float
+    against_dense: HouseDifference
+
+
+def scores_on_the_test_rows() -> tuple[FinalScore, ...]:
+    """What every family scored on the test rows, best first."""
+    cases = load_record("houses-final").cases
+    dense = unpack(cases["dense"]["errors"])
+    rows = [
+        FinalScore(name, case["rmse"], paired_difference(unpack(case["errors"]), dense))
+        for name, case in cases.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: row.rmse))
+
+
+def dense_test_errors() -> dict[int, float]:
+    """Id of each test house → predicted minus true log price of the dense networks."""
+    errors = unpack(load_record("houses-final").cases["dense"]["errors"])
+    return dict(zip(load_houses().test["Id"].tolist(), errors.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class Depths:
-    """Error of one network over depth, `connection → one value a depth`, on the book's folds."""
+    """Error over depth, `connection → one value a depth`, on the book's folds."""
 
     depths: tuple[int, ...]
-    without_norm: dict[str, tuple[float, ...]]
-    with_norm: dict[str, tuple[float, ...]]
+    as_it_is: dict[str, tuple[float, ...]]
+    tuned: dict[str, tuple[float, ...]]
+    chosen: dict[str, tuple[str, ...]]
 
 
 def depths() -> Depths:
-    """The recorded comparison of connections over depth, as far as all three are there."""
+    """The recorded comparison of connections over depth."""
     cases = load_record("houses-depth").cases
-    done = tuple(d for d in DEPTHS if all(f"{name} {d}" in cases for name in NETWORKS))
 
-    def lines(norm: str) -> dict[str, tuple[float, ...]]:
-        return {n: tuple(cases[f"{n} {d}"][norm]["rmse"] for d in done) for n in NETWORKS}
+    def lines(kind: str) -> dict[str, tuple[float, ...]]:
+        return {
+            n: tuple(float(np.mean(cases[f"{n} {d}"][kind]["member_rmse"])) for d in DEPTHS)
+            for n in NETWORKS
+        }
 
-    return Depths(done, lines("none"), lines("layer"))
-
-
-def depth_sentence(depths: Depths) -> str:
-    """What the depth figure shows, in words, with its numbers and without a winner."""
-
-    def course(runs: Mapping[str, Sequence[float]]) -> str:
-        return "; ".join(f"{n} from {runs[n][0]:.4f} to {runs[n][-1]:.4f}" for n in NETWORKS)
-
-    return (
-        f"At equal parameters, from {depths.depths[0]} to {depths.depths[-1]} layers. Without "
-        f"normalisation: {course(depths.without_norm)}. With layer normalisation: "
-        f"{course(depths.with_norm)}. Deep plain networks break down; dense and residual ones do "
-        "not, because both have short paths from the table to the output. Which of the two is "
-        "better is not decided here: one seed a point, and one learning rate for all, tuned for "
-        "none. Depth itself buys nothing on this table."
-    )
+    chosen = {
+        n: tuple(
+            f"{tuned['learning_rate']:g}{', layer norm' if tuned['norm'] == 'layer' else ''}"
+            for d in DEPTHS
+            for tuned in (cases[f"{n} {d}"]["tuned"],)
+        )
+        for n in NETWORKS
+    }
+    return Depths(DEPTHS, lines("as_it_is"), lines("tuned"), chosen)
 
 
 def unfinished_giants() -> pd.DataFrame:

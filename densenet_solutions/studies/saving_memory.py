@@ -16,6 +16,7 @@ from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.store import Record
 from densenet_solutions.results import (
     AccuracyChange,
+    Reach,
     StepTimeline,
     StrategyAccuracy,
     StrategyCost,
@@ -238,3 +239,9 @@ def _kind(model: nn.Module, path: str, module: nn.Module) -> str | None:
     if path in ("features.conv0", "features.norm0", "features.relu0", "features.pool0"):
         return "stem"
     return None
+
+
+def reaches(record: Record) -> dict[tuple[str, int], Reach]:
+    """`(strategy, bytes)` → how far that memory goes, from the record `how-far`."""
+    rows = (from_json(Reach, case) for case in record.cases.values())
+    return {(row.strategy, row.budget_bytes): row for row in rows}

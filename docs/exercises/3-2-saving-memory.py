@@ -15,7 +15,7 @@ from densenet_solutions.memory import shared_storage_reference
 from densenet_solutions.models import connectivity
 from densenet_solutions.records import load_record
 from densenet_solutions.render import saving_memory as pictures
-from densenet_solutions.render.numbers import billions, count, mib, millions, percent, times
+from densenet_solutions.render.numbers import billions, count, gib, mib, millions, percent, times
 from densenet_solutions.render.page import claims, how_made, record_note, say, source
 from densenet_solutions.render.tables import table
 from densenet_solutions.results import MemoryBench, from_json
@@ -318,6 +318,47 @@ say(f"""
 the middle half of the rounds of shared storage reaches from {times(timed.time_ratio_low, 2)} to
 {times(timed.time_ratio_high, 2)}. The peaks do not scatter. `densenet-solutions bench memory` repeats
 this on your machine, on a GPU with `--device cuda`.
+""")
+
+# %% [markdown]
+# ### How far does it go?
+
+# %% tags=["hide-input"]
+reach_record = load_record("how-far")
+reaches = study.reaches(reach_record)
+sizes = sorted({row.budget_bytes for row in reaches.values()})
+table(
+    ["exact strategy", *(f"in {gib(size, 0)}" for size in sizes)],
+    [
+        [
+            name.replace("_", " "),
+            *(
+                f"{count(reaches[name, size].largest_batch)} · {count(reaches[name, size].deepest_depth)}"
+                for size in sizes
+            ),
+        ]
+        for name in dict.fromkeys(name for name, _ in reaches)
+    ],
+    caption="Largest batch of DenseNet-121 · most layers of a deeper DenseNet at a batch of "
+    f"{reaches['plain', sizes[0]].deep_batch}; training on images of 224×224 in float32, predicted",
+    align="l" + "r" * len(sizes),
+)
+
+# %% tags=["hide-input"]
+record_note(reach_record)
+
+# %% tags=["hide-input"]
+small_card, large_card = sizes[0], sizes[-1]
+ordinary, stored = reaches["plain", small_card], reaches["shared_storage", small_card]
+assert stored.largest_batch > 8 * ordinary.largest_batch
+say(f"""
+In {gib(small_card, 0)} the plain network trains on {ordinary.largest_batch} images at once, with shared storage on
+{count(stored.largest_batch)}: more than the plain network manages in {gib(sizes[2], 0)}
+({reaches["plain", sizes[2]].largest_batch}). In {gib(large_card, 0)} a DenseNet may have
+{count(reaches["plain", large_card].deepest_depth)} layers, or
+{count(reaches["shared_storage", large_card].deepest_depth)}. The deeper networks lengthen the third
+block, $(6, 12, n, 16)$. Everything that the step allocates is counted; a GPU's context and its libraries' workspace are not,
+and no GPU has confirmed these numbers yet.
 """)
 
 # %% [markdown]
@@ -633,4 +674,4 @@ loss = strategy.step(model, torch.randn(2, 3, 64, 64), torch.tensor([3, 7]))
 # ## How these numbers were made
 
 # %% tags=["hide-input"]
-how_made(timeline_record, bench_record, record, shared_record, accuracy_record)
+how_made(timeline_record, bench_record, record, shared_record, reach_record, accuracy_record)

@@ -1,14 +1,28 @@
 """The command line on a small network; the page's number is what the command prints."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import densenet_solutions.cli.houses as cli
 import densenet_solutions.studies.houses as study
-from densenet_solutions.houses import Network, score_submission
+from densenet_solutions.houses import Network, load_houses, score_submission
+from densenet_solutions.houses.cross_validation import splits
+from densenet_solutions.houses.folds import contiguous_folds
+from densenet_solutions.houses.models import log_price
 from densenet_solutions.houses.training import Optimisation
-from densenet_solutions.studies.houses_search import BUDGET, SPACES, build, configurations
+from densenet_solutions.records import load_record
+from densenet_solutions.studies.houses_search import (
+    NETWORKS,
+    RIVALS,
+    TRIALS_BY_HAND,
+    build,
+    configurations,
+    evaluate,
+    summary,
+    unpack,
+)
 
 
 @pytest.fixture
@@ -16,24 +30,40 @@ def small(monkeypatch):
     network = Network({"growth_rate": 4, "block_config": (1,)}, Optimisation(epochs=4))
     monkeypatch.setattr(cli, "chosen_network", lambda: network)
     monkeypatch.setattr(study, "chosen_network", lambda: network)
-    study.live_run.cache_clear()
-    yield
-    study.live_run.cache_clear()
+    study.live_fold.cache_clear()
+    yield network
+    study.live_fold.cache_clear()
 
 
 def run(*args):
     return CliRunner().invoke(cli.app, list(args))
 
 
-def test_the_pages_number_is_what_the_command_prints(small):
-    result = run("cv", "--seeds", "1")
+def test_the_command_prints_what_is_recorded(small):
+    """The record behind the page is made by the same two functions."""
+    result = run("cv", "--seeds", "2")
     assert result.exit_code == 0, result.output
-    scores, curve = study.live_run(1)
-    assert f"ensemble of 1          {scores.rmse:.4f}" in result.output
-    for rmse in scores.fold_rmse:
-        assert f"{rmse:.4f}" in result.output
+    recorded = summary(*evaluate(small, "book", range(2)))
+    assert f"ensemble of 2          {recorded['rmse']:.4f}" in result.output
+    assert f"one network (mean)     {np.mean(recorded['member_rmse']):.4f}" in result.output
+
+
+def test_the_learning_curve_ends_where_the_network_does(small):
+    curve = study.live_fold()
+    houses = load_houses().train
+    split = splits(houses, contiguous_folds(len(houses)))[0]
+    (predicted,) = small.predict([split], range(1))
+    truth = log_price(houses)[: len(split.new)]
     assert curve.epochs == (4,)
-    assert curve.rmse == (pytest.approx(scores.rmse),)
+    assert curve.rmse == (pytest.approx(np.sqrt(np.mean((predicted[0] - truth) ** 2))),)
+
+
+def test_the_recorded_errors_are_those_of_the_recorded_score():
+    dense = study.dense_on_the_books_folds()
+    assert np.sqrt(np.mean(dense.errors**2)) == pytest.approx(dense.rmse, abs=1e-5)
+    assert dense.rmse < max(dense.members)
+    case = load_record("houses-partitions").cases["dense fresh-1"]
+    assert np.sqrt(np.mean(unpack(case["errors"]) ** 2)) == pytest.approx(case["rmse"], abs=1e-5)
 
 
 def test_a_submission_is_written_and_scored(small, tmp_path):
@@ -58,9 +88,12 @@ def test_an_unknown_partition_is_refused():
 
 
 def test_every_family_has_the_same_budget():
-    for family in SPACES:
-        assert len(configurations(family)) == BUDGET
-    for family in ("dense", "residual", "plain", "ridge", "svr", "hist-boosting"):
+    """Trials by hand count for the networks."""
+    drawn = {family: len(configurations(family)) for family in (*NETWORKS, *RIVALS)}
+    assert {drawn[family] + TRIALS_BY_HAND for family in NETWORKS} == {
+        drawn[family] for family in RIVALS
+    }
+    for family in (*NETWORKS, "ridge", "svr", "hist-boosting"):
         for configuration in configurations(family):
             build(family, configuration)
     assert configurations("dense") == configurations("residual") == configurations("plain")

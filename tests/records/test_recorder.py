@@ -88,6 +88,27 @@ def test_a_file_that_is_no_record_is_refused(tmp_path, text):
         load_record("bad", tmp_path)
 
 
+def test_a_record_that_was_edited_by_hand_is_refused(tmp_path):
+    run_recipe(recipe_of(lambda case, device: {"error": 0.125}), directory=tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    load_record(path.stem, tmp_path)
+    path.write_text(path.read_text().replace("0.125", "0.115", 1))
+    with pytest.raises(ValueError, match="was edited after it was recorded"):
+        load_record(path.stem, tmp_path)
+
+
+def test_the_fingerprint_is_the_same_under_every_python(tmp_path, monkeypatch):
+    """Computed once under 3.11, 3.12 and 3.13: their trees differ in fields and f-strings."""
+    monkeypatch.setattr("densenet_solutions.records.store._PACKAGE", tmp_path)
+    (tmp_path / "m.py").write_text(
+        """async def f(a, *, b=None):
+    return f"{a['x']!r:>{b}} {{}}" if a else [x async for x in b]
+"""
+    )
+    expected = "553d9b55c4a46647c9b5f7ef1349e5ef2e49b1e7145beb1c465f9fd8beff810f"
+    assert fingerprint(["m.py"]) == expected
+
+
 def test_names_are_checked(tmp_path):
     with pytest.raises(FileNotFoundError, match="there are: none"):
         load_record("missing", tmp_path)

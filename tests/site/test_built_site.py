@@ -11,6 +11,8 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from densenet_solutions.sitebuild.execute import execute
+
 pytestmark = pytest.mark.site
 
 EXERCISES = (
@@ -129,6 +131,15 @@ def test_every_run_page_can_be_taken_away(site: Path, soups: dict[str, Beautiful
                 nbformat.validate(nbformat.read(file, as_version=4))
             else:
                 compile(file.read_text("utf-8"), str(file), "exec")
+
+
+def test_a_downloaded_notebook_runs_from_top_to_bottom(site: Path) -> None:
+    """Pages run when the site is built; what is downloaded has one cell more."""
+    notebook = nbformat.read(site / "network/network.ipynb", as_version=4)
+    done = execute(notebook, "network.ipynb", timeout=120, threads=1)
+    outputs = [o for cell in done.cells for o in cell.get("outputs", ())]
+    assert outputs
+    assert not any(o.output_type in ("error", "stream") for o in outputs)
 
 
 def test_pages_are_light(site: Path, pages: list[str]) -> None:

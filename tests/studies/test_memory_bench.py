@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from densenet_solutions.records.recipes import recipe
-from densenet_solutions.studies.memory_bench import BASELINE, _row, contestants
 from densenet_solutions.studies.explorer import OFFERED
+from densenet_solutions.studies.memory_bench import BASELINE, _row, contestants
 from densenet_solutions.studies.reach import BUDGETS, largest
 
 
