@@ -14,7 +14,7 @@ from densenet_solutions.models import TABLE_1, BookDenseNet
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record
 from densenet_solutions.render import saving_memory as pictures
-from densenet_solutions.render.houses import NAMES as house_names
+from densenet_solutions.render import houses as house_pictures
 from densenet_solutions.render.numbers import count, interval, mib, percent, times
 from densenet_solutions.render.page import answers, how_made
 from densenet_solutions.studies import (
@@ -110,7 +110,7 @@ answers(
             "exercises/5-house-prices.py",
             f"{house_mlp.rmse:.3f} in log price",
             f"""Root mean squared error in cross-validation, level with the best boosted trees
-            ({house_names[tree]} minus ours {interval(trees.low, trees.high, 4)} over fresh partitions). At
+            ({house_pictures.NAMES[tree]} minus ours {interval(trees.low, trees.high, 4)} over fresh partitions). At
             {depths.depths[-1]} layers a plain MLP of the same size has {plain_16:.3f}, a dense one
             {dense_16:.3f}. But most of the gain over the book comes from features.""",
         ),
