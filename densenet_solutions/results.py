@@ -656,7 +656,8 @@ class Reach:
 
     `largest_batch` for the network `variant`; and at `deep_batch` images the deepest DenseNet of
     blocks `(6, 12, n, 16)`, by `n` and by the paper's depth. Images are `side` pixels high and
-    wide; 0 means that not even the smallest fits.
+    wide; 0 means that not even the smallest fits. A third block of 500 layers is the deepest that
+    is looked for.
     """
 
     strategy: str

@@ -68,18 +68,18 @@ answers(
             "1 · Why average pooling?",
             "exercises/1-average-pooling.py",
             f"{percent(pooled_first / work, 0)} of the work",
-            f"""Because averaging is linear, a transition may pool *before* it convolves and give the
-            same result. Accuracy is no reason that we found: in a small training, maximum minus
-            average pooling is {interval(100 * accuracy.low, 100 * accuracy.high, 1)} percentage
-            points.""",
+            f"""Averaging is linear, so a transition may pool *before* it convolves and give the
+            same result; the paper itself gives no reason. Accuracy is none that we found: in a small
+            training, maximum minus average pooling is {100 * accuracy.mean:+.2f}
+            {interval(100 * accuracy.low, 100 * accuracy.high, 2)} percentage points.""",
         ),
         (
             "2 · Why fewer parameters?",
             "exercises/2-fewer-parameters.py",
             f"{times(resnet / dense, 1)} fewer",
             f"""A layer writes only its growth rate: {count(dense)} parameters in the book's DenseNet,
-            {count(resnet)} in its ResNet-18. At equal published accuracy the factor is
-            {times(min(equal))} to {times(max(equal))}.""",
+            {count(resnet)} in its ResNet-18. For DenseNet-121, 169 and 201, at equal published
+            accuracy, the factor is {times(min(equal))} to {times(max(equal))}.""",
         ),
         (
             "3.1 · Is the memory really high?",
@@ -102,8 +102,9 @@ answers(
             "exercises/4-table-1.py",
             f"{len(rows)} networks",
             f"""From {count(min(rows.values()))} to {count(max(rows.values()))} parameters, from one
-            class. Each count is checked against its row of the table, and the weights of all but
-            DenseNet-264, which torchvision lacks, move to torchvision and back.""",
+            class, DenseNet-161 of the table's earlier versions included. The counts are recomputed by a
+            formula, and the weights of all but DenseNet-264, which torchvision lacks, move to torchvision
+            and back.""",
         ),
         (
             "5 · A dense MLP for house prices",
@@ -130,7 +131,7 @@ pictures.two_timelines(plain_line, shared_line)
 # ## Three ways to use this site
 #
 # **Read** the exercises in any order; each stands by itself, with hints to try first.
-# **Play** with depth, growth rate and batch in the [explorer](explorer.md).
+# **Play** with network, batch, resolution and ways to save memory in the [explorer](explorer.md).
 # **Import** the code behind the pages: it is a package with a [reference](reference/index.md).
 #
 # ## How these numbers were made

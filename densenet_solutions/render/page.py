@@ -92,7 +92,7 @@ def how_made(*records: Record) -> Markdown:
     text = (
         f"Everything on this page that is not marked as recorded was computed when the page was "
         f"built, on {here.date[:10]}: densenet-solutions {here.package}, Python {here.python}, "
-        f"{', '.join(versions)}, {here.device}."
+        f"{', '.join(versions)}, {here.device.replace(', 1 threads', ', 1 thread')}."
     )
     if not records:
         return Markdown(text + " Nothing on this page is recorded.")
@@ -105,8 +105,9 @@ def how_made(*records: Record) -> Markdown:
         )
         missing = f", {out_of_memory} of them out of memory" if out_of_memory else ""
         seed = "" if record.seed is None else f", seed {record.seed}"
+        cases = f"{len(record.cases)} case{'s' if len(record.cases) != 1 else ''}"
         lines.append(
-            f"- `{record.name}` ({len(record.cases)} cases{missing}{seed}): {record.origin}. "
+            f"- `{record.name}` ({cases}{missing}{seed}): {record.origin}. "
             f"Made by `{record.command}`."
         )
     return Markdown(

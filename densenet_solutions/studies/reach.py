@@ -19,16 +19,29 @@ BUDGETS = (8 * GIB, 16 * GIB, 24 * GIB, 80 * GIB)
 #: Batch at which the deepest network is looked for; images are 224x224 in both searches.
 DEEP_BATCH = 64
 SIDE = 224
+#: No deeper third block is looked for; with it a network has 1073 layers.
+DEEPEST = 500
 
 
-def largest(peak: Callable[[int], int], budget: int, *, first: int = 8, second: int = 32) -> int:
+def largest(
+    peak: Callable[[int], int],
+    budget: int,
+    *,
+    first: int = 8,
+    second: int = 32,
+    cap: int | None = None,
+) -> int:
     """Largest `n` with `peak(n) <= budget`, for a peak that grows with `n`; 0 if there is none.
+
+    With a `cap`, nothing above it is asked for: `cap` means "this or more".
 
     The next candidate lies on the line through the two latest peaks, and between an `n` known to
     fit and one known not to, so few peaks are asked for. The two that enclose the answer are.
 
     >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123)
     123
+    >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123, cap=90)
+    90
     """
     known = {0: 0}
 
@@ -37,6 +50,8 @@ def largest(peak: Callable[[int], int], budget: int, *, first: int = 8, second: 
             known[n] = peak(n)
         return known[n]
 
+    if cap is not None and at(cap) <= budget:
+        return cap
     a, b = first, second
     while True:
         at(a)
@@ -72,7 +87,7 @@ def reach(name: str, budget: int) -> Reach:
             lambda: strategy.apply(build()), (DEEP_BATCH, 3, SIDE, SIDE), step=strategy.step
         ).peak_bytes
 
-    layers = largest(of_depth, budget, first=24, second=48)
+    layers = largest(of_depth, budget, first=24, second=48, cap=DEEPEST)
     return Reach(
         strategy=name,
         budget_bytes=budget,

@@ -226,7 +226,8 @@ low, high = min(ratios["top1_error"].values()), max(ratios["top1_error"].values(
 say(f"""
 By every yardstick DenseNet needs more. At equal accuracy, the one that matters to most people, it
 needs {times(low, 2)} to {times(high, 2)} the memory of a ResNet in training. The other two ratios are
-larger because at that size the ResNets are the shallow ones without bottlenecks, which are also less accurate.
+larger where the comparable ResNets are the shallow ones without bottlenecks, which are also less accurate; only
+DenseNet-201 at equal multiply-adds meets ResNet-50 and ResNet-101.
 """)
 
 # %% [markdown]
@@ -346,7 +347,7 @@ claims(
         (
             "DenseNet needs a lot of memory.",
             "holds with a condition",
-            f"In training, beyond a batch of {crossings[224]} at 224 × 224: {times(memory_ratio, 2)} "
+            f"In training, from a batch of {crossings[224]} on at 224 × 224: {times(memory_ratio, 2)} "
             f"ResNet-18's at a batch of 128. At a batch of 1 it needs less than ResNet-18.",
         ),
         (
@@ -365,8 +366,8 @@ claims(
         (
             "DenseNet is a memory hog at inference too.",
             "does not hold",
-            f"Without autograd nothing is kept: {mib(quiet['DenseNet'].peak_bytes, 0)} in place of "
-            f"{mib(dense.peak_bytes, 0)} at a batch of 128.",
+            f"Without autograd nothing is kept: {mib(quiet['DenseNet'].peak_bytes, 0)} at a batch of 128, where "
+            f"ResNet-18 needs {mib(quiet['ResNet-18'].peak_bytes, 0)} and training {mib(dense.peak_bytes, 0)}.",
         ),
         (
             "A model summary tells you the memory of a training step.",

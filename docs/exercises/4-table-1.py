@@ -32,7 +32,7 @@ d121, d264 = by_name["DenseNet-121"], by_name["DenseNet-264"]
 say(f"""
 One class builds them all; a row of Table 1 is a row of data. DenseNet-121 comes to
 {count(d121.parameters)} parameters and {billions(d121.multiply_adds, 3)} multiply-adds at 224×224,
-DenseNet-264 to {count(d264.parameters)}. With torchvision's weights in place, our DenseNet-121 gives
+DenseNet-264 to {count(d264.parameters)}. With the weights of a freshly initialised torchvision network copied over, our DenseNet-121 gives
 torchvision's logits {apart(parity.logits)} and its gradients {apart(parity.gradients)}, in float64, checked
 while this page was built.
 """)
