@@ -58,8 +58,9 @@ class Record:
     def origin(self) -> str:
         """One line for a page: device, library, date, and a warning when the code has changed."""
         made = self.provenance
+        device = made.device.replace(", 1 threads", ", 1 thread")
         line = (
-            f"{made.device.replace(', 1 threads', ', 1 thread')}, PyTorch {made.packages.get('torch', 'unknown')}, "
+            f"{device}, PyTorch {made.packages.get('torch', 'unknown')}, "
             f"Python {made.python}, {made.date[:10]}"
         )
         return f"{line}; recorded with an earlier version of the code" if self.is_stale else line
