@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -278,6 +278,18 @@ def depths() -> Depths:
         for n in NETWORKS
     }
     return Depths(DEPTHS, lines("as_it_is"), lines("tuned"), chosen)
+
+
+def largest_seed_range(connections: Sequence[str]) -> float:
+    """How far seeds of one network of `depths` lie apart at most."""
+    cases = load_record("houses-depth").cases
+    runs = [
+        cases[f"{name} {depth}"][kind]["member_rmse"]
+        for name in connections
+        for depth in DEPTHS
+        for kind in ("as_it_is", "tuned")
+    ]
+    return float(max(max(seeds) - min(seeds) for seeds in runs))
 
 
 def unfinished_giants() -> pd.DataFrame:
