@@ -202,6 +202,11 @@ plain_end, dense_end, residual_end = (
     [lines[name][-1] for lines in (depth.as_it_is, depth.tuned)]
     for name in ("plain", "dense", "residual")
 )
+assert all(
+    a < b
+    for lines in (depth.as_it_is, depth.tuned)
+    for a, b in zip(lines["dense"], lines["residual"])
+)
 assert min(plain_end) > 1.04 * max(dense_end) and max(residual_end) < min(plain_end)
 seeds_differ = study.largest_seed_range(("dense", "residual"))
 say(f"""
