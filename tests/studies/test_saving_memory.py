@@ -50,12 +50,18 @@ def test_strategies_keep_what_they_promise(small: dict[str, StrategyCost]) -> No
 
 
 def test_activations_in_8_bits_save_most_of_the_peak(small: dict[str, StrategyCost]) -> None:
-    row, plain = small["saved_in_8_bits"], small["plain"]
+    """Where activations outweigh the gradients of the parameters."""
+    model, shape = strategies_cost.small_network(), (8, 3, 96, 96)
+    plain, row = (
+        strategies_cost.cost(name, model, shape, trial_shape=(2, 3, 32, 32), quick=True)
+        for name in ("plain", "saved_in_8_bits")
+    )
     assert row.training_peak is not None
     assert plain.training_peak is not None
-    assert row.training_peak < 0.6 * plain.training_peak
-    assert row.gradient_error is not None
-    assert 0 < row.gradient_error < 0.05
+    assert row.training_peak < 0.45 * plain.training_peak
+    error = small["saved_in_8_bits"].gradient_error
+    assert error is not None
+    assert 0 < error < 0.05
 
 
 @pytest.mark.parametrize("name", ["saved_in_8_bits", "channel_pruning", "gradient_accumulation"])
