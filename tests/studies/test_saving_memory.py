@@ -58,7 +58,7 @@ def test_activations_in_8_bits_save_most_of_the_peak(small: dict[str, StrategyCo
     )
     assert row.training_peak is not None
     assert plain.training_peak is not None
-    assert row.training_peak < 0.45 * plain.training_peak
+    assert row.training_peak < 0.6 * plain.training_peak
     error = small["saved_in_8_bits"].gradient_error
     assert error is not None
     assert 0 < error < 0.05
