@@ -340,6 +340,7 @@ this on your machine, on a GPU with `--device cuda`.
 reach_record = load_record("how-far")
 reaches = study.reaches(reach_record)
 sizes = sorted({row.budget_bytes for row in reaches.values()})
+top = max(row.deepest_depth for row in reaches.values())
 table(
     ["exact strategy", *(f"in {gib(size, 0)}" for size in sizes)],
     [
@@ -353,7 +354,8 @@ table(
         for name in dict.fromkeys(name for name, _ in reaches)
     ],
     caption="Largest batch of DenseNet-121 · most layers of a deeper DenseNet at a batch of "
-    f"{reaches['plain', sizes[0]].deep_batch}; training on images of 224×224 in float32, predicted",
+    f"{reaches['plain', sizes[0]].deep_batch}; training on images of 224×224 in float32, predicted; "
+    f"{count(top)} layers are the deepest that were tried",
     align="l" + "r" * len(sizes),
 )
 
@@ -364,12 +366,15 @@ record_note(reach_record)
 small_card, large_card = sizes[0], sizes[-1]
 ordinary, stored = reaches["plain", small_card], reaches["shared_storage", small_card]
 assert stored.largest_batch > 8 * ordinary.largest_batch
+assert stored.largest_batch > reaches["plain", sizes[2]].largest_batch
+assert stored.deepest_depth == top
 say(f"""
 In {gib(small_card, 0)} the plain network trains on {ordinary.largest_batch} images at once, with shared storage on
 {count(stored.largest_batch)}: more than the plain network manages in {gib(sizes[2], 0)}
-({reaches["plain", sizes[2]].largest_batch}). In {gib(large_card, 0)} a DenseNet may have
-{count(reaches["plain", large_card].deepest_depth)} layers, or
-{count(reaches["shared_storage", large_card].deepest_depth)}. The deeper networks lengthen the third
+({reaches["plain", sizes[2]].largest_batch}). At a batch of {ordinary.deep_batch} a DenseNet may have
+{count(reaches["plain", small_card].deepest_depth)} layers in {gib(small_card, 0)} and
+{count(reaches["plain", large_card].deepest_depth)} in {gib(large_card, 0)}; with shared storage
+{count(reaches["shared_storage", small_card].deepest_depth)} fit in {gib(small_card, 0)}, the most we tried. The deeper networks lengthen the third
 block, $(6, 12, n, 16)$. Everything that the step allocates is counted; a GPU's context and its libraries' workspace are not,
 and no GPU has confirmed these numbers yet.
 """)
