@@ -156,7 +156,10 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_killed_and_resumed_gives_the_same_bits(tmp_path) -> None:
     checkpoint = tmp_path / "run.pt"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
     process = subprocess.Popen([sys.executable, "-c", KILLED, checkpoint], env=environment)
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
