@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -80,13 +81,18 @@ def paired_difference(
     theirs = np.atleast_2d(rival) ** 2
     if ours.shape != theirs.shape:
         raise ValueError(f"paired errors have one shape, got {ours.shape} and {theirs.shape}")
-    weights = np.random.default_rng(seed).multinomial(
-        ours.shape[1], np.full(ours.shape[1], 1 / ours.shape[1]), size=resamples
-    ) / ours.shape[1]  # (resamples, rows)  # fmt: skip
+    weights = _bootstrap_weights(ours.shape[1], resamples, seed)
     draws = np.sqrt(weights @ ours.T).mean(1) - np.sqrt(weights @ theirs.T).mean(1)
     low, high = np.quantile(draws, (0.025, 0.975))
     difference = np.sqrt(ours.mean(1)).mean() - np.sqrt(theirs.mean(1)).mean()
     return HouseDifference(float(difference), float(low), float(high))
+
+
+@cache
+def _bootstrap_weights(rows: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each row is drawn, as a share: `(resamples, rows)`."""
+    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
+    return drawn / rows
 
 
 def _rmse(error: np.ndarray) -> float:

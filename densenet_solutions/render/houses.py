@@ -83,7 +83,7 @@ def learning_curve_figure(epochs: Sequence[int], rmse: Sequence[float]) -> Html:
     """Error on unseen rows over the epochs of the live run."""
     fig, ax = new_figure(width=5.0, height=2.8)
     ax.plot(epochs, rmse, color=COLOURS["dense"])
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0.9 * min(rmse), 1.5 * min(rmse))  # the first epochs are far above
     ax.set_xlabel("epoch")
     ax.set_ylabel(_ERROR)
     return svg(
@@ -116,9 +116,10 @@ def residual_figure(
     fig, ax = new_figure(width=6.4, height=3.4)
     ax.scatter(prices / 1000, errors, s=7, alpha=0.5, color=COLOURS["dense"], linewidths=0)
     ax.axhline(0, color=COLOURS["neutral"], linewidth=0.8)
-    for house in named:
+    for number, house in enumerate(named):
         i = list(ids).index(house)
-        ax.annotate(f"Id {house}", (prices[i] / 1000, errors[i]), xytext=(6, -3),
+        below = -10 if number % 2 else -3  # neighbours in the list may be neighbours in the picture
+        ax.annotate(f"Id {house}", (prices[i] / 1000, errors[i]), xytext=(6, below),
                     textcoords="offset points", fontsize=9)  # fmt: skip
     ax.set_xscale("log")
     ax.set_xticks([50, 100, 200, 400, 700], ["50", "100", "200", "400", "700"])
