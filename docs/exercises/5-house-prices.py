@@ -165,7 +165,7 @@ pictures.learning_curve_figure(curve.epochs, curve.rmse)
 # %% tags=["hide-input"]
 assert abs(curve.rmse[-1] - dense.folds[0]) < 0.015
 say(f"""
-Live: one network, with a third of its epochs so that this page is built quickly, is trained on four of the book's
+Live: one network, with a quarter of its epochs so that this page is built quickly, is trained on four of the book's
 folds and scored on the first after every second epoch. It ends at {curve.rmse[-1]:.4f}; the recorded ensemble has
 {dense.folds[0]:.4f} on this fold. The learning rate warms up, then falls to zero along a cosine. Nothing is stopped
 early, so no validation row is looked at to choose an epoch.
