@@ -225,7 +225,7 @@ assert max(gaps) < 0.25  # early features fade no more than late ones
 say(f"""
 This is the paper's figure 5 for a small network of ours ({reuse.network}, trained on
 {count(reuse.training.train_images)} images of Fashion-MNIST): each column is a layer, each row a source
-that it reads, and a darker square a larger mean weight. Every column is filled from top to bottom:
+that it reads, and a stronger colour a larger mean weight. Every column is filled from top to bottom:
 late layers do read early features.
 
 Read it with care, though. An *untrained* network looks just as even, because initial weights do not
