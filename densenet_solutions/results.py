@@ -34,6 +34,11 @@ class Provenance:
     date: str
     driver: str | None = None
 
+    @property
+    def machine(self) -> str:
+        """The device, as a page writes it."""
+        return self.device.replace(", 1 threads", ", 1 thread")
+
 
 @dataclass(frozen=True)
 class ParameterCount:

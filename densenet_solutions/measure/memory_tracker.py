@@ -63,8 +63,7 @@ def _batch_norm_backward_shapes(args: tuple[Any, ...]) -> tuple[Tensor | None, .
 
 
 #: Operation → (which argument is the input, outputs on the meta device). torch finds these outputs
-#: by running a decomposition in Python, which is two thirds of the time of a DenseNet's step, and
-#: loads its compiler for it, which takes a second.
+#: by running a decomposition in Python, which is more than half of the time of a DenseNet's step.
 _SHAPES: dict[Any, tuple[int, Callable[[tuple[Any, ...]], tuple[Tensor | None, ...]]]] = {
     _ATEN.native_batch_norm.default: (0, _batch_norm_shapes),
     _ATEN.native_batch_norm_backward.default: (1, _batch_norm_backward_shapes),

@@ -58,9 +58,8 @@ class Record:
     def origin(self) -> str:
         """One line for a page: device, library, date, and a warning when the code has changed."""
         made = self.provenance
-        device = made.device.replace(", 1 threads", ", 1 thread")
         line = (
-            f"{device}, PyTorch {made.packages.get('torch', 'unknown')}, "
+            f"{made.machine}, PyTorch {made.packages.get('torch', 'unknown')}, "
             f"Python {made.python}, {made.date[:10]}"
         )
         return f"{line}; recorded with an earlier version of the code" if self.is_stale else line

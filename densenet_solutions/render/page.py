@@ -92,7 +92,7 @@ def how_made(*records: Record) -> Markdown:
     text = (
         f"Everything on this page that is not marked as recorded was computed when the page was "
         f"built, on {here.date[:10]}: densenet-solutions {here.package}, Python {here.python}, "
-        f"{', '.join(versions)}, {here.device.replace(', 1 threads', ', 1 thread')}."
+        f"{', '.join(versions)}, {here.machine}."
     )
     if not records:
         return Markdown(text + " Nothing on this page is recorded.")

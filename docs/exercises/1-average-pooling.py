@@ -416,9 +416,9 @@ table(
 
 # %% tags=["hide-input"]
 assert accuracy["average"] > accuracy["resnet18"]
-say("""
-In this short training DenseNet is ahead. Three epochs on a twelfth of the images do not say which is better in
-the end.
+say(f"""
+In this short training DenseNet is ahead. {settings.epochs} epochs on {count(train_images)} images do not say which is
+better in the end.
 """)
 
 # %% [markdown]

@@ -20,6 +20,7 @@ from densenet_solutions.render.numbers import count, interval
 from densenet_solutions.render.page import claims, how_made, record_note, say, source
 from densenet_solutions.render.tables import table
 from densenet_solutions.studies import houses as study
+from densenet_solutions.studies import houses_options as options
 from densenet_solutions.studies import houses_search as search
 
 train, test = load_houses()
@@ -128,7 +129,7 @@ validation rows and sees the fitted numbers unchanged.
 
 The blue rungs are dense MLPs, each built on the one before; they are recorded, the mean of three single networks. A
 dense MLP with a usual recipe ({steps[names[0]]:.4f}) is hardly better than ridge on the same features.
-*Piecewise-linear bins* give every number, beside itself, six columns that say how far it has come through
+*Piecewise-linear bins* give every number, beside itself, {default["num_bins"]} columns that say how far it has come through
 each quantile bin. By themselves they only invite overfitting ({steps[names[1]]:.4f}). **More dropout**, of inputs (from none to
 {default["input_dropout"]}) and of features (from {first_step["dropout"]} to {default["dropout"]}), turns that
 around ({steps[names[2]]:.4f}) and is the largest gain among these rungs: with so few rows, a network that may not rely on
@@ -165,7 +166,7 @@ pictures.learning_curve_figure(curve.epochs, curve.rmse)
 # %% tags=["hide-input"]
 assert abs(curve.rmse[-1] - dense.folds[0]) < 0.015
 say(f"""
-Live: one network, with a quarter of its epochs so that this page is built quickly, is trained on four of the book's
+Live: one network, with {curve.epochs[-1]} of its {chosen.optimisation.epochs} epochs so that this page is built quickly, is trained on four of the book's
 folds and scored on the first after every second epoch. It ends at {curve.rmse[-1]:.4f}; the recorded ensemble has
 {dense.folds[0]:.4f} on this fold. The learning rate warms up, then falls to zero along a cosine. Nothing is stopped
 early, so no validation row is looked at to choose an epoch.
@@ -191,8 +192,8 @@ table(
         ]
         for i, layers in enumerate(depth.depths)
     ],
-    caption="Single networks of 60 epochs (half of those elsewhere), mean of three seeds, about equal parameters, the "
-    "book's folds. Tuned: normalisation and learning rate chosen with one seed on another partition, which need "
+    caption=f"Single networks of {options.DEPTH_EPOCHS} epochs ({search.EPOCHS} elsewhere), mean of {options.SEEDS} "
+    "seeds, about equal parameters, the book's folds. Tuned: normalisation and learning rate chosen with one seed on another partition, which need "
     "not help on these folds",
 )
 
@@ -248,11 +249,14 @@ table itself, which every layer reads.
 
 # %% [markdown]
 # ## Against boosted trees
-#
-# Every family may choose among the same features, and each gets the same number of trials. The rivals
-# draw all of theirs. The networks draw twelve, around a recipe that took thirty-two trials by hand, with
-# dense connections: plain and residual networks inherit it, which favours the dense one. The scores of
-# those trials were not kept; they looked at two partitions set aside for choosing.
+
+# %% tags=["hide-input"]
+say(f"""
+Every family may choose among the same features, and each gets {search.RIVAL_BUDGET} trials. The rivals draw all of
+theirs. The networks draw {search.NETWORK_BUDGET}, around a recipe that took {search.TRIALS_BY_HAND} trials by hand, with
+dense connections: plain and residual networks inherit it, which favours the dense one. The scores of those trials
+were not kept; they looked at two partitions set aside for choosing.
+""")
 
 # %% tags=["hide-input"]
 table(
@@ -301,9 +305,12 @@ models differ: compare the column "lowest to highest".
 
 # %% [markdown]
 # ## The test rows, once
-#
-# After all choices were made, every family's chosen model was trained on all 1460 rows and scored on the
-# 1459 test rows by one command, `densenet-solutions record houses-final`.
+
+# %% tags=["hide-input"]
+say(f"""
+After all choices were made, every family's chosen model was trained on all {count(len(train))} rows and scored on the
+{count(len(test))} test rows by one command, `densenet-solutions record houses-final`.
+""")
 
 # %% tags=["hide-input"]
 final = study.scores_on_the_test_rows()
