@@ -102,10 +102,6 @@ class StorageTracker(TorchDispatchMode):
             for tensor in tensors:
                 self._see(tensor, category)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else every operation passes through torch's compiler first
-
     def __enter__(self) -> StorageTracker:
         hooks = torch.nn.modules.module
         self._handles = [

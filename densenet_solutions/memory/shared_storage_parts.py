@@ -9,10 +9,31 @@ PyTorch's `channels_last`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from densenet_solutions.models.book import BookTransition, ConvBlock
+from densenet_solutions.models.densenet import DenseLayer, Transition
+
+#: Normalisation and convolution of BN-ReLU-Conv, of which everything here is made.
+Stage = tuple[nn.BatchNorm2d, nn.Conv2d]
+
+
+def stages(module: nn.Module) -> tuple[Stage, ...]:
+    """The stages BN-ReLU-Conv of a dense layer (two with a bottleneck) or of a transition (one).
+
+    Raises:
+        TypeError: `module` is neither.
+    """
+    if isinstance(module, DenseLayer):
+        first = module.norm1, module.conv1
+        return (first, (module.norm2, module.conv2)) if module.has_bottleneck else (first,)
+    if isinstance(module, ConvBlock | Transition | BookTransition):
+        return ((module.norm, module.conv),)
+    raise TypeError(f"stages belong to a dense layer or a transition, got {type(module).__name__}")
 
 
 def images_at_once(size: tuple[int, int, int], columns: int, device: torch.device) -> int:
@@ -25,6 +46,17 @@ def images_at_once(size: tuple[int, int, int], columns: int, device: torch.devic
     n, height, breadth = size
     images = -(-n // _turns(device))
     return min(n, max(images, (1 << 19) // (height * breadth * columns)))
+
+
+def image_chunks(
+    size: tuple[int, int, int], columns: int, device: torch.device
+) -> Iterator[tuple[slice, slice, tuple[int, int, int]]]:
+    """Some images after the other: which images, which rows, and their own `(N, H, W)`."""
+    n, height, breadth = size
+    pixels = height * breadth
+    for few in chunks(n, images_at_once(size, columns, device)):
+        rows = slice(few.start * pixels, few.stop * pixels)
+        yield few, rows, (few.stop - few.start, height, breadth)
 
 
 def rows_at_once(count: int, device: torch.device) -> int:
@@ -161,6 +193,14 @@ class Scratch:
         return self.memory[: rows * columns].view(rows, columns)
 
 
+def scratch_for_images(
+    like: Tensor, size: tuple[int, int, int], columns: int, width: int | None = None
+) -> Scratch:
+    """Memory for any one of `image_chunks(size, columns, …)`, `width` (else `columns`) wide."""
+    images = images_at_once(size, columns, like.device)
+    return Scratch(like, images * size[1] * size[2], columns if width is None else width)
+
+
 def batch_normalisation(
     norm: nn.BatchNorm2d,
     weight: Tensor,
@@ -196,6 +236,11 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
     if device != "meta" and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return x.dtype
+
+
+def in_this_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast off: what follows chooses its types itself."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
@@ -241,14 +286,14 @@ def update_running_statistics(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, r
 
 
 def used_statistics(
-    norm: nn.BatchNorm2d, of_batch: tuple[Tensor, Tensor] | None, rows: Tensor
+    norm: nn.BatchNorm2d, of_batch: tuple[Tensor, Tensor] | None, rows: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance that `norm` normalises `rows` with; updates its buffers in training mode.
+    """Mean and variance that `norm` normalises with; updates its buffers in training mode.
 
     Those of the batch are given in training mode and `None` in evaluation mode.
     """
     if of_batch is not None:
-        update_running_statistics(norm, *of_batch, rows.shape[0])
+        update_running_statistics(norm, *of_batch, rows)
         return of_batch
     assert norm.running_mean is not None
     assert norm.running_var is not None

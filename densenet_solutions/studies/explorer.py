@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import torch
 
 from densenet_solutions.measure import count_flops, count_parameters, predict_memory
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import STRATEGIES, shared_storage
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import ExplorerCase, ExplorerPoint
@@ -27,13 +27,6 @@ OFFERED = tuple(
 #: (batch, side) of the two points of the line, and of those that check it.
 LINE = ((16, 224), (64, 224))
 CHECKS = ((64, 320),)
-#: Modules that shared storage consists of.
-SHARED_STORAGE_SOURCES = (
-    "memory/shared_storage.py",
-    "memory/shared_storage_block.py",
-    "memory/shared_storage_parts.py",
-    "memory/shared_storage_stem.py",
-)
 
 
 def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
@@ -123,5 +116,5 @@ def shared_storage_recipe() -> Recipe:
         name="explorer-grid-shared",
         cases=cases(("shared_storage",)),
         measure=predict_case,
-        sources=(*_SOURCES, *SHARED_STORAGE_SOURCES),
+        sources=(*_SOURCES, *shared_storage.SOURCES),
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from densenet_solutions.measure import measure_memory, time_interleaved
-from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory import STRATEGIES, shared_storage, training_step
 from densenet_solutions.models import TABLE_1, from_config
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import MemoryBench, MemoryBenchRow
@@ -130,9 +130,7 @@ def recipe() -> Recipe:
         measure=lambda case, device: bench_memory(**case, device=device, repeats=5),
         sources=(
             "studies/memory_bench.py", "measure/memory.py", "measure/timing.py",
-            "memory/checkpoint.py", "memory/shared_storage.py", "memory/shared_storage_block.py",
-            "memory/shared_storage_parts.py", "memory/shared_storage_stem.py",
-            "models/densenet.py",
+            "memory/checkpoint.py", "models/densenet.py", *shared_storage.SOURCES,
         ),
         seed=0,
     )  # fmt: skip

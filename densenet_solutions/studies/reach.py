@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from densenet_solutions.measure import predict_memory
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import STRATEGIES, shared_storage
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import Reach
@@ -112,8 +112,6 @@ def recipe() -> Recipe:
         measure=lambda case, device: reach(**case),
         sources=(
             "studies/reach.py", "measure/memory.py", "memory/checkpoint.py", "memory/inplace.py",
-            "memory/transition.py", "memory/shared_storage.py", "memory/shared_storage_block.py",
-            "memory/shared_storage_parts.py", "memory/shared_storage_stem.py",
-            "models/densenet.py",
+            "memory/transition.py", "models/densenet.py", *shared_storage.SOURCES,
         ),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from densenet_solutions.measure.memory import measure_memory
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import STRATEGIES, shared_storage
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.results import MemoryResult, StepTimeline
 from densenet_solutions.studies.strategies_cost import FULL_SHAPE, full_network
@@ -40,18 +40,10 @@ def thinned(result: MemoryResult, points: int) -> tuple[int, ...]:
 
 def recipe() -> Recipe:
     """The recording `step-timelines`."""
-    files = (
-        *("shared_storage", "shared_storage_block"),
-        *("shared_storage_parts", "shared_storage_stem"),
-    )
     return Recipe(
         name="step-timelines",
         cases={name: name for name in ("plain", "shared_storage")},
         measure=lambda name, device: step_timeline(name, device=device),
-        sources=(
-            "studies/step_timelines.py",
-            "models/densenet.py",
-            *(f"memory/{file}.py" for file in files),
-        ),
+        sources=("studies/step_timelines.py", "models/densenet.py", *shared_storage.SOURCES),
         seed=0,
     )
