@@ -630,6 +630,8 @@ class MemoryBenchRow:
 
     `peak_beyond_parameters` in bytes, `None` if it did not fit; `seconds` of each round. The time
     ratio to the baseline is the median over rounds, with its lower and upper quartile.
+    `page_faults` is the median number of a step: pages that the operating system had to hand out
+    (`None` on a GPU, and where it does not count them).
     """
 
     name: str
@@ -638,6 +640,7 @@ class MemoryBenchRow:
     time_ratio: float | None
     time_ratio_low: float | None
     time_ratio_high: float | None
+    page_faults: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""`densenet-solutions bench`: shared storage against other ways, our DenseNet-121 in time."""
+"""`densenet-solutions bench`: memory and time of training steps, time of the site's builds."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,14 +11,14 @@ from rich.table import Table
 
 from densenet_solutions.results import MemoryBench
 
-app = typer.Typer(no_args_is_help=True, help="Compare implementations in one interleaved run.")
+app = typer.Typer(no_args_is_help=True, help="Measure against a baseline or a bar.")
 
 DTYPES = {"float32": None, "bfloat16": "bfloat16", "float16": "float16"}
 
 
 @app.callback()
 def _bench() -> None:
-    """Compare implementations in one interleaved run."""
+    """Measure against a baseline or a bar."""
 
 
 @app.command()
@@ -82,6 +83,40 @@ def speed(
         interval = f"{ratio.low:.2f} to {ratio.high:.2f}"
         table.add_row(name, f"{ratio.median:.2f}", interval, f"{ratio.seconds:.3f}")
     Console().print(table)
+
+
+@app.command()
+def site(
+    root: Annotated[Path, typer.Option(help="a checkout of the repository")] = Path(),
+    page: Annotated[
+        list[str] | None, typer.Option(help="edit only this page; may be repeated")
+    ] = None,
+) -> None:
+    """Time builds of the site: cold, unchanged, one page edited. Exit code 1: one is too slow."""
+    from densenet_solutions.sitebuild.benchmark import BARS, build_times
+
+    table = Table("build", "seconds", "at most", "slowest page", "its seconds", title="The site")
+    slow = False
+    try:
+        with Console(stderr=True).status("building"):
+            for made in build_times(root, page):
+                slowest = max(made.pages, key=made.pages.__getitem__, default="")
+                table.add_row(
+                    f"{made.kind} {made.edited or ''}".strip(),
+                    f"{made.seconds:.1f}",
+                    f"{BARS[made.kind]:.0f}",
+                    slowest,
+                    f"{made.pages[slowest]:.1f}" if slowest else "",
+                    style=None if made.is_within else "bold red",
+                )
+                slow |= not made.is_within
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    except RuntimeError as error:
+        Console(stderr=True).print(str(error), markup=False)
+        raise typer.Exit(2) from error
+    Console().print(table)
+    raise typer.Exit(int(slow))
 
 
 def report(bench: MemoryBench) -> Table:

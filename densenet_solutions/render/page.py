@@ -29,9 +29,12 @@ def say(markdown: str) -> Markdown:
 def source(obj: Any) -> Markdown:
     """The code of a class or function of the package, as it stands in its file, with a link.
 
+    A decorated function is shown with its decorators.
+
     Raises:
         ValueError: `obj` is not defined in the package.
     """
+    obj = inspect.unwrap(obj)
     path = Path(inspect.getsourcefile(obj) or "")
     if not path.is_relative_to(_PACKAGE):
         raise ValueError(f"source shows objects of densenet_solutions, got {obj!r}")

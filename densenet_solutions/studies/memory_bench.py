@@ -5,6 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet as TorchvisionDenseNet
@@ -63,7 +68,8 @@ def bench_memory(
     """Peak and time of one training step of each contestant.
 
     The peak comes from the device's allocator, without parameters, buffers and input. The times
-    are taken in turn, A B C A B C, and a ratio compares two neighbours of one round.
+    are taken in turn, A B C A B C, and a ratio compares two neighbours of one round. Page faults
+    are counted in the same steps.
 
     Raises:
         ValueError: an argument is impossible.
@@ -86,26 +92,42 @@ def bench_memory(
     x = torch.randn(shape, device=device)
     targets = torch.randint(1000, (batch,), device=device)
 
-    def timed(model: nn.Module, step: Step) -> Callable[[], None]:
+    faults: dict[str, list[int]] = {name: [] for name in models}
+
+    def timed(name: str, model: nn.Module, step: Step) -> Callable[[], None]:
         model.to(device)
 
         def once() -> None:
+            before = _page_faults()
             model.zero_grad(set_to_none=True)
             with torch.autocast(torch.device(device).type, autocast, enabled=autocast is not None):
                 step(model, x, targets)
             model.zero_grad(set_to_none=True)
+            faults[name].append(_page_faults() - before)
 
         return once
 
-    fitting = {name: timed(*models[name]) for name, peak in peaks.items() if peak is not None}
+    fitting = {name: timed(name, *models[name]) for name, peak in peaks.items() if peak is not None}
     progress("time, in turn")
-    seconds = time_interleaved(fitting, repeats=repeats, device=device)
-    rows = tuple(_row(name, peak, seconds) for name, peak in peaks.items())
+    seconds = time_interleaved(fitting, repeats=repeats, device=device, warmup=1)
+    rows = tuple(
+        _row(name, peak, seconds, faults[name][1:] if device == "cpu" else ())
+        for name, peak in peaks.items()
+    )
     dtype = "float32" if autocast is None else f"{autocast} autocast".removeprefix("torch.")
     return MemoryBench(variant, shape, dtype, torch.device(device).type, repeats, rows)
 
 
-def _row(name: str, peak: int | None, seconds: Mapping[str, Sequence[float]]) -> MemoryBenchRow:
+def _page_faults() -> int:
+    """Pages that the operating system has handed to this process; 0 where it does not count."""
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def _row(
+    name: str, peak: int | None, seconds: Mapping[str, Sequence[float]], faults: Sequence[int]
+) -> MemoryBenchRow:
     if name not in seconds or BASELINE not in seconds:
         return MemoryBenchRow(name, peak, tuple(seconds.get(name, ())), None, None, None)
     ratios = sorted(
@@ -119,6 +141,7 @@ def _row(name: str, peak: int | None, seconds: Mapping[str, Sequence[float]]) ->
         statistics.median(ratios),
         ratios[quarter],
         ratios[-1 - quarter],
+        statistics.median_low(faults) if resource is not None and faults else None,
     )
 
 
@@ -127,7 +150,7 @@ def recipe() -> Recipe:
     return Recipe(
         name="bench-memory",
         cases={"densenet121-8x224-float32": {"variant": "densenet121", "batch": 8, "side": 224}},
-        measure=lambda case, device: bench_memory(**case, device=device, repeats=5),
+        measure=lambda case, device: bench_memory(**case, device=device, repeats=15),
         sources=(
             "studies/memory_bench.py", "measure/memory.py", "measure/timing.py",
             "memory/checkpoint.py", "models/densenet.py", *shared_storage.SOURCES,

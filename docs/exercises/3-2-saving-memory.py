@@ -274,7 +274,7 @@ table(
 # the second run. Momentum 0 keeps every bit of the statistics, and the counter is put aside:
 
 # %% tags=["hide-input"]
-source(checkpoint.running_statistics_untouched.__wrapped__)
+source(checkpoint.running_statistics_untouched)
 
 # %% [markdown]
 # ### Shared storage
@@ -454,7 +454,7 @@ source(gates.GatedNorm)
 # grouped convolution. Low-rank factors replace one convolution by two thinner ones:
 
 # %% tags=["hide-input"]
-source(low_rank.factorise.__wrapped__)
+source(low_rank.factorise)
 
 # %% tags=["hide-input"]
 assert cost["learned_groups"].training_peak > 0.99 * plain.training_peak

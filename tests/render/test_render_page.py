@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from densenet_solutions.memory.checkpoint import running_statistics_untouched
 from densenet_solutions.models.book import ConvBlock
 from densenet_solutions.records.store import Record, fingerprint, provenance
 from densenet_solutions.render import page
@@ -38,6 +39,14 @@ def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_source_refuses_what_is_not_ours() -> None:
     with pytest.raises(ValueError, match="objects of densenet_solutions"):
         page.source(json.JSONDecoder)
+
+
+def test_source_shows_a_decorated_function_with_its_decorator():
+    code = page.source(running_statistics_untouched).markdown
+    assert code.startswith(
+        "```python\n@contextlib.contextmanager\ndef running_statistics_untouched("
+    )
+    assert "memory/checkpoint.py" in code
 
 
 def test_claims_carry_their_verdict() -> None:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from densenet_solutions.records.recipes import recipe
 from densenet_solutions.studies.explorer import OFFERED
-from densenet_solutions.studies.memory_bench import BASELINE, _row, contestants
+from densenet_solutions.studies.memory_bench import BASELINE, _page_faults, _row, contestants
 from densenet_solutions.studies.reach import BUDGETS, largest
 
 
@@ -20,9 +20,17 @@ def test_contestants_have_the_same_weights_and_names():
 def test_a_ratio_compares_neighbours_of_one_round():
     # The machine gets slower and slower; the contestant needs half as long again in every round.
     seconds = {BASELINE: (1.0, 2.0, 4.0, 8.0), "ours": (1.5, 3.0, 6.0, 12.0)}
-    row = _row("ours", 100, seconds)
+    row = _row("ours", 100, seconds, faults=(9, 5, 4, 90))
     assert (row.time_ratio, row.time_ratio_low, row.time_ratio_high) == (1.5, 1.5, 1.5)
-    assert _row("too large", None, seconds).time_ratio is None
+    assert row.page_faults == 5
+    too_large = _row("too large", None, seconds, faults=())
+    assert too_large.time_ratio is too_large.page_faults is None
+
+
+def test_page_faults_are_those_of_memory_that_is_touched_for_the_first_time():
+    before = _page_faults()
+    torch.ones(1 << 26)  # 256 MiB, too large to come from memory that was freed before
+    assert _page_faults() - before >= 128  # if pages have 2 MiB, and many more if 4 KiB
 
 
 @given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 3), st.integers(1, 10**6))
