@@ -18,6 +18,9 @@ from nbformat import NotebookNode
 
 from densenet_solutions.sitebuild.warm import WarmKernels
 
+#: Pages that run now, each in an event loop of its own.
+_running: dict[asyncio.Task[None], asyncio.AbstractEventLoop] = {}
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -94,8 +97,20 @@ class _Client(NotebookClient):
         return self.km
 
 
+def stop_all() -> None:
+    """Stop every page that runs, with its kernel; `execute` raises `CancelledError` for each."""
+    for task, loop in list(_running.items()):
+        loop.call_soon_threadsafe(task.cancel)
+
+
 async def _run(client: NotebookClient, timeout: float, **kernel: Any) -> None:
-    await asyncio.wait_for(client.async_execute(**kernel), timeout)
+    task = asyncio.current_task()
+    assert task is not None
+    _running[task] = asyncio.get_running_loop()
+    try:
+        await asyncio.wait_for(client.async_execute(**kernel), timeout)
+    finally:
+        del _running[task]
 
 
 def _explain(notebook: NotebookNode, page: str, error: CellExecutionError) -> str:

@@ -24,7 +24,7 @@ from densenet_solutions.results import write_text_atomically
 from densenet_solutions.sitebuild.cache import PageCache, environment, package_digest, page_key
 from densenet_solutions.sitebuild.compose import Document, build_note, compose
 from densenet_solutions.sitebuild.downloads import read_page, write_notebook
-from densenet_solutions.sitebuild.execute import PageError, execute
+from densenet_solutions.sitebuild.execute import PageError, execute, stop_all
 from densenet_solutions.sitebuild.mathml import plain_math, render_math
 from densenet_solutions.sitebuild.warm import WarmKernels
 
@@ -50,6 +50,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
         self._serving = command == "serve"  # then the warm process stays for the next edit
 
     def on_shutdown(self) -> None:
+        stop_all()  # after an interruption pages still run, and their threads would be waited for
         self._serving = False
         self._close()
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +32,37 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         timeout=500,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        env=os.environ
+        | {"NO_MKDOCS_2_WARNING": "1"}
+        | without_network(tmp_path_factory.mktemp("no-network")),
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def without_network(folder: Path) -> dict[str, str]:
+    """Environment of a Python that can reach nothing but its own machine, in all its children."""
+    (folder / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+        import socket
+
+        def only_here(call):
+            def checked(self, address):
+                if self.family in (socket.AF_INET, socket.AF_INET6):
+                    if address[0] not in ("127.0.0.1", "::1", "localhost"):
+                        raise OSError(f"no network: {address}")
+                return call(self, address)
+            return checked
+
+        class Socket(socket.socket):
+            connect = only_here(socket.socket.connect)
+            connect_ex = only_here(socket.socket.connect_ex)
+
+        socket.socket = Socket
+        """)
+    )
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path}
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,17 @@
 """A tiny MkDocs project built with the site's own configuration of plugins and Markdown."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+
+from densenet_solutions.records.store import Record, provenance, save_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,15 +69,20 @@ class Project:
         (self.root / "docs").mkdir(exist_ok=True)
         (self.root / "docs" / name).write_text(text)
 
-    def build(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "mkdocs.yml"],
             cwd=self.root,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
             env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         )
+
+    def build(self) -> subprocess.CompletedProcess[str]:
+        with self.start() as running:
+            out, err = running.communicate(timeout=120)
+        return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
     @property
     def html(self) -> str:
@@ -143,3 +153,72 @@ def test_dead_links_and_bad_formulas_fail_even_when_the_output_is_cached(
         done = project.build()
         assert done.returncode != 0
         assert complaint in done.stderr
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_build_leaves_nothing_wrong_behind(
+    project: Project, blow: signal.Signals
+) -> None:
+    """The page waits until a file is gone; by then nobody listens to it any more."""
+    started, gate = project.root / "started", project.root / "gate"
+    gate.touch()
+    waiting = (
+        f"from time import sleep\nfrom os import getpid\n"
+        f"Path({str(started)!r}).write_text(str(getpid()))\n"
+        f"while Path({str(gate)!r}).exists():\n    sleep(0.1)\n"
+    )
+    project.write("index.py", PAGE.replace("total = 1 + 1\n", f"{waiting}total = 1 + 1\n"))
+    with project.start() as running:
+        for _ in range(600):
+            if started.exists() and started.read_text():
+                break
+            time.sleep(0.1)
+        kernel = int(started.read_text())
+        running.send_signal(blow)
+        try:
+            running.communicate(timeout=30)
+        finally:
+            running.kill()
+    assert running.returncode != 0
+    cache = project.root / ".cache/pages"
+    assert not cache.exists() or not list(cache.iterdir())
+    for _ in range(300):
+        if not Path(f"/proc/{kernel}").exists():
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError(f"the page's process {kernel} outlives the build")
+    gate.unlink()
+    again = project.build()
+    assert again.returncode == 0, again.stderr
+    assert "It is <strong>2</strong>" in project.html
+
+
+@pytest.mark.site
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_text(path.read_text().replace("41", "42")), "was edited"),
+        (lambda path: path.unlink(), "no record 'demo'"),
+    ],
+    ids=["edited", "missing"],
+)
+def test_a_wrong_record_fails_the_build_with_a_message(
+    project: Project, damage: Callable[[Path], None], message: str
+) -> None:
+    records = project.root / "records"
+    record = Record("demo", "-", provenance(), 0, ("results.py",), "", {"a": {"answer": 41}})
+    save_record(record, records)
+    shown = (
+        "from densenet_solutions.records import load_record\n"
+        f"load_record('demo', Path({str(records)!r})).cases['a']['answer']\n"
+    )
+    project.write("index.py", PAGE.replace("total = 1 + 1\n", f"total = 1 + 1\n{shown}"))
+    assert project.build().returncode == 0
+    damage(records / "demo.json")
+    project.write("index.py", PAGE.replace("total = 1 + 1\n", f"total = 2\n{shown}"))
+    failed = project.build()
+    assert failed.returncode != 0
+    assert "index.py: cell 2 raised" in failed.stderr
+    assert message in failed.stderr
