@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.measure.memory import predict_memory
-from densenet_solutions.models import DenseNetConfig, densenet121
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import BookDenseNet, DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.store import Record
 from densenet_solutions.results import (
     AccuracyChange,
+    MemoryResult,
     Reach,
     StepTimeline,
     StrategyAccuracy,
@@ -90,6 +92,12 @@ def costs(*records: Record) -> dict[str, StrategyCost]:
 def timelines(record: Record) -> dict[str, StepTimeline]:
     """The recorded timelines by strategy."""
     return {name: from_json(StepTimeline, case) for name, case in record.cases.items()}
+
+
+def books_step(strategy: str) -> MemoryResult:
+    """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
+    row = STRATEGIES[strategy]
+    return predict_memory(lambda: row.apply(BookDenseNet()), (128, 1, 224, 224), step=row.step)
 
 
 def with_measured_peaks(

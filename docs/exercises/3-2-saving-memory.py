@@ -299,6 +299,18 @@ can save.
 """)
 
 # %% tags=["hide-input"]
+book_plain, book_shared = (study.books_step(name) for name in ("plain", "shared_storage"))
+at_peak = book_shared.bytes_by_category
+assert at_peak["activations"] < 2**20 and at_peak["gradients"] > 0.99 * at_peak["parameters"]
+say(f"""
+The book's network of [exercise 3.1](3-1-memory.py) has no bottlenecks to compute again, and less to save: at 128
+images of 224×224 the peak falls from {mib(book_plain.peak_beyond_parameters, 0)} to
+{mib(book_shared.peak_beyond_parameters, 0)}, {times(book_plain.peak_beyond_parameters / book_shared.peak_beyond_parameters)}
+less. It is reached at the end of the backward pass, when all blocks are done and the stem, whose maps have four
+times the pixels of the first block's, has its turn.
+""")
+
+# %% tags=["hide-input"]
 table(
     [
         "DenseNet-121, 8 images of 224×224",
