@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
         "models", "measure", "memory", "training", "images", "houses", "studies", "records",
-        "render",
+        "render", "sitebuild",
     },
 }  # fmt: skip
 

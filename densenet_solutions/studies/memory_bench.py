@@ -146,11 +146,16 @@ def _row(
 
 
 def recipe() -> Recipe:
-    """DenseNet-121, batch 8, 224x224, float32: the bench that the bars are stated for."""
+    """DenseNet-121, batch 8, 224x224: in float32, for which the bars are stated, and bfloat16."""
     return Recipe(
         name="bench-memory",
-        cases={"densenet121-8x224-float32": {"variant": "densenet121", "batch": 8, "side": 224}},
-        measure=lambda case, device: bench_memory(**case, device=device, repeats=15),
+        cases={
+            "densenet121-8x224-float32": None,
+            "densenet121-8x224-bfloat16": torch.bfloat16,
+        },
+        measure=lambda autocast, device: bench_memory(
+            "densenet121", 8, 224, device=device, autocast=autocast, repeats=15
+        ),
         sources=(
             "studies/memory_bench.py", "measure/memory.py", "measure/timing.py",
             "memory/checkpoint.py", "models/densenet.py", *shared_storage.SOURCES,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,8 +57,8 @@ def cost(
     works in slices on a CPU, which a prediction does not see: `step_timelines` measures it.) Work
     and parameters are counted. With `rounds`, the step is timed in turn with the plain
     model's. Gradients and times are taken on inputs of `trial_shape` (by default `input_shape`);
-    `quick` leaves out inference and work. bfloat16 is not run on a CPU: one that has no
-    units for it needs minutes for a step.
+    `quick` leaves out inference and work. bfloat16 is not run on a CPU that has no units for it,
+    where a step may take minutes.
 
     Raises:
         TypeError: the strategy does not know this network.
@@ -64,7 +66,7 @@ def cost(
     strategy = STRATEGIES[name]
     changed = strategy.apply(model)
     trains = strategy.step is not inference_only
-    runs = trains and not (name == "bfloat16" and device == "cpu")
+    runs = trains and (name != "bfloat16" or device != "cpu" or _cpu_has_bfloat16_units())
     training: MemoryResult | None = None
     inference: MemoryResult | None = None
     if trains:
@@ -145,6 +147,22 @@ def _depends_on_device(name: str) -> bool:
 
 def _measure_on(device: str) -> Callable[..., MemoryResult]:
     return lambda *args, **options: measure_memory(*args, device=device, **options)
+
+
+@functools.cache
+def _cpu_has_bfloat16_units() -> bool:
+    """Whether a convolution in bfloat16 takes less than ten times as long as one in float32."""
+    inputs, kernel = torch.randn(4, 64, 32, 32), torch.randn(64, 64, 3, 3)
+
+    def convolution(dtype: torch.dtype) -> Callable[[], Tensor]:
+        x, w = inputs.to(dtype), kernel.to(dtype)
+        return lambda: nn.functional.conv2d(x, w)
+
+    timed = time_interleaved(
+        {"float32": convolution(torch.float32), "bfloat16": convolution(torch.bfloat16)}, repeats=5
+    )
+    single, half = (statistics.median(timed[name]) for name in ("float32", "bfloat16"))
+    return half < 10 * single
 
 
 def _batch(model: nn.Module, input_shape: Sequence[int], device: str) -> tuple[Tensor, Tensor]:

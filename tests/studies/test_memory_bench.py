@@ -50,4 +50,7 @@ def test_the_largest_that_fits_is_found_with_few_questions(constant, linear, squ
 def test_recipes_cover_every_exact_strategy_and_budget():
     assert {"plain", "recompute_block", "shared_storage"} <= set(OFFERED)
     assert len(recipe("how-far").cases) == len(OFFERED) * len(BUDGETS)
-    assert list(recipe("bench-memory").cases) == ["densenet121-8x224-float32"]
+    assert list(recipe("bench-memory").cases) == [
+        "densenet121-8x224-float32",
+        "densenet121-8x224-bfloat16",
+    ]
