@@ -1,7 +1,7 @@
 # %% [markdown]
-# # The network that all exercises are about
+# # The book's DenseNet
 #
-# The book builds a small DenseNet and asks five questions about it. This page introduces that
+# The book builds a small DenseNet and ends with five questions. This page introduces that
 # network: its three parts, as code, as a drawing, and as the shapes of a real forward pass. If you
 # have read [section 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html), skim it; the
 # exercises lean on its names.
@@ -30,7 +30,8 @@ assert total == 758_226 == sum(row.parameters for row in traced)
 #
 # $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}]) .$$
 #
-# Every $x_\ell$ has the same small number of channels, the **growth rate** $k$.
+# Here $x_0$ is the block's input. Every later $x_\ell$ has the same small number of channels, the
+# **growth rate** $k$.
 
 # %% tags=["hide-input"]
 drawings.dense_connections(4)
@@ -98,6 +99,9 @@ averaged over the image before the classifier reads them.
 # %%
 import torch
 
+from densenet_solutions.models import BookDenseNet
+
+model = BookDenseNet()
 logits = model(torch.randn(8, 1, 96, 96))
 logits.shape
 

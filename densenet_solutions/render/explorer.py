@@ -21,7 +21,7 @@ SIDES = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 DTYPES = {"float32": 4, "bfloat16": 2, "autocast": 4}
 #: optimizer → state in multiples of the parameters.
 OPTIMIZERS = {"none": 0, "sgd": 0, "sgd_momentum": 1, "adam": 2, "adamw": 2}
-#: Common GPUs by memory in GiB; what the driver and the libraries take is left to the reader.
+#: Common GPUs by memory in GiB.
 GPUS = (
     ("RTX 3060 Ti, RTX 4060", 8),
     ("RTX 3080", 10),
@@ -34,6 +34,8 @@ GPUS = (
     ("A100 80 GB, H100", 80),
     ("H200", 141),
 )
+#: What the CUDA context and libraries may take besides, in bytes; with less to spare it is tight.
+HEADROOM = 2**30
 DTYPE_LABELS = {
     "float32": "float32",
     "bfloat16": "bfloat16 throughout",
@@ -108,6 +110,7 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
         "bytes": DTYPES,
         "optimizers": OPTIMIZERS,
         "gpus": GPUS,
+        "headroom": HEADROOM,
         "colours": {name: COLOURS[name] for name in MEMORY_CATEGORIES},
     }
     controls = "".join(
@@ -119,7 +122,7 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
             '<input type="range" min="0" max="12" step="0.25" value="5" '
             'aria-label="Batch, doubling with each step of the slider"></label>',
             _select("side", "Resolution", {str(s): f"{s} × {s}" for s in SIDES}, "224"),
-            _select("dtype", "Numbers", DTYPE_LABELS),
+            _select("dtype", "Number format", DTYPE_LABELS),
             _select("optimizer", "Optimizer", {name: name for name in OPTIMIZERS}),
         )
     )
@@ -143,23 +146,22 @@ def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, side: int =
         sizes = estimate(case, batch=batch, side=side, dtype=_numbers(case))
         return gib(sum(sizes.values()), 2).removesuffix(" GiB")
 
-    rows = [
-        [
-            _label(strategy),
-            *(
-                f"{peak(by_key.get((version, strategy, False)))} · "
-                f"{peak(by_key.get((version, strategy, True)))}"
-                for version in versions
-            ),
-        ]
-        for strategy in strategies
+    tables = [
+        table(
+            ["step", *(version.removeprefix("densenet") for version in versions)],
+            [
+                [
+                    _label(strategy),
+                    *(peak(by_key.get((version, strategy, autocast))) for version in versions),
+                ]
+                for strategy in strategies
+            ],
+            caption=f"Peak memory in GiB for {batch} images of {side} × {side} without an optimizer: "
+            f"DenseNets in {'bfloat16 autocast' if autocast else 'float32'}",
+        ).html
+        for autocast in (False, True)
     ]
-    return table(
-        ["step", *versions],
-        rows,
-        caption=f"Peak memory in GiB for {batch} images of {side} × {side} without an optimizer: "
-        "float32 · bfloat16 autocast.",
-    )
+    return Html("\n".join(tables))
 
 
 def _label(strategy: str) -> str:

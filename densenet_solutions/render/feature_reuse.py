@@ -34,18 +34,22 @@ def heat_maps(blocks: Sequence[BlockReuse]) -> Html:
         ax.tick_params(length=0)
         ax.set_xlabel(f"reader ({_short(block.readers[-1])}: {block.readers[-1]})")
     axes[0][0].set_ylabel("source (in: block input)")
-    faintest = min(
+    return svg(
+        fig,
+        alt=f"{len(blocks)} triangles of squares, one per dense block: how much weight each layer "
+        "puts on every earlier one. All squares are filled: even the faintest has "
+        f"{faintest_share(blocks):.0%} of the largest weight of its column.",
+    )
+
+
+def faintest_share(blocks: Sequence[BlockReuse]) -> float:
+    """The smallest weight as a share of the largest of its column, over all columns."""
+    return min(
         weight / max(w for w in column if w is not None)
         for block in blocks
         for column in zip(*block.weights, strict=True)
         for weight in column
         if weight is not None
-    )
-    return svg(
-        fig,
-        alt=f"{len(blocks)} triangles of squares, one a dense block: how much weight each layer "
-        "puts on every earlier one. All squares are filled: even the faintest has "
-        f"{faintest:.0%} of the largest weight of its column.",
     )
 
 

@@ -72,8 +72,8 @@ def batch_lines(
     for ax, (side, by_network) in zip(axes[0], peaks.items(), strict=True):
         for name, values in by_network.items():
             colour = COLOURS[_HUES[name]]
-            ax.plot(batches, [v / _MIB for v in values], marker="o", color=colour)
-            beside = (8, -4) if name == "DenseNet" else (-4, 14)
+            ax.plot(batches, [v / _MIB for v in values], marker="o", markersize=4, color=colour)
+            beside = (8, -6) if name == "DenseNet" else (-4, 12)
             ax.annotate(
                 name, (batches[0], values[0] / _MIB), xytext=beside, textcoords="offset points",
                 color=colour, fontweight="bold",
@@ -83,7 +83,7 @@ def batch_lines(
                 transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
-        ax.set_xticks(list(batches), [str(batch) for batch in batches])
+        ax.set_xticks(list(batches), [str(batch) for batch in batches], fontsize=10)
         ax.set_title(f"{side} × {side} pixels")
         ax.set_xlabel("batch size")
     axes[0][0].set_ylabel("peak, MiB")
@@ -101,14 +101,15 @@ def depth_lines(layers: Sequence[int], kept: Mapping[str, Sequence[int]]) -> Htm
     for name, values in kept.items():
         colour = COLOURS["densenet" if name == "naive" else "activations"]
         ax.plot(layers, [v / _MIB for v in values], marker="o", color=colour)
-        _label(ax, name, (layers[-1], values[-1] / _MIB), colour)
+        shown = "plain" if name == "naive" else name
+        _label(ax, shown, (layers[-1], values[-1] / _MIB), colour)
     ax.set_xticks(list(layers))
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layers in the dense block")
     ax.set_ylabel("kept for backward, MiB")
     return svg(
         fig,
-        "Bytes that a dense block keeps for its backward pass against its depth: the naive curve "
+        "Bytes that a dense block keeps for its backward pass against its depth: the plain curve "
         "bends upwards, the one with recomputation is straight.",
     )
 

@@ -99,7 +99,7 @@ def how_made(*records: Record) -> Markdown:
     )
     if not records:
         return Markdown(text + " Nothing on this page is recorded.")
-    lines = []
+    groups: dict[tuple[str, str], list[str]] = {}
     for record in records:
         out_of_memory = sum(
             1
@@ -109,12 +109,14 @@ def how_made(*records: Record) -> Markdown:
         missing = f", {out_of_memory} of them out of memory" if out_of_memory else ""
         seed = "" if record.seed is None else f", seed {record.seed}"
         cases = f"{len(record.cases)} case{'s' if len(record.cases) != 1 else ''}"
-        lines.append(
-            f"- `{record.name}` ({cases}{missing}{seed}): {record.origin}. "
-            f"Made by `{record.command}`."
-        )
+        made = record.origin, record.command.replace(record.name, "NAME")
+        groups.setdefault(made, []).append(f"`{record.name}` ({cases}{missing}{seed})")
+    lines = [
+        f"- on {origin}, by `{command}`: {', '.join(names)}"
+        for (origin, command), names in groups.items()
+    ]
     return Markdown(
-        text + "\n\nRecorded, because they need longer or other hardware:\n\n" + "\n".join(lines)
+        text + "\n\nRecorded, because they need more time or other hardware:\n\n" + "\n".join(lines)
     )
 
 

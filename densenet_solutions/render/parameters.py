@@ -183,6 +183,6 @@ def relative_costs(rows: Mapping[str, tuple[float, float]]) -> Html:
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.set_xlim(0, 1.15 * max(*ratios, 1.2))
-    ax.set_xlabel("DenseNet's cost for one of ResNet-18's")
+    ax.set_xlabel("DenseNet ÷ ResNet-18")
     parts = "; ".join(f"{label} {times(r, 2)}" for label, r in zip(rows, ratios, strict=True))
     return svg(fig, alt=f"The book's DenseNet against its ResNet-18: {parts}.")

@@ -51,7 +51,6 @@ beyond them each category is taken as a straight line in the number of pixels of
 sides that are multiples of 32. Against predictions off the line ({checks}) the error is at most
 {error}; for a few small images, where gradients decide, it is larger. *bfloat16 throughout* means
 parameters and all, and takes half of float32. *bfloat16 autocast* keeps the parameters in float32
-and was predicted as a CPU's autocast decides; a GPU's has a list of operations of its own. The CUDA
-context and the workspace of libraries come on top: leave them half a GiB to a GiB.
+and was predicted as a CPU's autocast decides; a GPU's has a list of operations of its own.
 
 {made}"""

@@ -69,7 +69,8 @@ def describe(module: nn.Module) -> str:
         return f"{side}×{side} conv, {module.out_channels}{step}"
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         sort = "max" if isinstance(module, nn.MaxPool2d) else "average"
-        return f"{module.kernel_size}×{module.kernel_size} {sort} pool, stride {module.stride}"
+        step = f", stride {module.stride}" if module.stride != module.kernel_size else ""
+        return f"{module.kernel_size}×{module.kernel_size} {sort} pool{step}"
     if isinstance(module, nn.Linear):
         return f"{module.out_features}-d fully connected"
     if isinstance(module, nn.BatchNorm2d):

@@ -81,9 +81,10 @@
     });
     const gpus = element("ul", undefined, { "aria-label": "Which GPUs it fits" });
     data.gpus.forEach(([name, memory]) => {
-      const fits = peak <= memory * GIB;
-      gpus.append(element("li", (fits ? "✓ fits " : "✗ too large for ") + memory + " GiB (" + name + ")",
-        { class: fits ? "ds-fits" : "ds-too-large" }));
+      const spare = memory * GIB - peak;
+      const [verdict, kind] = spare < 0 ? ["✗ too large for ", "ds-too-large"]
+        : spare < data.headroom ? ["≈ tight in ", "ds-tight"] : ["✓ fits ", "ds-fits"];
+      gpus.append(element("li", verdict + memory + " GiB (" + name + ")", { class: kind }));
     });
     result.append(bar, list, gpus);
     history.replaceState(null, "", "#" + new URLSearchParams(state).toString());

@@ -68,7 +68,7 @@ worth = (
 say(f"""
 The paper gives no reason. What averaging has and the maximum lacks is that it is **linear**: it commutes
 with the 1×1 convolution before it, so a transition may pool first and do **a quarter of the work** ({count(plain_work // 10**6)} million multiply-adds
-become {count(first_work // 10**6)} in DenseNet-121; neither the paper nor torchvision does it), and it treats the signed values that the
+become {count(first_work // 10**6)} in DenseNet-121, {percent(1 - saving.multiply_adds[1] / saving.multiply_adds[0])} of the whole network's; neither the paper nor torchvision does it), and it treats the signed values that the
 convolution gives without preferring the positive ones. Much else that is said about it is weaker
 than it sounds. Better accuracy is no reason that we could find: over {summaries["max"].pairs} seeds of a small
 training, maximum minus average pooling is {100 * summaries["max"].mean:+.2f} percentage points,
@@ -95,9 +95,10 @@ training, maximum minus average pooling is {100 * summaries["max"].mean:+.2f} pe
 #
 # ### What each pooling does
 #
-# Above, one channel behind the convolution of the first transition, in a network that was trained on
-# Fashion-MNIST: green is positive, grey negative, and stronger is larger. Below, the gradient of the
-# loss that arrives at the pooled map, and what each pooling passes on to its inputs.
+# Top row: one channel after the convolution of the first transition, in a network that was trained
+# on Fashion-MNIST, and what each pooling makes of it. Green is positive, grey negative, and stronger
+# is larger. Bottom row, in pink: the gradient of the loss that arrives at the pooled map, and what
+# each pooling passes back to its inputs.
 
 # %% tags=["hide-input"]
 feature_map = study.feature_maps()[1]
@@ -176,7 +177,7 @@ ReLU: [exercise 3.2](3-2-saving-memory.py) does.
 # ### How far the gradient reaches
 #
 # "Maximum pooling passes gradient to one input in four, average pooling to all." True, at the pool's
-# input. But nothing learns there. Going on backwards, each position is read by *every* channel of the
+# input. But that place has no weights. Going on backwards, each position is read by *every* channel of the
 # convolution, and each of them may pick another winner; then batch normalisation couples all positions
 # of a channel through its mean and variance. One training step of the book's DenseNet, untrained, on
 # 16 real images:
@@ -191,7 +192,7 @@ def share(value):
 
 
 table(
-    ["pooling", "pool's input", "active features", "block's output", "evenness there"],
+    ["pooling", "pool's input", "active features", "block's output", "evenness"],
     [
         [
             names[name],
@@ -202,7 +203,8 @@ table(
         ]
         for name, row in fresh.items()
     ],
-    caption="Share of entries with a gradient, at the first transition",
+    caption="Share of entries that receive a gradient at the first transition, and how evenly it is "
+    "spread over the block's output (1: all get the same)",
     align="lrrrr",
 )
 
@@ -222,7 +224,8 @@ reaches {percent(mean(r.pool_input for r in reach["max"]), 0)} of the maximum po
 # ### What is pooled is signed
 #
 # There is no ReLU between the convolution and the pool. Take four independent standard normals: their
-# average has variance ¼, their maximum has the density $4\,\varphi(x)\,\Phi(x)^3$.
+# average has variance ¼, their maximum has the density $4\,\varphi(x)\,\Phi(x)^3$, where $\varphi$ and
+# $\Phi$ are the normal density and distribution function.
 
 # %% tags=["hide-input"]
 pictures.densities(*study.normal_densities())
@@ -255,7 +258,7 @@ say(f"""
 Maximum pooling shifts and shrinks the distribution; averaging shrinks it more. Real neighbours are
 alike (their correlation is {correlation:.2f}), so both effects are smaller than for independent
 values. Does it matter? The next thing that sees these values is a batch normalisation, which undoes
-any shift and scale of a channel. What it cannot undo is shape: the skewness, and the fact that for
+any shift and scale of a channel. What it cannot undo is shape: the skewness (0 where high and low values balance), and the fact that for
 features of which {percent(mean(f.negative for f in first), 0)} are negative the maximum *systematically*
 answers "what is the least negative here". A strongly negative value is a finding like a strongly
 positive one, since the next convolution may have weights of either sign. The maximum forgets it.
@@ -270,7 +273,8 @@ assert shift["average"][0] < 1e-9 < 0.01 < shift["average"][1]
 say(f"""
 On even sizes every input has the same weight, so the average of a channel over the image is exactly the
 same before and after average pooling. That is a neat property next to a network that ends in *global*
-average pooling, but it does not carry far: after the very next ReLU the means differ by
+average pooling, but it does not carry far. The very next layer is a batch normalisation, which gives every channel a
+mean of its own whatever the pooling was. Without it the means would differ after the next ReLU by
 {shift["average"][1]:.2f} standard deviations (for the maximum by {shift["max"][1]:.2f}, for the
 stride by {shift["stride"][1]:.2f}), because the ReLU of an average is not the average of the ReLUs.
 With an odd height or width the pool also drops the last row or column, and the mean with it.
@@ -298,13 +302,26 @@ record_note(features_record)
 # %% tags=["hide-input"]
 moved = {name: mean(f.shift_change[name] for f in first) for name in names}
 assert moved["average"] < moved["stride"]
-at = 3
-assert mean(agreement["stride"][at]) < mean(agreement["average"][at])
+ahead = {
+    other: {s: study.paired_difference(agreement["average"][s], agreement[other][s]) for s in shifts}
+    for other in ("max", "stride")
+}
+clear = {
+    other: [s for s, difference in row.items() if s and difference.low > 0]
+    for other, row in ahead.items()
+}
+assert not any(d.high < 0 for row in ahead.values() for d in row.values())
+clearly = {
+    other: "at no shift"
+    if not found
+    else f"at {', '.join(map(str, found))} pixel{'s' if found != [1] else ''}"
+    for other, found in clear.items()
+}
 say(f"""
-Each dot is a trained network ({len(trained["average"])} for each pooling), tested on {count(trained["average"][0].images)} images. At {at} pixels
-{", ".join(f"{percent(mean(agreement[name][at]))} stay with {names[name]}" for name in names)}. At one pixel the
-three hardly differ. The direct measure is at the pool itself, on the same real features: when they move by one pixel, the pooled values
-change by {percent(moved["average"], 0)} of what redrawing them would change with the average,
+Each dot is a trained network ({len(trained["average"])} for each pooling), tested on {count(trained["average"][0].images)} images. Paired by
+seed, the average is clearly steadier than the maximum {clearly["max"]}, and clearly steadier than the stride
+{clearly["stride"]} (the 95% interval of the difference lies above zero); never is it clearly worse. The direct measure is at the pool itself: shift the same real features by one pixel, and compare the
+pooled values before and after. They differ by {percent(moved["average"], 0)} of what two unrelated values of a channel would with the average,
 {percent(moved["max"], 0)} with the maximum, {percent(moved["stride"], 0)} with the stride. None of the
 networks is invariant: the stem has already subsampled by four.
 """)
@@ -339,25 +356,21 @@ pictures.paired_differences(
 
 # %% tags=["hide-input"]
 table(
-    ["transition", "seeds", "test accuracy", "difference to average", "95% interval"],
+    ["transition", "test accuracy", "minus average"],
     [
         [
             names[name],
-            len(runs[name]),
             percent(accuracy[name]),
-            *(
-                ("—", "—")
-                if name == "average"
-                else (
-                    f"{100 * summaries[name].mean:+.2f}".replace("-", "−"),
-                    interval(100 * summaries[name].low, 100 * summaries[name].high, 2),
-                )
-            ),
+            "—"
+            if name == "average"
+            else f"{100 * summaries[name].mean:+.2f} ".replace("-", "−")
+            + interval(100 * summaries[name].low, 100 * summaries[name].high, 2),
         ]
         for name in names
     ],
-    caption="Differences in percentage points, paired by seed, with t-intervals",
-    align="lrrrr",
+    caption=f"Means of {pairs} seeds; differences in percentage points, paired by seed, with 95% "
+    "t-intervals",
+    align="lrr",
 )
 
 # %% tags=["hide-input"]
@@ -379,7 +392,7 @@ cannot show what a long one at 96×96 would. That one is ready to run on a GPU:
 densenet-solutions record pooling-training --device cuda --out records
 ```
 
-It trains at the book's setting (96×96, all 60,000 images, 10 epochs, five seeds a variant) and
+It trains at the book's setting (96×96, all 60,000 images, 10 epochs, five seeds per variant) and
 continues where it stopped.
 """)
 
@@ -390,7 +403,7 @@ continues where it stopped.
 factories = {"average": ("DenseNet", BookDenseNet), "resnet18": ("ResNet-18", BookResNet18)}
 shape = (settings.batch_size, 1, settings.side, settings.side)
 table(
-    ["network", "parameters", "memory of a step", "seconds an epoch", "seeds", "test accuracy"],
+    ["network", "parameters", "memory of a step", "seconds per epoch", "seeds", "test accuracy"],
     [
         [
             title,
@@ -417,8 +430,8 @@ table(
 # %% tags=["hide-input"]
 assert accuracy["average"] > accuracy["resnet18"]
 say(f"""
-In this short training DenseNet is ahead. {settings.epochs} epochs on {count(train_images)} images do not say which is
-better in the end.
+In this short training DenseNet is ahead. {settings.epochs} epochs on {count(train_images)} images, with one learning rate that was
+tuned for neither, do not say which is better in the end.
 """)
 
 # %% [markdown]
@@ -432,8 +445,8 @@ better in the end.
 # - **No sign to lose.** After a ReLU nothing is negative. The maximum even commutes with the ReLU, since
 #   both are increasing: $\max(\mathrm{ReLU}(x)) = \mathrm{ReLU}(\max(x))$. It answers "is this edge
 #   anywhere here", and a sparse, strong response is not diluted by the zeros around it.
-# - **Its windows overlap** (3×3 at stride 2), so a feature that moves by a pixel usually stays in a
-#   window.
+# - **Its windows overlap** (3×3 at stride 2), so a feature that moves by one pixel always keeps a
+#   window in which it was. With the transition's 2×2 windows half of such moves leave it.
 #
 # Convention plays its part: the stem is ResNet's, unchanged, and the paper gives no reason for
 # either choice. It has not been shown here that the stem *needs* the maximum.
@@ -494,7 +507,7 @@ claims(
             f"""Already at one pixel
             {percent(1 - mean(agreement["average"][1]))} of the predictions change with average pooling
             ({percent(1 - mean(agreement["max"][1]))} with the maximum,
-            {percent(1 - mean(agreement["stride"][1]))} with the stride): there the three hardly differ. At three
+            {percent(1 - mean(agreement["stride"][1]))} with the stride). At three
             pixels it is {percent(1 - mean(agreement["average"][3]))} with the average,
             {percent(1 - mean(agreement["max"][3]))} with the maximum and
             {percent(1 - mean(agreement["stride"][3]))} with the stride: a matter of degree, not invariance.""",
@@ -517,8 +530,8 @@ claims(
             "Average pooling makes the transition cheaper.",
             "holds with a condition",
             f"""Only if the pool is moved before the convolution, which the paper and torchvision do not
-            do. Then the transition's convolution costs a quarter; in all of DenseNet-121 that is
-            {percent(1 - total_first / total_plain)}.""",
+            do. Then the transition's convolution costs a quarter, which saves
+            {percent(1 - total_first / total_plain)} of DenseNet-121's multiply-adds.""",
         ),
     ]
 )

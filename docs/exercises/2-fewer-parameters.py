@@ -13,7 +13,7 @@ from densenet_solutions.models import BookDenseNet, BookResNet18, DenseNetConfig
 from densenet_solutions.render import parameters as pictures
 from densenet_solutions.render.numbers import count, gib, millions, percent, times
 from densenet_solutions.records import load_record
-from densenet_solutions.render.feature_reuse import heat_maps
+from densenet_solutions.render.feature_reuse import faintest_share, heat_maps
 from densenet_solutions.render.page import claims, how_made, record_note, say, source
 from densenet_solutions.render.tables import table
 from densenet_solutions.studies import parameters as study
@@ -39,7 +39,7 @@ assert min(ratios) > 1
 
 # %% tags=["hide-input"]
 say(f"""
-A convolution costs (channels read) × (channels written), and a DenseNet layer writes only the
+A 3×3 convolution has 9 × (channels read) × (channels written) weights, and a DenseNet layer writes only the
 growth rate, $k$ = 32, where ResNet-18 writes up to {last.resnet_width}. The last 3×3 convolution of
 the book's DenseNet has {count(last.densenet)} weights and ResNet-18's has {count(last.resnet)},
 {times(last.resnet / last.densenet, 0)} as many; the whole networks have {count(dense_total)} and
@@ -101,18 +101,22 @@ channels in each transition keeps the widths, and so the costs, level.
 # %% [markdown]
 # ### The closed form
 #
-# A layer that reads $c$ channels has a normalisation ($2c$), a bottleneck ($4kc$), a second
-# normalisation ($8k$) and the 3×3 convolution ($9 \cdot 4k \cdot k$):
+# The paper's ImageNet networks put a *bottleneck* before each 3×3 convolution: a 1×1 convolution
+# that shrinks the $c$ channels read to $4k$. Such a layer has a normalisation with a scale and a shift
+# for each channel ($2c$), the bottleneck ($4kc$), a second normalisation ($8k$) and the 3×3
+# convolution ($9 \cdot 4k \cdot k$):
 #
 # $$p(c) = (2 + 4k)\,c + 8k + 36k^2 .$$
 #
 # The $n$ layers of a block read $c_0, c_0 + k, \dots$, and summing gives
 #
-# $$\sum_{\ell=0}^{n-1} p(c_0 + \ell k)
-#   = (2 + 4k)\left(n c_0 + k\,\frac{n(n-1)}{2}\right) + n\,(8k + 36k^2) .$$
+# $$\sum_{\ell=0}^{n-1} p(c_0 + \ell k) = (2 + 4k)\,s + n\,(8k + 36k^2),$$
 #
-# A transition from $m$ channels adds $2m + m\lfloor\theta m\rfloor$; stem and classifier are what
-# they are. That is the whole network:
+# $$s = n c_0 + k\,\frac{n(n-1)}{2} .$$
+#
+# A transition from $m$ channels adds $2m + m\lfloor\theta m\rfloor$, where the compression $\theta$ is
+# the share of channels it keeps (½ in Table 1); stem and classifier are what they are. That is the
+# whole network:
 
 # %% tags=["hide-input"]
 source(study.closed_form)
@@ -126,7 +130,8 @@ table(
         [check.name.replace("densenet", "DenseNet-"), check.formula, check.counted]
         for check in checks
     ],
-    caption="The formula and a count of the built network, for every row of Tables 1 and 2",
+    caption="The formula and a count of the built network, for every row of Tables 1 and 2 "
+    "(L: depth; BC: with bottleneck and compression)",
 )
 
 # %% [markdown]
@@ -176,7 +181,7 @@ table(
         "DenseNet",
         "top-1 error",
         "parameters",
-        "ResNet of equal error, between",
+        "as good as ResNet",
         "its parameters",
         "ratio",
     ],
@@ -185,7 +190,7 @@ table(
             row.densenet.name,
             f"{row.densenet.top1_error:.2f}%",
             millions(row.densenet.parameters, 1),
-            " and ".join(row.between),
+            row.between[0] + "–" + row.between[1].removeprefix("ResNet-"),
             millions(row.resnet_parameters, 1),
             times(row.parameter_ratio),
         ]
@@ -221,12 +226,14 @@ record_note(load_record("feature-reuse"))
 
 # %% tags=["hide-input"]
 gaps = [abs(row.far / row.near - 1) for row in kept]
+faintest = faintest_share(reuse.trained)
 assert max(gaps) < 0.25  # early features fade no more than late ones
 say(f"""
 This is the paper's figure 5 for a small network of ours ({reuse.network}, trained on
-{count(reuse.training.train_images)} images of Fashion-MNIST): each column is a layer, each row a source
-that it reads, and a stronger colour a larger mean weight. Every column is filled from top to bottom:
-late layers do read early features.
+{count(reuse.training.train_images)} images of Fashion-MNIST). Each column is a layer, each row a source that it reads,
+and a square is the mean absolute weight that the layer puts on the source, as a share of the largest in
+its column (full colour is 1). Even the faintest square has {percent(faintest, 0)} of its column's largest: late layers do read
+early features.
 
 Read it with care, though. An *untrained* network looks just as even, because initial weights do not
 know which source is near. The telling question is what training, with weight decay that fades what
@@ -234,7 +241,8 @@ is not needed, left of them. Weights on the nearest source kept
 {", ".join(percent(row.near, 0) for row in kept)} of their initial size in the three blocks, weights on
 everything earlier {", ".join(percent(row.far, 0) for row in kept)}. Training gave up early features hardly
 more than late ones. That is what reuse predicts; it is no proof that the early features are *needed*,
-for a short training shrinks every weight, wanted or not, and this is one network and one run. What
+for a short training with a strong weight decay ({reuse.training.settings.weight_decay:g}) shrinks every weight, wanted or not;
+the scale of the normalisation before each weight is not counted; and this is one network and one run. What
 happens when connections are really cut is measured in [exercise 3.2](3-2-saving-memory.py).
 """)
 
@@ -260,8 +268,8 @@ say(f"""
 The book's two networks at 224×224, batch 128: DenseNet has {percent(dense_total / resnet_total)} of
 ResNet-18's parameters, {percent(macs_dense / macs_resnet, 0)} of its multiply-adds, and
 **{percent(memory_dense / memory_resnet, 0)}** of its memory in a training step
-({gib(memory_dense)} against {gib(memory_resnet)}, predicted; [exercise 3.1](3-1-memory.py) measures
-it). These two networks are not equally accurate, so look at the published families too:
+({gib(memory_dense)} against {gib(memory_resnet)}, predicted; [exercise 3.1](3-1-memory.py) explains it and checks the
+prediction on a CPU). These two networks are not equally accurate, so look at the published families too:
 """)
 
 # %% tags=["hide-input"]
@@ -283,7 +291,8 @@ every position of the image, so a small model that works at high resolution is b
 
 # %% tags=["hide-input"]
 change = study.shortcut_hands_features_on()
-assert change == 0
+single_dense, single_resnet = study.book_training_memory(224, 1)
+assert change == 0 and single_dense < single_resnet
 d121, r152, r50, r34 = (
     by_name[n] for n in ("DenseNet-121", "ResNet-152", "ResNet-50", "ResNet-34")
 )
@@ -293,24 +302,25 @@ claims(
         (
             "Dense connections need fewer channels because features are reused.",
             "holds with a condition",
-            "The arithmetic above shows *that* narrow layers are cheap; the picture of the trained network "
-            "shows that early features are read by late layers. That reuse is *why* narrow layers suffice "
-            "is the paper's explanation: plausible, supported, and not proved by either.",
+            "The arithmetic above shows *that* narrow layers are cheap. Training left early and near sources "
+            "about equal weight, which reuse predicts and which a uniform decay would give as well. That "
+            "reuse is *why* narrow layers suffice is the paper's explanation: plausible, and not proved here.",
         ),
         (
             "ResNet's layers cannot access earlier features.",
             "does not hold",
-            "The shortcut hands them on, summed. Silence the branch of a residual block and what enters it "
-            f"leaves it with a largest change of {change:g}. What ResNet's later layers cannot do is tell the "
+            "The shortcut hands them on, summed. Set the residual branch to zero and the block returns its "
+            f"input unchanged (largest difference: {change:g}). What ResNet's later layers cannot do is tell the "
             "summands apart; concatenation keeps them separate.",
         ),
         (
             "Fewer parameters make DenseNet cheaper.",
             "holds with a condition",
             "Cheaper to store and to send, and mostly in multiply-adds, though there it saves less than in "
-            "parameters. Not cheaper in memory: to train, the book's DenseNet takes "
+            "parameters. Not cheaper in memory once batches are large: to train, the book's DenseNet takes "
             f"{times(memory_dense / memory_resnet, 2)} what ResNet-18 takes at 224×224 and batch 128, with "
-            f"{times(resnet_total / dense_total, 0)} fewer parameters.",
+            f"{times(resnet_total / dense_total, 0)} fewer parameters (at a batch of 1 it takes "
+            f"{percent(single_dense / single_resnet, 0)}).",
         ),
         (
             f"DenseNet-121 has {millions(d121.parameters, 0)} parameters and ResNet-152 "
@@ -328,6 +338,7 @@ claims(
 # ## Use it
 
 # %%
+from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import densenet121
 from densenet_solutions.studies.parameters import closed_form
 

@@ -3,8 +3,8 @@
 #
 # ## The question
 #
-# DenseNet needs much memory for its few parameters ([exercise 3.1](3-1-memory.py) measures how
-# much). The book asks how else it could be reduced, and how the framework would have to change for
+# DenseNet needs much memory for its few parameters ([exercise 3.1](3-1-memory.py) says how much). The
+# book asks how else it could be reduced, and how the framework would have to change for
 # that. ([D2L, section 8.7, exercise
 # 3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
 
@@ -50,8 +50,8 @@ normalised version of it for the backward pass. Keep each feature **once** and c
 again when they are needed, and a training step of DenseNet-121 peaks at
 {mib(lines["shared_storage"].peak, 0)} beyond the model instead of
 {mib(lines["plain"].peak, 0)}, {times(ratio)} less, with the same gradients up
-to rounding. On a CPU its step took {times(timed.time_ratio, 2)} the time of torchvision's, in
-{bench.repeats} rounds timed in turn (quartiles {times(timed.time_ratio_low, 2)} to
+to rounding. On a CPU its step takes about as long as torchvision's ({times(timed.time_ratio, 2)} in
+{bench.repeats} rounds timed in turn, quartiles {times(timed.time_ratio_low, 2)} to
 {times(timed.time_ratio_high, 2)}). Nothing about the network has to change. What must change is what
 autograd saves.
 """)
@@ -98,7 +98,7 @@ block keeps its input, which a concatenation has just copied, because batch norm
 and it keeps the normalised input, because the 1×1 convolution needs that. Over the $n$ layers of a
 block that is
 
-$$2 \\sum_{{\\ell=1}}^{{n}} \\bigl(c_0 + (\\ell-1)k\\bigr) = 2\\left(n c_0 + k\\,\\frac{{n(n-1)}}{{2}}\\right)$$
+$$2 \\sum_{{\\ell=1}}^{{n}} \\bigl(c_0 + (\\ell-1)k\\bigr) = 2 n c_0 + k\\,n(n-1)$$
 
 channels: quadratic in $n$. The sum, taken over the four blocks, is {mib(copies)}, to the byte what was
 counted. But only $c_0 + nk$ of these channels are different numbers. All features of all four blocks
@@ -120,7 +120,8 @@ record_note(record)
 exact = {name for name in saving if not changes[name]}
 assert min(exact, key=lambda name: cost[name].training_peak) == "shared_storage"
 say(f"""
-Circles compute the same function, diamonds another one. Left and low is good. Among the exact ways,
+Circles give the same result, exactly or up to rounding; diamonds give another one, in the outputs or only in
+the gradients. Left and low is good. Among the exact ways,
 shared storage has the lowest peak: {times(saving["shared_storage"])} less at
 {times(time["shared_storage"], 2)} the time. Recomputing each layer saves
 {times(saving["recompute_layer"])} at {times(time["recompute_layer"], 2)}, in a few lines.
@@ -177,7 +178,8 @@ recomputation is run on request by `densenet-solutions bench memory`, because it
 # %% [markdown]
 # Does each strategy keep its promise? The same comparison at a small size, computed as this page was
 # built, for all that have the plain network's parameters: two dense blocks of two layers, four images
-# of 32×32.
+# of 32×32. *Bitwise* promises the same outputs, gradients and buffers, bit for bit; *numerical* the same
+# up to rounding; with *another result* outputs or gradients differ.
 
 # %% tags=["hide-input"]
 names = [
@@ -206,7 +208,7 @@ table(
     [
         [
             name.replace("_", " "),
-            STRATEGIES[name].exactness.replace("-", " "),
+            STRATEGIES[name].exactness.replace("changes-function", "another result"),
             mib(row.training_peak, 2),
             percent(row.training_peak / small["plain"].training_peak, 0),
             error(row),
@@ -352,8 +354,8 @@ The peaks do not scatter, the times do: on this shared machine the middle half o
 shared storage reaches from {times(timed.time_ratio_low, 2)} to {times(timed.time_ratio_high, 2)}. Read them as
 "about the same", not as a gain. That so much recomputation costs so little has a reason that can be counted. In
 each step torchvision's network touches {count(baseline.page_faults)} fresh pages of memory, which the
-operating system must hand out and fill with zeros, and shared storage {count(timed.page_faults)}: what is
-small fits where the last step has been. On a GPU this advantage is gone, for PyTorch's allocator keeps what is
+operating system must hand out and fill with zeros, and shared storage {count(timed.page_faults)}: a small
+step reuses the memory of the one before. On a GPU this advantage is gone, for PyTorch's allocator keeps what is
 freed there. `densenet-solutions bench memory` repeats all this on your machine, on a GPU with `--device cuda`.
 """)
 
@@ -365,21 +367,38 @@ reach_record = load_record("how-far")
 reaches = study.reaches(reach_record)
 sizes = sorted({row.budget_bytes for row in reaches.values()})
 top = max(row.deepest_depth for row in reaches.values())
+strategies = list(dict.fromkeys(name for name, _ in reaches))
+strategies = [name for name in strategies if name not in ("in_place", "out_of_place")]
+for same in ("in_place", "out_of_place"):
+    assert all(
+        reaches[same, size].largest_batch == reaches["plain", size].largest_batch for size in sizes
+    )
+table(
+    ["exact strategy", *(f"in {gib(size, 0)}" for size in sizes)],
+    [
+        [name.replace("_", " "), *(reaches[name, size].largest_batch for size in sizes)]
+        for name in strategies
+    ],
+    caption="Largest batch of DenseNet-121; training on images of 224×224 in float32, predicted",
+    align="l" + "r" * len(sizes),
+)
+
+# %% tags=["hide-input"]
 table(
     ["exact strategy", *(f"in {gib(size, 0)}" for size in sizes)],
     [
         [
             name.replace("_", " "),
             *(
-                f"{count(reaches[name, size].largest_batch)} · {count(reaches[name, size].deepest_depth)}"
+                ("≥ " if reaches[name, size].deepest_depth == top else "")
+                + count(reaches[name, size].deepest_depth)
                 for size in sizes
             ),
         ]
-        for name in dict.fromkeys(name for name, _ in reaches)
+        for name in strategies
     ],
-    caption="Largest batch of DenseNet-121 · most layers of a deeper DenseNet at a batch of "
-    f"{reaches['plain', sizes[0]].deep_batch}; training on images of 224×224 in float32, predicted; "
-    f"{count(top)} layers are the deepest that were tried",
+    caption=f"Most layers at a batch of {reaches['plain', sizes[0]].deep_batch}, the third block "
+    f"lengthened; {count(top)} layers are the deepest that were tried. In place or not makes no difference",
     align="l" + "r" * len(sizes),
 )
 
@@ -407,8 +426,8 @@ and no GPU has confirmed these numbers yet.
 # ### Reorder, or move
 #
 # Average pooling and a 1×1 convolution commute ([exercise 1](1-average-pooling.py)), so transitions
-# may pool first. Moving what is kept to the host's memory recomputes nothing, but every byte crosses
-# the bus twice.
+# may pool first. Moving what is kept to the host's memory recomputes nothing, but every byte travels to
+# the host and back.
 
 # %% tags=["hide-input"]
 say(f"""
@@ -514,7 +533,7 @@ batch sizes, and mostly harmless.
 # %% [markdown]
 # ### What it does to accuracy
 #
-# A strategy that changes the function has to be paid in accuracy.
+# A strategy that gives another result may cost accuracy.
 
 # %% tags=["hide-input"]
 from densenet_solutions.studies import strategies_accuracy as setting
@@ -557,7 +576,7 @@ after it. Right after the change a network can be broken: with learned groups it
 to {percent(condensed.accuracy_at_change)}, for here nothing prepared it for losing three quarters of its inputs
 (CondenseNet removes them step by step, under a penalty). One more epoch brings it back to
 {percent(condensed.accuracy)}. The largest loss after that is {100 * -worst:.1f} points, where the test set alone,
-with its {count(setting.TEST_IMAGES)} images, leaves a standard error of {percent(noise)}.
+with its {count(setting.TEST_IMAGES)} images, leaves a standard error of {100 * noise:.1f} points.
 {"One seed shows no more than that nothing collapses." if seeds < 3 else "Intervals are paired by seed and cover 95%."}
 """)
 
@@ -596,6 +615,9 @@ with its {count(setting.TEST_IMAGES)} images, leaves a standard error of {percen
 
 # %% [markdown]
 # ## What people say, checked
+#
+# Where no network is named, the numbers of this section are of a small one, measured live: the stem and
+# the first block of the book's DenseNet, 64 images of 96×96 (the distilled student has $k$ = 16).
 
 # %% tags=["hide-input"]
 zeros = memory_claims.zero_weights()
@@ -617,7 +639,7 @@ claims(
             "does not hold",
             f"""In a DenseNet layer the convolution keeps the ReLU's output, and the ReLU needs the same
             tensor. Its input is needed by nobody and freed at once, in place or not:
-            {mib(cost["out_of_place"].training_peak)} and {mib(cost["in_place"].training_peak)}. At
+            {mib(cost["out_of_place"].training_peak)} and {mib(cost["in_place"].training_peak)} for DenseNet-121. At
             inference in-place is {mib(cost["in_place"].inference_peak)} against
             {mib(cost["out_of_place"].inference_peak)}.""",
         ),
@@ -675,7 +697,7 @@ claims(
         (
             "The more you recompute, the less memory you need.",
             "does not hold",
-            f"""Recomputing whole blocks peaks at {mib(cost["recompute_block"].training_peak, 0)}, recomputing
+            f"""In DenseNet-121 recomputing whole blocks peaks at {mib(cost["recompute_block"].training_peak, 0)}, recomputing
             single layers at {mib(cost["recompute_layer"].training_peak, 0)}: what is recomputed together is
             there together.""",
         ),

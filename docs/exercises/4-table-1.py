@@ -8,6 +8,8 @@
 # 4](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
 
 # %% tags=["hide-input"]
+import re
+
 from densenet_solutions.models import DenseNetConfig, cifar_densenet, densenet121
 from densenet_solutions.models import densenet as module
 from densenet_solutions.render import architecture as drawings
@@ -90,22 +92,39 @@ shown = [
     for name, row in named.items()
     if "conv" in row.what or "pool" in row.what or "connected" in row.what
 ]
+
+
+def without_numbers(what):
+    """What the networks have in common: `"[1×1 conv, 128; 3×3 conv, 32] × 6"` → the brackets."""
+    return re.sub(r", \d+(?=[,;\]]|$)|^\d+-d | × \d+$", "", what)
+
+
+def number(row):
+    """Layers of a block; of other stages the channels that leave them."""
+    return row.what.rpartition("× ")[2] if "]" in row.what else str(row.output_shape[1])
+
+
+found = {name: {row.stage: row for row in traced} for name, traced in stages.items()}
+for name in shown:
+    assert len({without_numbers(traced[name].what) for traced in found.values()}) == 1, name
 table(
-    ["stage", "output", *stages],
+    ["stage", "output", "what it is", *(name.removeprefix("DenseNet-") for name in stages)],
     [
         [
             name,
             "×".join(map(str, named[name].output_shape[2:])) or "1×1",
-            *(next(r.what for r in traced if r.stage == name) for traced in stages.values()),
+            without_numbers(named[name].what),
+            *(number(traced[name]) for traced in found.values()),
         ]
         for name in shown
     ],
-    caption="Table 1: layers as [the layer] × how many; 224×224 images",
+    caption="Table 1 at 224×224. Numbers: the layers of a block, and elsewhere the channels that leave "
+    "the stage. In a layer the 1×1 convolution is 4k channels wide and the 3×3 convolution k",
 )
 
 # %% tags=["hide-input"]
 table(
-    ["network", "k", "layers a block", "parameters", "multiply-adds", "top-1 error", "top-5 error"],
+    ["network", "k", "layers per block", "parameters", "multiply-adds", "top-1 error", "top-5 error"],
     [
         [
             row.name,
@@ -117,14 +136,15 @@ table(
         ]
         for row in rows
     ],
-    caption="Counted here; errors on ImageNet, single crop, as the paper's Table 3 prints them",
+    caption="Counted here; errors on ImageNet, single crop, as the paper's Table 3 prints them "
+    "(torchvision's own weights, which exercise 2 uses, differ a little)",
 )
 
 # %% [markdown]
 # ### Is 264 really 264?
 #
-# The number in a name counts the weighted layers on the path: two convolutions a dense layer, one a
-# transition, one in the stem, and the classifier, $2\sum_b n_b + 5$ in all.
+# The number in a name counts the weighted layers on the path: two convolutions per dense layer, one
+# per transition, one in the stem, and the classifier, $2\sum_b n_b + 5$ in all.
 
 # %% tags=["hide-input"]
 table(
@@ -168,7 +188,7 @@ table(
 cifar = study.table_2()
 assert all(f"{row.parameters / 1e6:.1f}M" == row.printed for row in cifar)
 table(
-    ["network", "layers a block", "θ", "the paper prints", "counted"],
+    ["network", "layers per block", "θ", "the paper prints", "counted"],
     [
         [
             row.name,
@@ -193,7 +213,7 @@ builds = mistakes.builds_called_densenet121()
 right, every, bare = builds
 assert (every.parameters, bare.parameters) == (23_245_586, 9_850_890)
 table(
-    ["build", "parameters", "the line that is wrong"],
+    ["build", "parameters", "what is wrong"],
     [[build.name, build.parameters, build.wrong_line] for build in builds],
 )
 
@@ -212,7 +232,7 @@ source(mistakes.EveryConvolutionIsAFeature)
 say(f"""
 The second takes the book's block (one 3×3 convolution, no bottleneck) and Table 1's numbers of
 layers. It has half the convolutions, {bare.parameters / right.parameters - 1:.0%} more parameters, and
-a depth of 63, not 121.
+a depth of {sum(config.block_config) + 5}, not {d121.depth}.
 """)
 
 # %% [markdown]
@@ -252,23 +272,26 @@ claims(
 # ## Use it
 
 # %%
+from densenet_solutions.models import cifar_densenet, densenet121
+
 model = densenet121(num_classes=10, in_channels=1)  # every option of DenseNetConfig
 small = cifar_densenet(100, 12, bottleneck=True)
 print(small.config.block_config, small.config.depth)
 
 # %% [markdown]
-# torchvision's trained weights load in one line, once downloaded (about 31 MB for DenseNet-121):
+# torchvision's trained weights load too, once downloaded (about 31 MB for DenseNet-121):
 #
 # ```python
 # from torchvision.models import DenseNet121_Weights
-# from densenet_solutions.models import densenet121
+# from densenet_solutions.models.densenet import densenet121, load_torchvision_weights
 #
 # model = densenet121()
-# model.load_state_dict(DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True))
+# weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
+# load_torchvision_weights(model, weights)
 # ```
 #
-# The file itself spells some keys in an old way (`norm.1` for `norm1`); `load_torchvision_weights`
-# below renames them, so it takes the file's keys as well as the new ones. There are no published
+# The file spells some keys in an old way (`norm.1` for `norm1`). `load_torchvision_weights` renames
+# them, so it takes the file's keys as well as those of a torchvision model. There are no published
 # weights for DenseNet-264.
 
 # %% tags=["hide-input"]
