@@ -530,6 +530,11 @@ class StrategyCost:
         """Fastest step over the fastest plain step: whatever else happens only slows a step."""
         return min(self.seconds) / min(self.plain_seconds) if self.seconds else None
 
+    @property
+    def scatter(self) -> float:
+        """By what share the slowest step took longer than the fastest one."""
+        return max(self.seconds) / min(self.seconds) - 1 if self.seconds else 0.0
+
 
 @dataclass(frozen=True)
 class StatisticsUpdates:

@@ -15,7 +15,7 @@ from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record
 from densenet_solutions.render import saving_memory as pictures
 from densenet_solutions.render import houses as house_pictures
-from densenet_solutions.render.numbers import count, interval, mib, percent, times
+from densenet_solutions.render.numbers import count, interval, mib, times
 from densenet_solutions.render.page import answers, how_made
 from densenet_solutions.studies import (
     architecture,

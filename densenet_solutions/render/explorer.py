@@ -156,7 +156,7 @@ def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, side: int =
                 ]
                 for strategy in strategies
             ],
-            caption=f"Peak memory in GiB for {batch} images of {side} × {side} without an optimizer: "
+            caption=f"Peak memory in GiB, {batch} images of {side} × {side}, without an optimizer: "
             f"DenseNets in {'bfloat16 autocast' if autocast else 'float32'}",
         ).html
         for autocast in (False, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -132,7 +133,10 @@ def points(difference: float, half_width: float | None) -> str:
 
 
 def _label(ax: object, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write each name beside its point, where it covers neither a point nor another name."""
+    """Write each name beside its point, where it covers neither a point nor another name.
+
+    Points that all but coincide share one text.
+    """
     to_pixels = ax.transData.transform  # type: ignore[attr-defined]
     scale = ax.figure.dpi / 72  # type: ignore[attr-defined]
     frame = ax.get_window_extent()  # type: ignore[attr-defined]
@@ -142,8 +146,13 @@ def _label(ax: object, points: Mapping[str, tuple[float, float]]) -> None:
         (side * 7, rise)
         for rise, side in product((0, 9, -9, 18, -18, 27, -27, 36, -36, 46, -46), (1, -1))
     ]
-    for name, (x, y) in sorted(centres.items(), key=lambda item: -item[1][1]):
-        text = name.replace("_", " ")
+    shared: dict[str, list[str]] = {}
+    for name, (x, y) in centres.items():
+        near = (n for n in shared if math.hypot(x - centres[n][0], y - centres[n][1]) < 7 * scale)
+        shared.setdefault(next(near, name), []).append(name)
+    for name in sorted(shared, key=lambda name: -centres[name][1]):
+        x, y = centres[name]
+        text = ", ".join(shared[name]).replace("_", " ")
         width, height = 4.9 * len(text) * scale, 10 * scale
 
         def box(dx: float, dy: float, x=x, y=y, width=width, height=height):

@@ -10,13 +10,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.measure.memory import predict_memory
+from densenet_solutions.measure.memory import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import BookDenseNet, DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.store import Record
 from densenet_solutions.results import (
     AccuracyChange,
+    MemoryBench,
     MemoryResult,
     Reach,
     StepTimeline,
@@ -25,7 +26,7 @@ from densenet_solutions.results import (
     from_json,
 )
 from densenet_solutions.studies.step_timelines import POINTS, thinned
-from densenet_solutions.studies.strategies_cost import FULL_SHAPE
+from densenet_solutions.studies.strategies_cost import FULL_SHAPE, SMALL_SHAPE, small_network
 
 #: Every strategy in its family, in the order in which a page speaks of them.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -58,14 +59,14 @@ VERDICTS: Mapping[str, str] = {
     "plain": "the measure of all others",
     "out_of_place": "the same in training; more at inference",
     "in_place": "what plain does already",
-    "recompute_bottleneck_input": "half, for a little time",
+    "recompute_bottleneck_input": "half the peak",
     "recompute_layer": "the simple choice",
     "recompute_block": "keeps less, peaks higher",
     "shared_storage": "the first choice",
     "compiled": "without work, but for compiling",
     "pool_first": "take it: less work, same function",
-    "offload": "for a GPU with a fast bus",
-    "bfloat16": "take it where units exist",
+    "offload": "needs a GPU: not tried here",
+    "bfloat16": "fast where units exist; rounds",
     "saved_in_8_bits": "simple; small error",
     "quantized_inference": "for deployment",
     "random_connections": "a baseline for patterns",
@@ -94,6 +95,13 @@ def timelines(record: Record) -> dict[str, StepTimeline]:
     return {name: from_json(StepTimeline, case) for name, case in record.cases.items()}
 
 
+def first_block_bytes() -> int:
+    """All features of DenseNet-121's first block at full size, once, in float32."""
+    config = DenseNetConfig()
+    (n, _, height, breadth), (_, width) = FULL_SHAPE, config.block_widths[0]
+    return 4 * n * width * (height // 4) * (breadth // 4)
+
+
 def books_step(strategy: str) -> MemoryResult:
     """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
     row = STRATEGIES[strategy]
@@ -101,15 +109,39 @@ def books_step(strategy: str) -> MemoryResult:
 
 
 def with_measured_peaks(
-    costs: Mapping[str, StrategyCost], lines: Mapping[str, StepTimeline]
+    costs: Mapping[str, StrategyCost],
+    lines: Mapping[str, StepTimeline],
+    bench: MemoryBench | None = None,
 ) -> dict[str, StrategyCost]:
-    """`costs` with the measured training peak of shared storage.
+    """`costs` with the training peaks that were measured: of shared storage and of the bench.
 
-    It works in slices, whose size depends on the device; a prediction without a device takes one.
+    Shared storage works in slices, whose size depends on the device. In recomputation the scratch
+    space of kernels comes on top of what is predicted.
     """
-    measured = lines["shared_storage"]
-    row = replace(costs["shared_storage"], training_peak=measured.peak, method=measured.method)
-    return {**costs, "shared_storage": row}
+    measured = {"shared_storage": (lines["shared_storage"].peak, lines["shared_storage"].method)}
+    for row in bench.rows if bench else ():
+        if row.name in costs and row.name not in measured and row.peak_beyond_parameters:
+            assert bench is not None
+            measured[row.name] = (row.peak_beyond_parameters, f"{bench.device}-allocator")
+    return {
+        name: replace(row, training_peak=measured[name][0], method=measured[name][1])
+        if name in measured
+        else row
+        for name, row in costs.items()
+    }
+
+
+def workspace_of_recomputation() -> tuple[MemoryResult, MemoryResult]:
+    """A small network that recomputes its layers: its step predicted, and measured."""
+    row = STRATEGIES["recompute_layer"]
+
+    def build() -> nn.Module:
+        return row.apply(small_network())
+
+    return (
+        predict_memory(build, SMALL_SHAPE, step=row.step),
+        measure_memory(build, SMALL_SHAPE, step=row.step),
+    )
 
 
 def plain_timeline() -> StepTimeline:

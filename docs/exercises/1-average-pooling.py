@@ -303,7 +303,9 @@ record_note(features_record)
 moved = {name: mean(f.shift_change[name] for f in first) for name in names}
 assert moved["average"] < moved["stride"]
 ahead = {
-    other: {s: study.paired_difference(agreement["average"][s], agreement[other][s]) for s in shifts}
+    other: {
+        s: study.paired_difference(agreement["average"][s], agreement[other][s]) for s in shifts
+    }
     for other in ("max", "stride")
 }
 clear = {

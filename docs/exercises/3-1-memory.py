@@ -8,8 +8,6 @@
 # ([D2L, section 8.7, exercise 3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
 
 # %% tags=["hide-input"]
-from densenet_solutions.measure import predict_memory
-from densenet_solutions.models import BookDenseNet
 from densenet_solutions.records import load_record, record_names
 from densenet_solutions.render import memory as pictures
 from densenet_solutions.render.numbers import count, mib, percent, times
@@ -412,10 +410,9 @@ assert quiet["DenseNet"].peak_bytes < dense.peak_bytes / 2
 # %%
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.models import BookDenseNet
-from densenet_solutions.render.numbers import mib
 
 result = predict_memory(BookDenseNet, (1024, 1, 224, 224), optimizer="adam")
-{name: mib(value) for name, value in result.bytes_by_category.items()}
+{name: f"{value / 2**20:.1f} MiB" for name, value in result.bytes_by_category.items()}
 
 # %% [markdown]
 # On the command line: `densenet-solutions measure densenet121 --batch 32 --optimizer adam`. The

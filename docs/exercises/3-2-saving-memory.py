@@ -25,15 +25,20 @@ from densenet_solutions.studies import saving_memory as study
 record, shared_record = load_record("strategies-study"), load_record("strategies-study-shared")
 timeline_record = load_record("step-timelines")
 lines = study.timelines(timeline_record) | {"plain": study.plain_timeline()}
-cost = study.with_measured_peaks(study.costs(record, shared_record), lines)
+predicted = study.costs(record, shared_record)
+bench_record = load_record("bench-memory")
+bench, half_bench = (
+    from_json(MemoryBench, bench_record.cases[f"densenet121-8x224-{numbers}"])
+    for numbers in ("float32", "bfloat16")
+)
+cost = study.with_measured_peaks(predicted, lines, bench)
 time = {name: row.time_ratio for name, row in cost.items() if row.time_ratio}
 plain, shared = cost["plain"], cost["shared_storage"]
 saving = {
     name: plain.training_peak / row.training_peak for name, row in cost.items() if row.training_peak
 }
-bench_record = load_record("bench-memory")
-bench = from_json(MemoryBench, bench_record.cases["densenet121-8x224-float32"])
 contestants = {row.name: row for row in bench.rows}
+half_rows = {row.name: row for row in half_bench.rows}
 timed, baseline = contestants["shared_storage"], bench.rows[0]
 assert baseline.peak_beyond_parameters > 8 * timed.peak_beyond_parameters
 assert baseline.page_faults > 10 * timed.page_faults
@@ -45,9 +50,9 @@ assert ratio > 6
 
 # %% tags=["hide-input"]
 say(f"""
-Most of the memory is copies: the plain implementation keeps every concatenation and every
-normalised version of it for the backward pass. Keep each feature **once** and compute the copies
-again when they are needed, and a training step of DenseNet-121 peaks at
+Most of the memory is repetition: the plain implementation keeps every concatenation and every
+normalised version of it for the backward pass. Keep each feature **once** and compute the rest
+again when it is needed, and a training step of DenseNet-121 peaks at
 {mib(lines["shared_storage"].peak, 0)} beyond the model instead of
 {mib(lines["plain"].peak, 0)}, {times(ratio)} less, with the same gradients up
 to rounding. On a CPU its step takes about as long as torchvision's ({times(timed.time_ratio, 2)} in
@@ -93,7 +98,8 @@ pictures.kept_bars(kept)
 
 # %% tags=["hide-input"]
 say(f"""
-This is what autograd keeps between the two passes, every storage counted once. Layer $\\ell$ of a
+This is what autograd keeps between the two passes, every storage counted once (the stem's share includes the images
+themselves). Layer $\\ell$ of a
 block keeps its input, which a concatenation has just copied, because batch normalisation needs it;
 and it keeps the normalised input, because the 1×1 convolution needs that. Over the $n$ layers of a
 block that is
@@ -101,7 +107,8 @@ block that is
 $$2 \\sum_{{\\ell=1}}^{{n}} \\bigl(c_0 + (\\ell-1)k\\bigr) = 2 n c_0 + k\\,n(n-1)$$
 
 channels: quadratic in $n$. The sum, taken over the four blocks, is {mib(copies)}, to the byte what was
-counted. But only $c_0 + nk$ of these channels are different numbers. All features of all four blocks
+counted. But the concatenations only repeat the same $c_0 + (n-1)k$ features, and the normalised ones follow
+from these by a scale, a shift and a ReLU. All features of all four blocks
 together, each stored once, are {mib(distinct)}. **Everything else can be computed again**, and the
 cheapest things to compute again, concatenation and normalisation, are the largest.
 """)
@@ -118,6 +125,7 @@ record_note(record)
 
 # %% tags=["hide-input"]
 exact = {name for name in saving if not changes[name]}
+scatter = max(row.scatter for row in cost.values())
 assert min(exact, key=lambda name: cost[name].training_peak) == "shared_storage"
 say(f"""
 Circles give the same result, exactly or up to rounding; diamonds give another one, in the outputs or only in
@@ -126,51 +134,68 @@ shared storage has the lowest peak: {times(saving["shared_storage"])} less at
 {times(time["shared_storage"], 2)} the time. Recomputing each layer saves
 {times(saving["recompute_layer"])} at {times(time["recompute_layer"], 2)}, in a few lines.
 Times are the processor's, of one thread, on images of {plain.trial_shape[-1]}×{plain.trial_shape[-1]}, taken in
-turn with plain steps. At other sizes, on several threads and above all on a GPU they will differ.
+turn with plain steps, the fastest of {len(plain.seconds)} (the slowest took up to {percent(scatter, 0)} longer). At other sizes, on several threads and above all on a GPU they will differ.
 """)
 
 
 # %% tags=["hide-input"]
 table(
     [
-        "family",
         "strategy",
         "training peak",
-        "inference peak",
-        "parameters",
-        "multiply-adds",
         "step time",
+        "gradient error",
         "verdict",
     ],
     [
         [
-            family,
             name.replace("_", " "),
             mib(row.training_peak) if row.training_peak else None,
-            mib(row.inference_peak) if row.inference_peak else None,
-            millions(row.parameters),
-            billions(row.multiply_adds / row.input_shape[0]) if row.multiply_adds else None,
             times(time[name], 2) if name in time else None,
+            None if row.gradient_error is None else percent(row.gradient_error),
             study.VERDICTS[name],
         ]
-        for family, names in study.FAMILIES.items()
+        for names in study.FAMILIES.values()
         for name in names
         if (row := cost.get(name))
     ],
     caption="DenseNet-121, 8 images of 224×224, float32 unless the strategy says otherwise; step times over "
-    f"the plain step's, on images of {plain.trial_shape[-1]}×{plain.trial_shape[-1]}",
+    f"the plain step's and gradients against the plain one's, on images of {plain.trial_shape[-1]}×{plain.trial_shape[-1]}",
+    align="lrrrl",
+)
+
+# %% tags=["hide-input"]
+table(
+    ["strategy", "inference peak", "parameters", "multiply-adds"],
+    [
+        [
+            name.replace("_", " "),
+            mib(row.inference_peak) if row.inference_peak else None,
+            millions(row.parameters),
+            billions(row.multiply_adds / row.input_shape[0]) if row.multiply_adds else None,
+        ]
+        for names in study.FAMILIES.values()
+        for name in names
+        if (row := cost.get(name))
+    ],
+    caption="The same network: what else changes. Multiply-adds are per image",
+    align="lrrr",
 )
 
 # %% tags=["hide-input"]
 measured = [name.replace("_", " ") for name, row in cost.items() if row.method != "predicted"]
+half = ""
+if (lost := cost["bfloat16"].gradient_error) is not None:
+    half = (
+        f"; in bfloat16, with 8 bits of precision, {percent(lost, 0)} of this gradient is rounding"
+    )
 say(f"""
 Peaks are predicted on the meta device, except those of {" and ".join(measured)}, which are measured by
-the allocator. Multiply-adds are per image. How exact the gradients are is in the next table, for a small network. In an
-untrained DenseNet-121 in float32 rounding is amplified from layer to layer: on the images that were timed, pool
+the allocator. Mind the gradient errors: an untrained DenseNet-121 amplifies rounding from layer to layer. In float32 pool
 first differs from the plain gradient by {percent(cost["pool_first"].gradient_error)} and shared storage by
 {percent(cost["shared_storage"].gradient_error)}, as much as activations in 8 bits
-({percent(cost["saved_in_8_bits"].gradient_error)}). In float64 the exact ways agree with the plain one; a test
-compares every gradient of DenseNet-121. Offloading
+({percent(cost["saved_in_8_bits"].gradient_error)}){half}. In float64 all exact ways agree with the plain one on small
+networks, and shared storage on the whole of DenseNet-121: tests compare every gradient. Offloading
 has nowhere to go on a CPU: there it is plain, and its point lies on the plain one's. The compiler's own
 recomputation is run on request by `densenet-solutions bench memory`, because it compiles for minutes.
 """)
@@ -220,22 +245,22 @@ table(
 
 # %% [markdown]
 # The gradient error is $\lVert g - g_\text{plain}\rVert / \lVert g_\text{plain}\rVert$ over all
-# parameters, in float32. In float64 the numerical strategies agree with the plain network to 10⁻¹⁰, as the
-# tests check.
+# parameters, in float32.
 
 # %% [markdown]
 # ### Recompute
 #
-# Convolutions are most of the time and little of the memory; concatenation and normalisation are
-# most of the memory and little of the time. So Pleiss and others (arXiv:1707.06990) drop what comes
-# before each 1×1 convolution, and run it again in the backward pass:
+# Concatenation and normalisation are most of the memory and, compared with convolutions, little
+# arithmetic. So Pleiss and others (arXiv:1707.06990) drop what comes before each 1×1 convolution, and run it
+# again in the backward pass:
 
 # %% tags=["hide-input"]
 source(checkpoint.BottleneckInputRecomputed)
 
 # %% tags=["hide-input"]
 say(f"""
-That halves the peak, to {mib(cost["recompute_bottleneck_input"].training_peak, 0)}. What remains are the
+That halves the peak, to {mib(cost["recompute_bottleneck_input"].training_peak, 0)}, at {times(time["recompute_bottleneck_input"], 2)} the time
+in the picture above: little arithmetic still has to pass through memory. What remains are the
 bottlenecks. Recomputing the layer as a whole drops them too and leaves
 {mib(cost["recompute_layer"].training_peak, 0)}. Recomputing a whole *block* keeps less still between
 the passes, but when its turn comes all of its copies are back at once: the peak is
@@ -292,12 +317,17 @@ source(checkpoint.running_statistics_untouched)
 source(shared_storage_reference._Reference)
 
 # %% tags=["hide-input"]
+live = lines["shared_storage"].live
+first_block = study.first_block_bytes()
+assert max(range(len(live)), key=live.__getitem__) > 0.9 * len(live)
+assert 2 * first_block + 4 * plain.parameters < shared.training_peak
 say(f"""
 The version that is measured above also treats the stem and the transitions like this and works in
 slices, so that temporaries stay small. Its peak of {mib(shared.training_peak)} is
-{times(shared.training_peak / distinct)} the {mib(distinct)} of the features themselves; most of the rest
-are gradients of the parameters, {mib(4 * plain.parameters)}, which no way of keeping activations
-can save.
+{times(shared.training_peak / distinct)} the {mib(distinct)} that all features have together. It is reached late in the
+backward pass, when only the first block's are left: {mib(first_block)}, a buffer of the same size for their
+gradients, the slices, and {mib(4 * plain.parameters)} for the gradients of almost all parameters, which no way of
+keeping activations can save.
 """)
 
 # %% tags=["hide-input"]
@@ -342,21 +372,36 @@ table(
 record_note(bench_record)
 
 # %% tags=["hide-input"]
+short = {
+    name: 1 - predicted[name].training_peak / cost[name].training_peak
+    for name in ("recompute_layer", "recompute_block")
+}
+small_predicted, small_measured = study.workspace_of_recomputation()
+scratch = small_measured.bytes_by_category["workspace"]
+assert scratch > 0 and all(0.02 < share < 0.1 for share in short.values())
+assert small_predicted.peak_bytes == small_measured.peak_bytes - scratch
 say(f"""
-For recomputation the prediction above is too low: single layers were predicted at
-{mib(cost["recompute_layer"].training_peak)} and measured at
-{mib(contestants["recompute_layer"].peak_beyond_parameters)}, blocks at
-{mib(cost["recompute_block"].training_peak)} and {mib(contestants["recompute_block"].peak_beyond_parameters)}; the
-plain network's two numbers differ by {mib(abs(plain.training_peak - baseline.peak_beyond_parameters))}. Times differ from those
-above because those are of smaller images and one thread.
+For recomputation the prediction is too low, by {percent(short["recompute_layer"])} for layers and
+{percent(short["recompute_block"])} for blocks (for the plain network by {mib(baseline.peak_beyond_parameters - predicted["plain"].training_peak)}).
+What it misses is the scratch space that kernels take in the midst of an operation, which only an allocator
+sees. A small network that recomputes its layers, measured live: {mib(small_measured.peak_bytes, 2)}, of which
+{mib(scratch, 2)} are such workspace, and the rest is to the byte what was predicted. The other
+predictions of recomputation on this page, how far it goes and the explorer's, lack it too. Times differ from
+those above because those are of smaller images and one thread.
 
 The peaks do not scatter, the times do: on this shared machine the middle half of the {bench.repeats} rounds of
 shared storage reaches from {times(timed.time_ratio_low, 2)} to {times(timed.time_ratio_high, 2)}. Read them as
-"about the same", not as a gain. That so much recomputation costs so little has a reason that can be counted. In
+"about the same". One likely reason why so much recomputation costs so little can be counted, though how much it explains was
+not measured. In
 each step torchvision's network touches {count(baseline.page_faults)} fresh pages of memory, which the
 operating system must hand out and fill with zeros, and shared storage {count(timed.page_faults)}: a small
-step reuses the memory of the one before. On a GPU this advantage is gone, for PyTorch's allocator keeps what is
-freed there. `densenet-solutions bench memory` repeats all this on your machine, on a GPU with `--device cuda`.
+step reuses the memory of the one before. On a GPU, where PyTorch's allocator keeps what is freed, expect no such help.
+
+Under bfloat16 autocast, in the same bench, torchvision's network peaks at {mib(half_bench.rows[0].peak_beyond_parameters, 0)}
+and shared storage at {mib(half_rows["shared_storage"].peak_beyond_parameters, 0)}, at
+{times(half_rows["shared_storage"].time_ratio, 2)} the time: its slices are converted to float32 and back. Recomputing
+layers takes {mib(half_rows["recompute_layer"].peak_beyond_parameters, 0)} at {times(half_rows["recompute_layer"].time_ratio, 2)}.
+`densenet-solutions bench memory` repeats all this on your machine, on a GPU with `--device cuda`.
 """)
 
 # %% [markdown]
@@ -398,7 +443,8 @@ table(
         for name in strategies
     ],
     caption=f"Most layers at a batch of {reaches['plain', sizes[0]].deep_batch}, the third block "
-    f"lengthened; {count(top)} layers are the deepest that were tried. In place or not makes no difference",
+    f"lengthened; {count(top)} layers are the deepest that were tried. In place or not makes no difference; "
+    "where layers or blocks are recomputed, the workspace of kernels will take some of it back",
     align="l" + "r" * len(sizes),
 )
 
@@ -447,19 +493,22 @@ source(compressed_activations.EightBit)
 
 # %% tags=["hide-input"]
 bits = cost["saved_in_8_bits"]
+half_time = ""
+if "bfloat16" in time:
+    half_time = f" and, on this processor, {times(time['bfloat16'], 2)} of its time"
 say(f"""
 The loss stays exact, the peak falls to {mib(bits.training_peak)}, and the gradient is off by
 {percent(small["saved_in_8_bits"].gradient_error)} in the small network above. One line of it holds a lesson. ReLU's gradient passes where its *output* is
 positive. Plain rounding would turn {percent(memory_claims.rounded_to_zero())} of the positive outputs into
-zeros and stop their gradients, and that alone made the error many times larger. So a small positive number is
-rounded up. bfloat16 takes {percent(cost["bfloat16"].training_peak / plain.training_peak, 0)} of the plain peak.
-Its time is a question of whether the processor has units for it: GPUs have, and many CPUs need minutes for this
-step, which is why no time stands in the table.
+zeros and stop their gradients. So a small positive number is
+rounded up. bfloat16 takes {percent(cost["bfloat16"].training_peak / plain.training_peak, 0)} of the plain peak{half_time}.
+Its time is a question of whether the processor has units for it.
 
-For inference, weights can be kept in 8 bits as well:
-{mib(cost["quantized_inference"].state_bytes)} instead of {mib(plain.state_bytes)}, and a peak of
-{mib(cost["quantized_inference"].inference_peak)} instead of {mib(plain.inference_peak)}. It is not a
-quarter, because one layer at a time is restored to float32; only integer kernels would avoid that.
+For inference, weights can be kept in 8 bits as well: {mib(cost["quantized_inference"].state_bytes)} instead of
+{mib(plain.state_bytes)}. The peak beside them falls from {mib(plain.inference_peak)} to
+{mib(cost["quantized_inference"].inference_peak)}, because the features of a block are kept in 8 bits too and
+normalisation writes over its input. It is not a quarter, because what one layer reads is restored to float32; only integer
+kernels would avoid that.
 """)
 
 # %% [markdown]
@@ -583,8 +632,8 @@ with its {count(setting.TEST_IMAGES)} images, leaves a standard error of {100 * 
 # %% [markdown]
 # ### What must change, on three levels
 #
-# **The model's code.** Connections, channels, ranks and groups are the model's business, and so is
-# pooling first. No framework has to change, but the network is another one.
+# **The model's code.** Connections, channels, ranks and groups are the model's business. No framework has
+# to change, but the network is another one. Only pooling first changes code and not the function.
 #
 # **What autograd saves.** Frameworks save what each primitive operation needs, one operation at a time;
 # none of them can see that a concatenation holds nothing new. Three interfaces exist to tell them:
@@ -595,16 +644,16 @@ with its {count(setting.TEST_IMAGES)} images, leaves a standard error of {100 * 
 #
 # **What the compiler plans.** A compiler sees the joint graph of both passes and can choose what to keep
 # under a budget (`torch._functorch.config.activation_memory_budget`). It finds recomputation by itself,
-# after minutes of compiling for each input shape. It does not find shared storage: that one buffer may
-# hold the results of many concatenations is a statement about *where* tensors live, which today's graphs
-# do not express. A framework that allowed it would give `cat` views instead of copies, plan buffers over
-# both passes, and mark state updates such as running statistics as not to be repeated.
+# after minutes of compiling. PyTorch's compiler can also write the inputs of one concatenation straight into
+# its output; that one buffer may hold the results of a whole *chain* of concatenations is a statement about
+# where tensors live that we know no way to make. A framework that allowed it would give `cat` views instead of
+# copies, plan buffers over both passes, and mark state updates such as running statistics as not to be repeated.
 #
 # ### Which one when
 #
 # | situation | take |
 # |---|---|
-# | training does not fit | shared storage: the same numbers, a fraction of the peak |
+# | training does not fit | shared storage: the same function, gradients up to rounding, a fraction of the peak |
 # | your own architecture, no time to derive gradients | recompute each layer, with the statistics untouched |
 # | a GPU with bfloat16 | autocast first, then one of the above on top |
 # | gradients may be a little noisy | activations in 8 bits |
@@ -648,8 +697,9 @@ claims(
             "does not hold",
             f"""With {percent(zeros.share, 0)} of the weights zero the peak is {mib(zeros.peak)}, and with none
             zero it is {mib(zeros.reference_peak)}. A dense tensor stores its zeros. A sparse format
-            stores indices: for a feature map that is half zero it takes {times(sparse[0.5])} the bytes, and at
-            90% zeros still {times(sparse[0.9], 2)}. Zeros save memory when whole channels are removed.""",
+            stores indices: PyTorch's (coordinates, four 64-bit indices a value) takes {times(sparse[0.5])} the bytes for
+            a feature map that is half zero, and at 90% zeros still {times(sparse[0.9], 2)}. Leaner formats save more,
+            but convolutions do not read them. Zeros save memory when whole channels are removed.""",
         ),
         (
             "ReLU6 gives sparser activations than ReLU, which saves memory.",

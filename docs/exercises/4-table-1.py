@@ -10,7 +10,7 @@
 # %% tags=["hide-input"]
 import re
 
-from densenet_solutions.models import DenseNetConfig, cifar_densenet, densenet121
+from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models import densenet as module
 from densenet_solutions.render import architecture as drawings
 from densenet_solutions.render.numbers import apart, billions, count, millions
@@ -124,7 +124,15 @@ table(
 
 # %% tags=["hide-input"]
 table(
-    ["network", "k", "layers per block", "parameters", "multiply-adds", "top-1 error", "top-5 error"],
+    [
+        "network",
+        "k",
+        "layers per block",
+        "parameters",
+        "multiply-adds",
+        "top-1 error",
+        "top-5 error",
+    ],
     [
         [
             row.name,

@@ -366,7 +366,7 @@ pictures.residual_figure(
     train["SalePrice"].to_numpy(),
     errors,
     train["Id"].tolist(),
-    (*train["Id"].iloc[worst[:3]].tolist(), 524, 1299),
+    (*train["Id"].iloc[worst].tolist(), 524, 1299),
 )
 
 # %% tags=["hide-input"]

@@ -63,5 +63,6 @@ def test_how_made_names_records_and_says_what_is_stale() -> None:
     assert "`demo` (2 cases, 1 of them out of memory, seed 3)" in text
     assert text.count("recorded with an earlier version of the code") == 1
     assert "by `densenet-solutions record NAME --device cpu`: `demo` (2 cases" in text
-    same = page.how_made(record(), record(name="other")).markdown
+    other = record(name="other", command="densenet-solutions record other --device cpu")
+    same = page.how_made(record(), other).markdown
     assert same.count("densenet-solutions record") == 1

@@ -81,7 +81,7 @@ def test_a_table_remains_without_javascript(cases: dict[str, ExplorerCase]) -> N
     page = fill("<!-- explorer -->\n<!-- explorer-table -->\n<!-- explorer-origin -->")
     assert "<!--" not in page
     assert static_table(cases).html in page
-    assert static_table(cases).html.count("<th scope=\"col\">264</th>") == 2  # two number formats
+    assert static_table(cases).html.count(">264</th>") == 2  # two number formats
     assert 'id="explorer" hidden' in page
 
 

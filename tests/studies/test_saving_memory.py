@@ -9,6 +9,8 @@ from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.store import Record
 from densenet_solutions.render import saving_memory as pictures
 from densenet_solutions.results import (
+    MemoryBench,
+    MemoryBenchRow,
     Provenance,
     StepTimeline,
     StrategyAccuracy,
@@ -201,6 +203,39 @@ def test_shared_storage_takes_its_measured_peak(small: dict[str, StrategyCost]) 
         "cpu-allocator",
     )
     assert rows["plain"] == small["plain"]
+    bench = MemoryBench(
+        variant="x",
+        input_shape=(1,),
+        dtype="float32",
+        device="cpu",
+        repeats=1,
+        rows=tuple(
+            MemoryBenchRow(name, peak, (), None, None, None)
+            for name, peak in (
+                ("torchvision", 1),
+                ("recompute_layer", 9),
+                ("recompute_block", None),
+            )
+        ),
+    )
+    rows = study.with_measured_peaks(small, {"shared_storage": line}, bench)
+    assert (rows["recompute_layer"].training_peak, rows["recompute_layer"].method) == (
+        9,
+        "cpu-allocator",
+    )
+    assert rows["recompute_block"] == small["recompute_block"]
+    assert rows["shared_storage"].training_peak == 7
+
+
+def test_prediction_of_recomputation_lacks_the_workspace_only() -> None:
+    predicted, measured = study.workspace_of_recomputation()
+    scratch = measured.bytes_by_category["workspace"]
+    assert 0 < scratch < 0.2 * measured.peak_bytes
+    assert predicted.peak_bytes == measured.peak_bytes - scratch
+
+
+def test_the_first_block_by_hand() -> None:
+    assert study.first_block_bytes() == 8 * 256 * 56 * 56 * 4
 
 
 def test_a_thinned_timeline_keeps_its_peak() -> None:
