@@ -69,8 +69,8 @@ answers(
             "exercises/1-average-pooling.py",
             "¼ of a transition's work",
             f"""Averaging is linear, so a transition may pool *before* it convolves and give the
-            same result; the paper itself gives no reason. Better accuracy is none that we could find: in a
-            small training, maximum pooling was ahead by {100 * accuracy.mean:.2f} percentage points, 95%
+            same result; the paper itself gives no reason. Better accuracy is not one that we could find: in
+            a small training, maximum pooling was ahead by {100 * accuracy.mean:.2f} percentage points, 95%
             interval {interval(100 * accuracy.low, 100 * accuracy.high, 2)}.""",
         ),
         (
@@ -93,7 +93,7 @@ answers(
             "3.2 · How else can memory be saved?",
             "exercises/3-2-saving-memory.py",
             f"{times(plain / shared, 1)} less",
-            f"""Most of it is copies. With one buffer for all features of a block, a training step of
+            f"""Most of it is repetition. With one buffer for all features of a block, a training step of
             DenseNet-121 needs {mib(shared, 0)} beyond the model instead of {mib(plain, 0)}, and the
             gradients stay the same up to rounding.""",
         ),

@@ -52,5 +52,7 @@ sides that are multiples of 32. Against predictions off the line ({checks}) the 
 {error}; for a few small images, where gradients decide, it is larger. *bfloat16 throughout* means
 parameters and all, and takes half of float32. *bfloat16 autocast* keeps the parameters in float32
 and was predicted as a CPU's autocast decides; a GPU's has a list of operations of its own.
+Where layers or blocks are recomputed, the scratch space of kernels comes on top; [exercise
+3.2](exercises/3-2-saving-memory.py) measures it.
 
 {made}"""

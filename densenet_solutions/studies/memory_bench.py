@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 try:
     import resource
@@ -145,17 +146,26 @@ def _row(
     )
 
 
+def _bench_case(case: Mapping[str, Any], device: str) -> MemoryBench:
+    options = {name: value for name, value in case.items() if name != "threads"}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(case.get("threads", threads))
+    try:
+        return bench_memory("densenet121", 8, 224, device=device, repeats=11, **options)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def recipe() -> Recipe:
-    """DenseNet-121, batch 8, 224x224: in float32, for which the bars are stated, and bfloat16."""
+    """DenseNet-121, batch 8, 224x224: float32 with the compiler and on one thread, bfloat16."""
     return Recipe(
         name="bench-memory",
         cases={
-            "densenet121-8x224-float32": None,
-            "densenet121-8x224-bfloat16": torch.bfloat16,
+            "densenet121-8x224-float32": {"compiled": True},
+            "densenet121-8x224-float32-one-thread": {"threads": 1},
+            "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16},
         },
-        measure=lambda autocast, device: bench_memory(
-            "densenet121", 8, 224, device=device, autocast=autocast, repeats=15
-        ),
+        measure=_bench_case,
         sources=(
             "studies/memory_bench.py", "measure/memory.py", "measure/timing.py",
             "memory/checkpoint.py", "models/densenet.py", *shared_storage.SOURCES,

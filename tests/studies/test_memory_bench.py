@@ -52,5 +52,6 @@ def test_recipes_cover_every_exact_strategy_and_budget():
     assert len(recipe("how-far").cases) == len(OFFERED) * len(BUDGETS)
     assert list(recipe("bench-memory").cases) == [
         "densenet121-8x224-float32",
+        "densenet121-8x224-float32-one-thread",
         "densenet121-8x224-bfloat16",
     ]
