@@ -116,11 +116,14 @@ def residual_figure(
     fig, ax = new_figure(width=6.4, height=3.4)
     ax.scatter(prices / 1000, errors, s=7, alpha=0.5, color=COLOURS["dense"], linewidths=0)
     ax.axhline(0, color=COLOURS["neutral"], linewidth=0.8)
-    for number, house in enumerate(named):
-        i = list(ids).index(house)
-        below = -10 if number % 2 else -3  # neighbours in the list may be neighbours in the picture
-        ax.annotate(f"Id {house}", (prices[i] / 1000, errors[i]), xytext=(6, below),
-                    textcoords="offset points", fontsize=9)  # fmt: skip
+    rows = [list(ids).index(house) for house in named]
+    for house, i in zip(named, rows, strict=True):
+        crowded = any(
+            1 < prices[j] / prices[i] < 1.4 and abs(errors[j] - errors[i]) < 0.08 for j in rows
+        )
+        ax.annotate(f"Id {house}", (prices[i] / 1000, errors[i]), xytext=(-5 if crowded else 5, -3),
+                    ha="right" if crowded else "left", textcoords="offset points",
+                    fontsize=9)  # fmt: skip
     ax.set_xscale("log")
     ax.set_xticks([50, 100, 200, 400, 700], ["50", "100", "200", "400", "700"])
     ax.minorticks_off()

@@ -15,7 +15,7 @@ from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import ConfigurationError, PluginError
 from mkdocs.plugins import BasePlugin, event_priority
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
 from nbformat import NotebookNode
@@ -23,12 +23,16 @@ from nbformat import NotebookNode
 from densenet_solutions.results import write_text_atomically
 from densenet_solutions.sitebuild.cache import PageCache, environment, package_digest, page_key
 from densenet_solutions.sitebuild.compose import Document, build_note, compose
+from densenet_solutions.sitebuild.dark import dark_without_script
 from densenet_solutions.sitebuild.downloads import read_page, write_notebook
 from densenet_solutions.sitebuild.execute import PageError, execute, stop_all
 from densenet_solutions.sitebuild.mathml import plain_math, render_math
 from densenet_solutions.sitebuild.warm import WarmKernels
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
+
+#: The style sheet of dark mode without JavaScript.
+DARK = "assets/dark.css"
 
 
 class SiteConfig(Config):
@@ -62,6 +66,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
             raise ConfigurationError("plugins: list mkdocs-jupyter before densenet_solutions")
         if config.repo_url and not config.edit_uri:
             config.edit_uri = "edit/main/docs/"
+        config.extra_css.append(DARK)
         self._notebooks: Any = config.plugins["mkdocs-jupyter"]
         directory = Path(config.config_file_path).parent / self.config.cache_dir
         self._cache = PageCache(directory)
@@ -95,6 +100,14 @@ class SitePlugin(BasePlugin[SiteConfig]):
             )
             files.remove(file)  # to the end: MkDocs renders the others while these run
             files.append(file)
+        sheets = [Path(str(file.abs_src_path)) for file in files if file.src_uri.endswith(".css")]
+        theme = [
+            sheet
+            for directory in config.theme.dirs
+            for sheet in sorted(Path(directory).glob("assets/stylesheets/*.css"))
+        ]
+        dark = dark_without_script(sheet.read_text(encoding="utf-8") for sheet in (*theme, *sheets))
+        files.append(File.generated(config, DARK, content=dark))
         return files
 
     def _run(self, name: str, text: str, key: str, threads: int) -> NotebookNode:

@@ -317,9 +317,11 @@ source(checkpoint.running_statistics_untouched)
 # reverse, computes the bottleneck again, and adds into one gradient buffer. With the $C$ features before
 # a layer as the columns of $X$, one pixel a row, the layer computes
 #
-# $$h = \mathrm{ReLU}\Bigl(\gamma\,\frac{X - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta\Bigr), \qquad z = h\,W^\top,$$
+# $$h = \mathrm{ReLU}\Bigl(\gamma\,\frac{X - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta\Bigr), \quad z = h\,W^\top,$$
 #
-# $$g = \mathrm{ReLU}\Bigl(\gamma'\,\frac{z - \nu}{\sqrt{\tau^2 + \varepsilon}} + \beta'\Bigr), \qquad y = \mathrm{conv}_{3\times3}(g),$$
+# $$g = \mathrm{ReLU}\Bigl(\gamma'\,\frac{z - \nu}{\sqrt{\tau^2 + \varepsilon}} + \beta'\Bigr),$$
+#
+# $$y = \mathrm{conv}_{3\times3}(g),$$
 #
 # where $\mu, \sigma^2$ and $\nu, \tau^2$ are the mean and variance of each column of $X$ and of $z$. The columns
 # of $X$ never change once they are written, so neither do $\mu$ and $\sigma^2$. In code:

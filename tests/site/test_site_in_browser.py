@@ -1,9 +1,12 @@
 """Every page in headless Chromium: wide and narrow, light and dark."""
 
+import io
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 
@@ -99,6 +102,20 @@ def test_pages_read_without_javascript(browser: Any, server: str, pages: list[st
         for figure in tab.locator("article figure svg").all():
             assert figure.bounding_box()["width"] > 100, page
         assert not re.search(r"\\[({]", tab.locator("article h1").inner_text())
+    context.close()
+
+
+@pytest.mark.parametrize(("scheme", "darkest", "lightest"), [("dark", 0, 60), ("light", 240, 255)])
+def test_without_javascript_the_system_chooses_light_or_dark(
+    browser: Any, server: str, scheme: str, darkest: int, lightest: int
+) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
+    tab = context.new_page()
+    tab.goto(f"{server}exercises/3-1-memory/")
+    shades = np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("L"), dtype=int)
+    assert darkest <= np.median(shades) <= lightest  # the paper
+    assert shades.max() - shades.min() > 150  # and ink that can be read on it
+    assert not tab.locator("[data-md-component=palette]").is_visible()
     context.close()
 
 
