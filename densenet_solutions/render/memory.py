@@ -73,10 +73,12 @@ def batch_lines(
         for name, values in by_network.items():
             colour = COLOURS[_HUES[name]]
             ax.plot(batches, [v / _MIB for v in values], marker="o", markersize=4, color=colour)
-            beside = (-12, 2) if name == "DenseNet" else (2, -20)
+            end, beside, align = (
+                (-1, (-12, 2), "right") if name == "DenseNet" else (0, (-4, 24), "left")
+            )
             ax.annotate(
-                name, (batches[-1], values[-1] / _MIB), xytext=beside, textcoords="offset points",
-                color=colour, fontweight="bold", ha="right",
+                name, (batches[end], values[end] / _MIB), xytext=beside, ha=align,
+                textcoords="offset points", color=colour, fontweight="bold",
             )  # fmt: skip
         ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
         ax.text(crossings[side] * 1.1, 0.03, f"batch {crossings[side]}",
