@@ -14,10 +14,11 @@ from mkdocs.config import config_options
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import ConfigurationError, PluginError
-from mkdocs.plugins import BasePlugin, event_priority
+from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
+from mkdocs.utils.templates import TemplateContext
 from nbformat import NotebookNode
 
 from densenet_solutions.results import write_text_atomically
@@ -30,6 +31,9 @@ from densenet_solutions.sitebuild.mathml import plain_math, render_math
 from densenet_solutions.sitebuild.warm import WarmKernels
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
+
+#: What `without_search_noise` marks.
+_EXCLUDED = re.compile(r"<(figure|div|details) data-search-exclude.*?</\1>", re.DOTALL)
 
 #: The style sheet of dark mode without JavaScript.
 DARK = "assets/dark.css"
@@ -49,6 +53,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
 
     _warm: WarmKernels | None = None
     _serving = False
+    _whole: str | None = None
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         self._serving = command == "serve"  # then the warm process stays for the next edit
@@ -171,6 +176,18 @@ class SitePlugin(BasePlugin[SiteConfig]):
         note = build_note(self._runs[name].result(), stem, colab)
         head, end, rest = html.partition("</h1>")
         return html + note if page.is_homepage or not end else head + end + note + rest
+
+    @event_priority(100)
+    def _before_search(self, context: TemplateContext, *, page: Page, **rest: Any) -> None:
+        """The search plugin parses what it then leaves out; half of a page is drawings and code."""
+        self._whole = page.content
+        page.content = _EXCLUDED.sub("", page.content or "")
+
+    @event_priority(-100)
+    def _after_search(self, context: TemplateContext, *, page: Page, **rest: Any) -> None:
+        page.content = self._whole
+
+    on_page_context = CombinedEvent(_before_search, _after_search)
 
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         name = page.file.src_uri
