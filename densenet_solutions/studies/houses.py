@@ -147,7 +147,7 @@ class LearningCurve:
 
 
 @cache
-def live_fold(fold: int = 0, epochs: int = 30, every: int = 2) -> LearningCurve:
+def live_fold(fold: int = 0, epochs: int = 20, every: int = 2) -> LearningCurve:
     """One network, trained on all of the book's folds but one and scored on that.
 
     For `epochs` at most: a page is built in seconds.
