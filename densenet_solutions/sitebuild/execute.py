@@ -59,6 +59,7 @@ def execute(
             resources={"metadata": {"path": directory}},
             allow_errors=False,
             record_timing=False,
+            shutdown_kernel="immediate",  # all outputs are here: nothing to wait for
         )
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MPLBACKEND": "agg"}
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from densenet_solutions.houses.models import (
     Mean,
     Model,
     Network,
+    Split,
     log_price,
 )
 from densenet_solutions.houses.preprocessing import BookEncoder
@@ -76,10 +77,10 @@ def ladder() -> tuple[Rung, ...]:
     ridge = partial(_ridge, alpha=30.0)
     models: dict[str, Model] = {
         "the mean of the training fold": Mean(),
-        "the book: linear, SGD, 10 epochs": BookLinear(everything=everything),
-        "fitted on the training fold only": BookLinear(),
-        "target centred": BookLinear(centred=True),
-        "solved exactly with a penalty (ridge)": Estimator(ridge, encoder=BookEncoder),
+        "the book: linear, SGD, 10 epochs": _BookLinear(everything=everything),
+        "fitted on the training fold only": _BookLinear(),
+        "target centred": _BookLinear(centred=True),
+        "solved exactly with a penalty (ridge)": Estimator(ridge, encoder=_BookEncoder),
         "our features": Estimator(ridge),
     }
     return tuple(Rung(name, cross_validate(m, houses.train)) for name, m in models.items())
@@ -91,7 +92,34 @@ def _ridge(seed: int, alpha: float) -> Any:
     return Ridge(alpha=alpha)
 
 
-class _FittedOnAllRows(BookEncoder):
+class _BookEncoder(BookEncoder):
+    """The book's encoder, which encodes the same houses once for all models of the ladder."""
+
+    _seen: ClassVar[dict[tuple[int, ...], dict[str, Any]]] = {}
+    _encoded: ClassVar[dict[tuple[tuple[int, ...], tuple[int, ...]], np.ndarray]] = {}
+
+    def fit(self, houses: pd.DataFrame, y: Any = None) -> BookEncoder:
+        key = tuple(houses["Id"])
+        if key not in self._seen:
+            self._seen[key] = dict(vars(BookEncoder().fit(houses)))
+        self.__dict__.update(self._seen[key])
+        self._key = key
+        return self
+
+    def transform(self, houses: pd.DataFrame) -> np.ndarray:
+        key = self._key, tuple(houses["Id"])
+        if key not in self._encoded:
+            self._encoded[key] = super().transform(houses)
+        return self._encoded[key]
+
+
+class _BookLinear(BookLinear):
+    def _features(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        encoder = _BookEncoder().fit(split.train if self.everything is None else self.everything)
+        return encoder.transform(split.train), encoder.transform(split.new)
+
+
+class _FittedOnAllRows(_BookEncoder):
     """The book's encoder as the book fits it: on training and test rows together."""
 
     def fit(self, houses: pd.DataFrame, y: Any = None) -> BookEncoder:
@@ -147,7 +175,7 @@ class LearningCurve:
 
 
 @cache
-def live_fold(fold: int = 0, epochs: int = 20, every: int = 2) -> LearningCurve:
+def live_fold(fold: int = 0, epochs: int = 16, every: int = 2) -> LearningCurve:
     """One network, trained on all of the book's folds but one and scored on that.
 
     For `epochs` at most: a page is built in seconds.
