@@ -419,10 +419,8 @@ predictions of recomputation on this page, how far it goes and the explorer's, l
 those above because those are of smaller images and one thread.
 
 The peaks do not scatter, the times do. On two threads the rounds of shared storage took {min(timed.seconds):.2f} to
-{max(timed.seconds):.2f} s, those of torchvision's network {min(baseline.seconds):.2f} to {max(baseline.seconds):.2f} s. In repeated
-runs we saw shared storage change between two speeds for many rounds at a time, with the same addresses, threads and
-page faults in both. We suspect the neighbours of this virtual machine: a step of many small operations
-feels a busy one first. *compiled* is the compiler's own recomputation, under a memory budget and after minutes
+{max(timed.seconds):.2f} s, those of torchvision's network {min(baseline.seconds):.2f} to {max(baseline.seconds):.2f} s, on
+a machine that is shared with others. *compiled* is the compiler's own recomputation, under a memory budget and after minutes
 of compiling. One likely reason why so much recomputation costs so little can be counted, though how much it explains was
 not measured. In
 each step torchvision's network touches {count(baseline.page_faults)} fresh pages of memory, which the
@@ -509,8 +507,8 @@ and no GPU has confirmed these numbers yet.
 
 # %% tags=["hide-input"]
 say(f"""
-Pooling first takes the peak to {mib(cost["pool_first"].training_peak)}: one percent, since transitions
-are few. It saves work more than memory: {billions((plain.multiply_adds - cost["pool_first"].multiply_adds) / 8)} fewer
+Pooling first takes the peak to {mib(cost["pool_first"].training_peak)}:
+{percent(1 - cost["pool_first"].training_peak / plain.training_peak)} less, since transitions are few. It saves work more than memory: {billions((plain.multiply_adds - cost["pool_first"].multiply_adds) / 8)} fewer
 multiply-adds an image. In time ({times(time["pool_first"], 2)}) that is within the noise.
 """)
 

@@ -131,7 +131,7 @@ sums a buyer would make (total area, baths, age), logarithms of areas, a house a
 its neighbourhood, and one column for each level. They are fitted on the training fold only; a test changes
 validation rows and sees the fitted numbers unchanged.
 
-The blue rungs are dense MLPs, each built on the one before; they are recorded, the mean of three single networks. A
+The blue rungs are dense MLPs, each built on the one before; they are recorded, the mean of {len(first_step["member_rmse"])} single networks. A
 dense MLP with a usual recipe ({steps[names[0]]:.4f}) is hardly better than ridge on the same features.
 *Piecewise-linear bins* give every number, beside itself, {default["num_bins"]} columns that say how far it has come through
 each quantile bin. By themselves they only invite overfitting ({steps[names[1]]:.4f}). **More dropout**, of inputs (from none to
@@ -439,7 +439,7 @@ say(f"""
 They are huge, of the best quality, and cheap, because they were sold unfinished. In the linear model on the book's
 features these two of {count(len(train))} houses carry {100 * share_linear:.0f}% of the squared error. Our features alone take
 that down to {100 * share_ridge:.0f}%, in a ridge regression, and here it is {100 * share:.0f}%. They are never dropped from a
-scored fold. Two of our columns were made with unfinished houses in mind, which flatters the test score a little: a
+scored fold. Two of our columns were made with unfinished houses in mind, which may flatter the test score: a
 house of this kind is there too. On the test rows, Ids {worst_test[0]} and {worst_test[1]} alone carry {100 * share_test:.0f}% of
 the squared error.
 """)

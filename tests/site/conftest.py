@@ -19,7 +19,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory, offline: dict[str, str]) -> Path:
     """The folder of the built site: `DENSENET_SOLUTIONS_SITE`, or built here, strictly."""
     if given := os.environ.get("DENSENET_SOLUTIONS_SITE"):
         folder = (ROOT / given).resolve()
@@ -32,16 +32,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         timeout=500,
-        env=os.environ
-        | {"NO_MKDOCS_2_WARNING": "1"}
-        | without_network(tmp_path_factory.mktemp("no-network")),
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"} | offline,
     )
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def without_network(folder: Path) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of a Python that can reach nothing but its own machine, in all its children."""
+    folder = tmp_path_factory.mktemp("offline")
     (folder / "sitecustomize.py").write_text(
         textwrap.dedent("""
         import socket

@@ -3,7 +3,10 @@
 import gzip
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -63,6 +66,19 @@ def test_links_and_anchors_resolve(site: Path, soups: dict[str, BeautifulSoup]) 
                 if unquote(parts.fragment) not in ids[target] | {"__toc", "__search"}:
                     found.append((page, address))
     assert found == []
+
+
+def test_the_build_could_not_reach_the_network(offline: dict[str, str]) -> None:
+    """The site that these tests read was built like this."""
+    call = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
+    done = subprocess.run(
+        [sys.executable, "-c", call],
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "OSError: no network: ('192.0.2.1', 80)" in done.stderr
 
 
 def test_nothing_is_loaded_from_another_host(soups: dict[str, BeautifulSoup]) -> None:
