@@ -193,7 +193,7 @@ if (lost := cost["bfloat16"].gradient_error) is not None:
         f"; in bfloat16, with 8 bits of precision, {percent(lost, 0)} of this gradient is rounding"
     )
 say(f"""
-Peaks are predicted on the meta device, except those of {" and ".join(measured)}, which are measured by
+Peaks are predicted on the meta device, except those of {", ".join(measured[:-1])} and {measured[-1]}, which are measured by
 the allocator. Mind the gradient errors: an untrained DenseNet-121 amplifies rounding from layer to layer. In float32 pool
 first differs from the plain gradient by {percent(cost["pool_first"].gradient_error)} and shared storage by
 {percent(cost["shared_storage"].gradient_error)}, as much as activations in 8 bits
