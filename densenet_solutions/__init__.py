@@ -3,8 +3,8 @@
 =========  =============================================================  ==========================
 exercise   question                                                       where the code lives
 =========  =============================================================  ==========================
-1          why average pooling in the transition                          `studies.pooling`
-2          why DenseNet has fewer parameters than ResNet                  `studies.parameters`
+1          why average pooling in the transition                          `exercises.pooling`
+2          why DenseNet has fewer parameters than ResNet                  `exercises.parameters`
 3.1        is memory consumption really high                              `measure.memory`
 3.2        other ways to reduce memory                                    `memory`
 4          every network of Table 1                                       `models.densenet`

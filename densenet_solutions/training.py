@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -24,7 +25,80 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from densenet_solutions.images import ImageSet, as_inputs
-from densenet_solutions.results import EpochMetrics, TrainingResult, TrainingSettings, to_json
+from densenet_solutions.records.serialise import to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a classifier is trained. The defaults are the book's (section 8.7.4).
+
+    `batch_size` counts the images of one step over all processes; an incomplete last batch is
+    left out. `side` is the height and width, in pixels, to which images are resized. The schedule
+    `"cosine"` takes the learning rate to zero over the whole training.
+
+    Raises:
+        ValueError: a setting is impossible.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    side: int = 96
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "side"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, got {getattr(self, name)!r}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is positive, got {self.learning_rate!r}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum lies in [0, 1), got {self.momentum!r}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay is not negative, got {self.weight_decay!r}")
+        for name, known in (("optimizer", ("sgd", "adam")), ("schedule", ("constant", "cosine"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is one of {known}, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One pass over the training images; losses are mean cross-entropies in nats.
+
+    `train_loss` and `train_accuracy` are running means over the epoch, while the weights change;
+    the test figures belong to its end. `seconds` is the time of the training pass alone.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to. `precision` is `"float32"` or `"bfloat16"` (autocast)."""
+
+    model: str
+    parameters: int
+    settings: TrainingSettings
+    train_images: int
+    test_images: int
+    device: str
+    precision: str
+    processes: int
+    epochs: tuple[EpochMetrics, ...]
+
+    @property
+    def test_accuracy(self) -> float:
+        """Share of the test images that the final weights classify correctly."""
+        return cast(float, self.epochs[-1].test_accuracy)
 
 
 def train(

@@ -13,18 +13,16 @@ from densenet_solutions.memory.transition import PoolsFirst
 from densenet_solutions.models import TABLE_1, BookDenseNet
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record
-from densenet_solutions.render import saving_memory as pictures
-from densenet_solutions.render import houses as house_pictures
-from densenet_solutions.render.numbers import count, interval, mib, times
-from densenet_solutions.render.page import answers, how_made
-from densenet_solutions.studies import (
-    architecture,
-    houses,
-    memory,
-    parameters,
-    pooling,
-    saving_memory,
-)
+from densenet_solutions.exercises.saving_memory import pictures
+from densenet_solutions.exercises.houses import pictures as house_pictures
+from densenet_solutions.site.numbers import count, interval, mib, times
+from densenet_solutions.site.page import answers, how_made
+from densenet_solutions.exercises.table_1 import study as architecture
+from densenet_solutions.exercises.houses import study as houses
+from densenet_solutions.exercises.memory import study as memory
+from densenet_solutions.exercises.parameters import study as parameters
+from densenet_solutions.exercises.pooling import study as pooling
+from densenet_solutions.exercises.saving_memory import study as saving_memory
 
 features = (1, 256, 56, 56)  # what the first transition of DenseNet-121 reads
 work = count_flops(Transition(256, 128), features).multiply_adds

@@ -9,11 +9,11 @@
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.models import BookDenseNet, book
-from densenet_solutions.render import architecture as drawings
-from densenet_solutions.render.numbers import count, millions, percent
-from densenet_solutions.render.page import how_made, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.studies import architecture as study
+from densenet_solutions.exercises.table_1 import pictures as drawings
+from densenet_solutions.site.numbers import count, millions, percent
+from densenet_solutions.site.page import how_made, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.table_1 import study
 
 model = BookDenseNet()
 total = count_parameters(model).total

@@ -16,8 +16,8 @@ from torch import nn
 
 from densenet_solutions.images import ImageSet
 from densenet_solutions.models import BookDenseNet
-from densenet_solutions.results import TrainingResult, TrainingSettings, from_json, to_json
-from densenet_solutions.training import evaluate, train
+from densenet_solutions.records.serialise import from_json, to_json
+from densenet_solutions.training import TrainingResult, TrainingSettings, evaluate, train
 
 
 def made_up(count: int, seed: int = 0) -> ImageSet:

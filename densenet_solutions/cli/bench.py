@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from densenet_solutions.results import MemoryBench
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 
 app = typer.Typer(no_args_is_help=True, help="Measure against a baseline or a bar.")
 
@@ -38,7 +38,7 @@ def memory(
     """Peak memory and time of one training step: torchvision, recomputation, shared storage."""
     import torch
 
-    from densenet_solutions.studies.memory_bench import bench_memory
+    from densenet_solutions.exercises.saving_memory.bench import bench_memory
 
     if dtype not in DTYPES:
         raise typer.BadParameter(f"dtype is one of {list(DTYPES)}, got {dtype!r}")
@@ -69,7 +69,7 @@ def speed(
     repeats: Annotated[int, typer.Option(min=1, help="timed rounds")] = 15,
 ) -> None:
     """Time of our DenseNet-121 as a ratio to torchvision's, forward and training step."""
-    from densenet_solutions.studies.speed import against_torchvision
+    from densenet_solutions.exercises.table_1.speed import against_torchvision
 
     with Console(stderr=True).status("timing in turn"):
         found = against_torchvision(batch=batch, resolution=side, repeats=repeats, device=device)
@@ -93,7 +93,7 @@ def site(
     ] = None,
 ) -> None:
     """Time builds of the site: cold, unchanged, one page edited. Exit code 1: one is too slow."""
-    from densenet_solutions.sitebuild.benchmark import BARS, build_times
+    from densenet_solutions.site.build.benchmark import BARS, build_times
 
     table = Table("build", "seconds", "at most", "slowest page", "its seconds", title="The site")
     slow = False

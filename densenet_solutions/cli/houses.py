@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from densenet_solutions.exercises.houses.search import SEEDS
+from densenet_solutions.exercises.houses.study import chosen_network
 from densenet_solutions.houses import load_houses, partition, score_submission, write_submission
 from densenet_solutions.houses.cross_validation import scores, splits
 from densenet_solutions.houses.models import Split, log_price
-from densenet_solutions.studies.houses import chosen_network
-from densenet_solutions.studies.houses_search import SEEDS
 
 app = typer.Typer(no_args_is_help=True, help="House prices with a dense MLP (exercise 5).")
 

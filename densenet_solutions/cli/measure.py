@@ -63,8 +63,8 @@ def _report(
         predict_memory,
     )
     from densenet_solutions.memory import STRATEGIES
-    from densenet_solutions.results import to_json
-    from densenet_solutions.studies.memory_networks import network
+    from densenet_solutions.models.catalogue import network
+    from densenet_solutions.records.serialise import to_json
 
     # torch.distributed tells of a missing platform feature; a table has no use for it
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
@@ -114,7 +114,7 @@ def _report(
 
 
 def _print(report: dict[str, Any]) -> None:
-    from densenet_solutions.render.numbers import billions, count, mib
+    from densenet_solutions.site.numbers import billions, count, mib
 
     results = report["results"]
     first = results[0]

@@ -26,8 +26,8 @@ def record(
     ] = False,
 ) -> None:
     """Measure the cases of a recording one by one and write each; run again to resume."""
+    from densenet_solutions.exercises.recipes import recipe
     from densenet_solutions.records import store
-    from densenet_solutions.records.recipes import recipe
     from densenet_solutions.records.recorder import run_recipe
 
     directory = out or store.RECORDS
@@ -68,8 +68,8 @@ def _ran_out(result: object) -> bool:
 
 
 def _list(directory: Path) -> None:
+    from densenet_solutions.exercises.recipes import RECIPES
     from densenet_solutions.records import store
-    from densenet_solutions.records.recipes import RECIPES
 
     there = {name: store.load_record(name, directory) for name in store.record_names(directory)}
     table = Table("recording", "cases", "state", "made")

@@ -44,8 +44,10 @@ def train(
     from torch.cuda import is_available
 
     from densenet_solutions import training
+    from densenet_solutions.files import write_text_atomically
     from densenet_solutions.images import load_fashion_mnist
-    from densenet_solutions.results import TrainingSettings, dumps, write_text_atomically
+    from densenet_solutions.records.serialise import dumps
+    from densenet_solutions.training import TrainingSettings
 
     try:
         if data != "fashion-mnist":

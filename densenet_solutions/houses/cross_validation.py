@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -10,7 +11,29 @@ import pandas as pd
 
 from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import Model, Split, log_price
-from densenet_solutions.results import HouseDifference, HouseScores
+
+
+@dataclass(frozen=True)
+class HouseScores:
+    """Errors of a model on houses, all in natural logarithm of the price.
+
+    `rmse` is pooled over all rows and belongs to the average of the members; `member_rmse` has one
+    number a seed, `fold_rmse` one a fold. `errors` are predicted minus true, one a row.
+    """
+
+    rmse: float
+    member_rmse: tuple[float, ...]
+    fold_rmse: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class HouseDifference:
+    """Error of one model minus the error of another, with a 95% interval over houses."""
+
+    difference: float
+    low: float
+    high: float
 
 
 def splits(houses: pd.DataFrame, folds: np.ndarray) -> list[Split]:

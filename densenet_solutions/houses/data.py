@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import platformdirs
 
+from densenet_solutions.files import write_text_atomically
 from densenet_solutions.houses.ames import competition_files
-from densenet_solutions.results import write_text_atomically
 
 #: Where the book downloads from (section 5.7), and what it expects there.
 BOOK_URL = "http://d2l-data.s3-accelerate.amazonaws.com/"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from densenet_solutions.files import write_text_atomically
 from densenet_solutions.houses.ames import hidden_prices
-from densenet_solutions.results import write_text_atomically
 
 COLUMNS = ("Id", "SalePrice")
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from densenet_solutions.measure.parameters import stage_of
-from densenet_solutions.results import FlopCount
+
+
+@dataclass(frozen=True)
+class FlopCount:
+    """Work of one forward pass, in multiply-adds: one multiplication and one addition are **one**.
+
+    This is the convention of the DenseNet paper and of torchvision's metadata; twice the number
+    is the count in floating-point operations. Convolutions and matrix products count, nothing
+    else does.
+    """
+
+    multiply_adds: int
+    by_stage: Mapping[str, int]
+    input_shape: tuple[int, ...]
 
 
 def count_flops(

@@ -6,17 +6,62 @@ import contextlib
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from densenet_solutions.measure.memory_allocator import cpu_peak, cuda_peak
-from densenet_solutions.measure.memory_step import OptimizerFactory, PreparedStep, Step, StepSpec
-from densenet_solutions.measure.memory_tracker import StorageTracker
-from densenet_solutions.results import MEMORY_CATEGORIES, MemoryPoint, MemoryResult
+from densenet_solutions.measure.allocator import cpu_peak, cuda_peak
+from densenet_solutions.measure.step import OptimizerFactory, PreparedStep, Step, StepSpec
+from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint, StorageTracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryResult:
+    """Memory of one training step or one inference, in bytes.
+
+    `peak_bytes` counts every live storage once: the model, its input and all that the step makes.
+    `bytes_by_category` splits the peak and sums to it:
+
+    - `parameters`, `buffers`: the model's; `input`: the input and its targets;
+    - `optimizer`: state that the optimizer keeps from step to step;
+    - `gradients`: the `.grad` of parameters;
+    - `activations`: made by the forward pass and still there in the backward pass;
+    - `temporaries`: all else that an operation returned, recomputed activations among them;
+    - `workspace`: what the allocator handed out beyond that, inside of operations: scratch space
+      of kernels and, on CUDA, rounding. A prediction knows none of it.
+
+    `method` is `"predicted"`, `"cpu-allocator"` or `"cuda-allocator"`. `peak_resident_bytes` is the
+    process's peak resident memory during the step (Linux), which includes the interpreter, the
+    libraries and their own scratch space. On CUDA, `reserved_bytes` is what the caching allocator
+    held at its peak and `context_bytes` what the device lost besides. With `out_of_memory` the
+    step was cut short and `peak_bytes` is only a lower bound.
+    """
+
+    peak_bytes: int
+    bytes_by_category: Mapping[str, int]
+    timeline: tuple[MemoryPoint, ...]
+    method: str
+    device: str
+    dtype: str
+    autocast: str | None
+    input_shape: tuple[int, ...]
+    train: bool
+    optimizer: str | None
+    packages: Mapping[str, str]
+    peak_resident_bytes: int | None = None
+    reserved_bytes: int | None = None
+    context_bytes: int | None = None
+    out_of_memory: bool = False
+
+    @property
+    def peak_beyond_parameters(self) -> int:
+        """The peak without parameters, buffers and input: what the step itself needs."""
+        resident = ("parameters", "buffers", "input")
+        return self.peak_bytes - sum(self.bytes_by_category[name] for name in resident)
 
 
 def predict_memory(

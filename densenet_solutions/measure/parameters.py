@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
-from densenet_solutions.results import ParameterCount
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Learnable numbers of a model, split in two independent ways.
+
+    `by_stage` follows the order of the forward pass (`"conv0"`, `"norm0"`, `"denseblock1"`, ...);
+    `by_kind` says what sort of layer owns them (`"conv1x1"`, `"conv3x3"`, `"norm"`, ...).
+    Each of the two sums to `total`. A parameter shared by two modules is counted once.
+    """
+
+    total: int
+    by_stage: Mapping[str, int]
+    by_kind: Mapping[str, int]
 
 
 def stage_of(path: str) -> str:

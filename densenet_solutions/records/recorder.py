@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from densenet_solutions.records.serialise import to_json
 from densenet_solutions.records.store import (
     RECORDS,
     Record,
@@ -15,7 +16,6 @@ from densenet_solutions.records.store import (
     provenance,
     save_record,
 )
-from densenet_solutions.results import to_json
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,30 @@ from pathlib import Path
 from typing import Any
 
 import densenet_solutions
-from densenet_solutions.results import (
-    Provenance,
-    dumps,
-    from_json,
-    to_json,
-    write_text_atomically,
-)
+from densenet_solutions.files import write_text_atomically
+from densenet_solutions.records.serialise import dumps, from_json, to_json
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a number comes from: enough to make it again.
+
+    `packages` maps distribution names to versions; `date` is ISO 8601 in UTC.
+    """
+
+    package: str
+    python: str
+    packages: Mapping[str, str]
+    device: str
+    platform: str
+    date: str
+    driver: str | None = None
+
+    @property
+    def machine(self) -> str:
+        """The device, as a page writes it."""
+        return self.device.replace(", 1 threads", ", 1 thread")
+
 
 RECORDS = Path(__file__).parent
 _PACKAGE = RECORDS.parent

@@ -14,11 +14,11 @@ from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory.transition import PoolsFirst
 from densenet_solutions.models import BookDenseNet, BookResNet18
 from densenet_solutions.records import load_record
-from densenet_solutions.render import pooling as pictures
-from densenet_solutions.render.numbers import count, interval, mib, percent, times
-from densenet_solutions.render.page import claims, how_made, record_note, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.studies import pooling as study
+from densenet_solutions.exercises.pooling import pictures
+from densenet_solutions.site.numbers import count, interval, mib, percent, times
+from densenet_solutions.site.page import claims, how_made, record_note, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.pooling import study
 
 commutes = {row.pooling: row for row in study.commutation()}
 saving = study.pool_first_saving()

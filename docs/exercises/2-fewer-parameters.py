@@ -10,14 +10,14 @@
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import BookDenseNet, BookResNet18, DenseNetConfig
-from densenet_solutions.render import parameters as pictures
-from densenet_solutions.render.numbers import count, gib, millions, percent, times
+from densenet_solutions.exercises.parameters import pictures
+from densenet_solutions.site.numbers import count, gib, millions, percent, times
 from densenet_solutions.records import load_record
-from densenet_solutions.render.feature_reuse import faintest_share, heat_maps
-from densenet_solutions.render.page import claims, how_made, record_note, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.studies import parameters as study
-from densenet_solutions.studies.feature_reuse import load_feature_reuse
+from densenet_solutions.exercises.parameters.reuse_pictures import faintest_share, heat_maps
+from densenet_solutions.site.page import claims, how_made, record_note, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.parameters import study
+from densenet_solutions.exercises.parameters.reuse import load_feature_reuse
 
 by_stage = study.parameters_by_stage()
 dense_total = sum(by_stage["DenseNet"].values())
@@ -340,7 +340,7 @@ claims(
 # %%
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import densenet121
-from densenet_solutions.studies.parameters import closed_form
+from densenet_solutions.exercises.parameters.study import closed_form
 
 model = densenet121(growth_rate=24, num_init_features=48)
 print(count_parameters(model).by_kind)

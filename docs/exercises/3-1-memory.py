@@ -9,12 +9,13 @@
 
 # %% tags=["hide-input"]
 from densenet_solutions.records import load_record, record_names
-from densenet_solutions.render import memory as pictures
-from densenet_solutions.render.numbers import count, mib, percent, times
-from densenet_solutions.render.page import claims, how_made, record_note, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.results import FairModel, from_json
-from densenet_solutions.studies import memory as study
+from densenet_solutions.exercises.memory import pictures
+from densenet_solutions.site.numbers import count, mib, percent, times
+from densenet_solutions.site.page import claims, how_made, record_note, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.memory.study import FairModel
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.exercises.memory import study
 
 steps = study.book_steps(128, 224)
 dense, res = steps["DenseNet"], steps["ResNet-18"]

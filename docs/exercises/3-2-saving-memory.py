@@ -11,16 +11,18 @@
 # %% tags=["hide-input"]
 from densenet_solutions.memory import STRATEGIES, checkpoint, compressed_activations
 from densenet_solutions.memory import gates, low_rank
-from densenet_solutions.memory import shared_storage_reference
+from densenet_solutions.memory.shared_storage import reference as shared_storage_reference
 from densenet_solutions.models import connectivity
 from densenet_solutions.records import load_record
-from densenet_solutions.render import saving_memory as pictures
-from densenet_solutions.render.numbers import billions, count, gib, mib, millions, percent, times
-from densenet_solutions.render.page import claims, how_made, record_note, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.results import MemoryBench, from_json
-from densenet_solutions.studies import memory_claims, strategies_cost
-from densenet_solutions.studies import saving_memory as study
+from densenet_solutions.exercises.saving_memory import pictures
+from densenet_solutions.site.numbers import billions, count, gib, mib, millions, percent, times
+from densenet_solutions.site.page import claims, how_made, record_note, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.exercises.saving_memory import claims as memory_claims
+from densenet_solutions.exercises.saving_memory import costs as strategies_cost
+from densenet_solutions.exercises.saving_memory import study
 
 record, shared_record = load_record("strategies-study"), load_record("strategies-study-shared")
 timeline_record = load_record("step-timelines")
@@ -615,7 +617,7 @@ batch sizes, and mostly harmless.
 # A strategy that gives another result may cost accuracy.
 
 # %% tags=["hide-input"]
-from densenet_solutions.studies import strategies_accuracy as setting
+from densenet_solutions.exercises.saving_memory import accuracy as setting
 
 say(f"""
 This is a reduced setting that a CPU manages: the book's DenseNet on {count(setting.TRAIN_IMAGES)} images of

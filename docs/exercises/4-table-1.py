@@ -12,12 +12,12 @@ import re
 
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models import densenet as module
-from densenet_solutions.render import architecture as drawings
-from densenet_solutions.render.numbers import apart, billions, count, millions
-from densenet_solutions.render.page import claims, how_made, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.studies import architecture as study
-from densenet_solutions.studies import mistakes
+from densenet_solutions.exercises.table_1 import pictures as drawings
+from densenet_solutions.site.numbers import apart, billions, count, millions
+from densenet_solutions.site.page import claims, how_made, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.table_1 import study
+from densenet_solutions.exercises.table_1 import mistakes
 
 rows = study.table_1()
 by_name = {row.name: row for row in rows}

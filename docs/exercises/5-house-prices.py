@@ -15,13 +15,13 @@ import numpy as np
 from densenet_solutions.houses import load_houses
 from densenet_solutions.models import DenseMLP
 from densenet_solutions.records import load_record
-from densenet_solutions.render import houses as pictures
-from densenet_solutions.render.numbers import count, interval
-from densenet_solutions.render.page import claims, how_made, record_note, say, source
-from densenet_solutions.render.tables import table
-from densenet_solutions.studies import houses as study
-from densenet_solutions.studies import houses_options as options
-from densenet_solutions.studies import houses_search as search
+from densenet_solutions.exercises.houses import pictures
+from densenet_solutions.site.numbers import count, interval
+from densenet_solutions.site.page import claims, how_made, record_note, say, source
+from densenet_solutions.site.tables import table
+from densenet_solutions.exercises.houses import study
+from densenet_solutions.exercises.houses import options
+from densenet_solutions.exercises.houses import search
 
 train, test = load_houses()
 rungs = {rung.name: rung.scores for rung in study.ladder()}

@@ -2,7 +2,7 @@ import pytest
 from typer.testing import CliRunner
 
 from densenet_solutions.cli.bench import app
-from densenet_solutions.sitebuild import benchmark
+from densenet_solutions.site.build import benchmark
 
 run = CliRunner().invoke
 

@@ -6,14 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 import densenet_solutions.cli.houses as cli
-import densenet_solutions.studies.houses as study
-from densenet_solutions.houses import Network, load_houses, score_submission
-from densenet_solutions.houses.cross_validation import splits
-from densenet_solutions.houses.folds import contiguous_folds
-from densenet_solutions.houses.models import log_price
-from densenet_solutions.houses.training import Optimisation
-from densenet_solutions.records import load_record
-from densenet_solutions.studies.houses_search import (
+import densenet_solutions.exercises.houses.study as study
+from densenet_solutions.exercises.houses.search import (
     NETWORKS,
     RIVALS,
     TRIALS_BY_HAND,
@@ -23,6 +17,12 @@ from densenet_solutions.studies.houses_search import (
     summary,
     unpack,
 )
+from densenet_solutions.houses import Network, load_houses, score_submission
+from densenet_solutions.houses.cross_validation import splits
+from densenet_solutions.houses.folds import contiguous_folds
+from densenet_solutions.houses.models import log_price
+from densenet_solutions.houses.training import Optimisation
+from densenet_solutions.records import load_record
 
 
 @pytest.fixture

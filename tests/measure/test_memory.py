@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from densenet_solutions.measure import measure_memory, predict_memory
+from densenet_solutions.measure.memory import MemoryResult
+from densenet_solutions.measure.tracker import MEMORY_CATEGORIES
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import (
     BookDenseNet,
@@ -19,7 +21,7 @@ from densenet_solutions.models import (
     cifar_densenet,
     densenet121,
 )
-from densenet_solutions.results import MEMORY_CATEGORIES, MemoryResult, from_json, to_json
+from densenet_solutions.records.serialise import from_json, to_json
 
 MIB = 2**20
 

@@ -15,9 +15,9 @@ from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory.shared_storage import obstacle, shared_storage
-from densenet_solutions.memory.shared_storage_block import dense_block
-from densenet_solutions.memory.shared_storage_reference import dense_block_reference
-from densenet_solutions.memory.shared_storage_stem import imagenet_stem
+from densenet_solutions.memory.shared_storage.block import dense_block
+from densenet_solutions.memory.shared_storage.reference import dense_block_reference
+from densenet_solutions.memory.shared_storage.stem import imagenet_stem
 from densenet_solutions.models import BookDenseNet, DenseNet, densenet121
 
 

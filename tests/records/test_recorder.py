@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from densenet_solutions.records import load_record, recipes, record_names
+from densenet_solutions.exercises import recipes
+from densenet_solutions.records import load_record, record_names
 from densenet_solutions.records.recorder import Recipe, run_recipe
 from densenet_solutions.records.store import fingerprint, save_record
 
 
 def recipe_of(measure, cases=("a", "b", "c")):
-    return Recipe("tiny", dict.fromkeys(cases, 2), measure, ["results.py"], seed=0)
+    return Recipe("tiny", dict.fromkeys(cases, 2), measure, ["files.py"], seed=0)
 
 
 def test_every_case_is_recorded_in_the_recipes_order(tmp_path):

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from densenet_solutions.sitebuild.execute import execute
+from densenet_solutions.site.build.execute import execute
 
 pytestmark = pytest.mark.site
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from densenet_solutions.records import load_record, record_names
-from densenet_solutions.render.explorer import estimate, explorer, largest_error, static_table
-from densenet_solutions.results import ExplorerCase, from_json
-from densenet_solutions.sitebuild.explorer_hook import RECORDS, fill
-from densenet_solutions.studies.explorer import point
+from densenet_solutions.exercises.explorer.pictures import estimate, explorer, largest_error, static_table
+from densenet_solutions.exercises.explorer.study import ExplorerCase
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.site.build.explorer_hook import RECORDS, fill
+from densenet_solutions.exercises.explorer.study import point
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / "docs/assets/explorer.js").read_text(encoding="utf-8")

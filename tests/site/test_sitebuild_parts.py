@@ -7,12 +7,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from densenet_solutions.sitebuild.cache import PageCache, environment, package_digest, page_key
-from densenet_solutions.sitebuild.compose import compose
-from densenet_solutions.sitebuild.downloads import write_notebook
-from densenet_solutions.sitebuild.execute import PageError, execute
-from densenet_solutions.sitebuild.warm import WarmKernels
-from densenet_solutions.sitebuild.mathml import plain_math, render_math, to_mathml
+from densenet_solutions.site.build.cache import PageCache, environment, package_digest, page_key
+from densenet_solutions.site.build.compose import compose
+from densenet_solutions.site.build.downloads import write_notebook
+from densenet_solutions.site.build.execute import PageError, execute
+from densenet_solutions.site.build.warm import WarmKernels
+from densenet_solutions.site.build.mathml import plain_math, render_math, to_mathml
 
 
 def cell(source: str, *outputs: nbformat.NotebookNode, tags: tuple[str, ...] = ()):
@@ -54,7 +54,7 @@ def test_a_fence_is_longer_than_any_in_the_code() -> None:
     [
         (cell("x", tags=("hide_input",)), r"cell 1 has the tags \['hide_input'\]"),
         (cell("x", new_output("stream", name="stderr", text="careful")), "writes to stderr"),
-        (cell("x", shows(image_png="00", text_plain="Figure")), "render.figures.svg"),
+        (cell("x", shows(image_png="00", text_plain="Figure")), "site.figures.svg"),
     ],
 )
 def test_what_a_page_cannot_show_is_refused(bad: nbformat.NotebookNode, message: str) -> None:
@@ -95,12 +95,12 @@ def test_key_follows_page_package_and_environment() -> None:
 
 
 def test_digest_follows_sources_records_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("models/a.py", "records/a.json", "sitebuild/a.py", "__pycache__/a.pyc"):
+    for name in ("models/a.py", "records/a.json", "cli/a.py", "__pycache__/a.pyc"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
     digest = package_digest(tmp_path)
     (tmp_path / "__pycache__/a.pyc").write_text("2")
-    (tmp_path / "sitebuild/a.py").write_text("2")
+    (tmp_path / "cli/a.py").write_text("2")
     assert package_digest(tmp_path) == digest
     (tmp_path / "records/a.json").write_text("2")
     after_record = package_digest(tmp_path)

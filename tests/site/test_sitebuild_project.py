@@ -27,7 +27,7 @@ PAGE = '''\
 
 # %%
 from pathlib import Path
-from densenet_solutions.render.page import say
+from densenet_solutions.site.page import say
 
 Path("note.txt").write_text("x")
 total = 1 + 1
@@ -212,7 +212,7 @@ def test_a_wrong_record_fails_the_build_with_a_message(
     project: Project, damage: Callable[[Path], None], message: str
 ) -> None:
     records = project.root / "records"
-    record = Record("demo", "-", provenance(), 0, ("results.py",), "", {"a": {"answer": 41}})
+    record = Record("demo", "-", provenance(), 0, ("files.py",), "", {"a": {"answer": 41}})
     save_record(record, records)
     shown = (
         "from densenet_solutions.records import load_record\n"

@@ -1,0 +1,228 @@
+"""What an argument must be, said once: every message states the rule and shows the value.
+
+Each function returns what it was given, in the form in which it can be used. Torch is imported
+only by the checks of tensors and devices.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import os
+import tempfile
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def integer(name: str, value: object, *, at_least: int = 1, at_most: int | None = None) -> int:
+    """A whole number in a range. Integers of NumPy are taken; `True` and `1.0` are not.
+
+    >>> integer("batch", 0)
+    Traceback (most recent call last):
+    ValueError: batch is at least 1, got 0
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or hasattr(value, "shape_env"):
+        raise TypeError(f"{name} is an integer, got {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} is an integer, got {value!r}") from None
+    if number < at_least:
+        raise ValueError(f"{name} is at least {at_least}, got {value!r}")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"{name} is at most {at_most}, got {value!r}")
+    return number
+
+
+def number(
+    name: str, value: object, *, above: float = -math.inf, at_least: float = -math.inf
+) -> float:
+    """A finite real number.
+
+    >>> number("learning_rate", float("inf"), above=0)
+    Traceback (most recent call last):
+    ValueError: learning_rate is finite, got inf
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is finite, got {value!r}")
+    if not value > above:
+        raise ValueError(f"{name} is more than {above:g}, got {value!r}")
+    if not value >= at_least:
+        raise ValueError(f"{name} is at least {at_least:g}, got {value!r}")
+    return float(value)
+
+
+def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> float:
+    """A number between 0 and 1; `zero` and `one` say whether the ends belong to it.
+
+    >>> share("drop_rate", 1, one=False)
+    Traceback (most recent call last):
+    ValueError: drop_rate lies in [0, 1), got 1
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is a number, got {value!r}")
+    inside = (0 <= value if zero else 0 < value) and (value <= 1 if one else value < 1)
+    if not inside:
+        raise ValueError(
+            f"{name} lies in {'[' if zero else '('}0, 1{']' if one else ')'}, got {value!r}"
+        )
+    return float(value)
+
+
+def choice(name: str, value: object, choices: Collection[Any]) -> Any:
+    """One of some values.
+
+    >>> choice("pooling", "avg", ("average", "max"))
+    Traceback (most recent call last):
+    ValueError: pooling is one of 'average', 'max', got 'avg'
+    """
+    if not any(type(value) is type(known) and value == known for known in choices):
+        known = ", ".join(repr(item) for item in choices)
+        raise ValueError(f"{name} is one of {known}, got {value!r}")
+    return value
+
+
+def flag(name: str, value: object) -> bool:
+    """`True` or `False`, and nothing that is only taken for one of them."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, got {value!r}")
+    return value
+
+
+def integers(
+    name: str, value: object, *, at_least: int = 1, length: int | None = None
+) -> tuple[int, ...]:
+    """A sequence of whole numbers: at least one of them, or exactly `length`.
+
+    >>> integers("input_shape", (8, 3, -1, 224))
+    Traceback (most recent call last):
+    ValueError: input_shape holds integers of at least 1, got (8, 3, -1, 224)
+    """
+    if isinstance(value, str | bytes | dict | set) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a sequence of integers, got {value!r}")
+    try:
+        items = tuple(integer(name, item, at_least=at_least) for item in value)
+    except TypeError:
+        raise TypeError(f"{name} is a sequence of integers, got {value!r}") from None
+    except ValueError:
+        raise ValueError(f"{name} holds integers of at least {at_least}, got {value!r}") from None
+    if not items or (length is not None and len(items) != length):
+        count = "at least one integer" if length is None else f"{length} integers"
+        raise ValueError(f"{name} holds {count}, got {value!r}")
+    return items
+
+
+def device(value: object) -> torch.device:
+    """The CPU, or a CUDA device that is there."""
+    import torch
+
+    try:
+        where = torch.device(value)  # type: ignore[call-overload]
+    except (RuntimeError, TypeError):
+        where = None
+    if where is None or where.type not in ("cpu", "cuda"):
+        raise ValueError(f"device is 'cpu' or 'cuda' (or 'cuda:1', …), got {value!r}")
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(where)!r} needs a CUDA GPU, and PyTorch finds none")
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"device {str(where)!r} is not there: PyTorch finds {count} CUDA GPU(s)")
+    return where
+
+
+def module(name: str, value: object) -> torch.nn.Module:
+    """A `torch.nn.Module`: an instance, not its class."""
+    from torch import nn
+
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{name} is a torch.nn.Module, got {value!r}")
+    return value
+
+
+def images(x: object, *, channels: int, at_least: int = 1, like: torch.Tensor) -> None:
+    """A batch of images `(N, channels, H, W)`, both sides at least `at_least` pixels.
+
+    `like` is a parameter of the network: the images must have its type (under autocast any
+    floating-point type) and its device.
+    """
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(
+            f"images are a torch.Tensor (N, {channels}, H, W), got {type(x).__name__}: "
+            "torch.as_tensor makes one"
+        )
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"images have shape (N, {channels}, H, W), got x.shape={tuple(x.shape)}")
+    if min(x.shape[2:]) < at_least:
+        raise ValueError(
+            f"height and width are at least {at_least}, or nothing is left to pool, "
+            f"got x.shape={tuple(x.shape)}"
+        )
+    if x.device != like.device:
+        raise ValueError(
+            f"images are on the network's device {str(like.device)!r}, got {str(x.device)!r}: "
+            "move them with x.to(…)"
+        )
+    autocast = torch.is_autocast_enabled(x.device.type) if x.device.type != "meta" else False
+    if x.dtype != like.dtype and not (autocast and x.is_floating_point()):
+        raise TypeError(
+            f"images have the network's type {like.dtype}, got {x.dtype}: convert them with "
+            f"x.to({like.dtype}), or the network with model.to(…)"
+        )
+
+
+def targets(value: object, *, batch: int, classes: int) -> None:
+    """Class numbers `(batch,)` of type int64, each in `0 … classes − 1`."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"targets are a torch.Tensor of class numbers, got {type(value).__name__}")
+    if value.dtype != torch.int64:
+        raise TypeError(f"targets have the type torch.int64, got {value.dtype}")
+    if tuple(value.shape) != (batch,):
+        raise ValueError(f"targets have shape ({batch},), got {tuple(value.shape)}")
+    if value.numel() and not value.is_meta and type(value) is torch.Tensor:
+        low, high = int(value.min()), int(value.max())
+        if low < 0 or high >= classes:
+            raise ValueError(f"targets lie in 0 … {classes - 1}, got {low} … {high}")
+
+
+def output_file(path: str | Path) -> Path:
+    """A file that can be written: asked before work begins, so that no result is lost after it.
+
+    Raises:
+        ValueError: it is a folder, or its folder cannot be made or written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, and the name of a file is needed")
+    output_folder(path.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ValueError(f"{path} cannot be written: no permission")
+    return path
+
+
+def output_folder(path: str | Path) -> Path:
+    """A folder in which files can be made; it is made itself if it is not there.
+
+    Raises:
+        ValueError: it is a file, or cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise ValueError(f"{path} is a file, and a folder is needed") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written to: {error.strerror or error}") from None
+    return path

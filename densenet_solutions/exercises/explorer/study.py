@@ -1,0 +1,150 @@
+"""Recipe `explorer-grid`: the numbers behind the explorer page, from the prediction instrument.
+
+Beyond a small size the peak is linear in the number of pixels of a batch, for image sides that are
+multiples of 32: each case is predicted at two batch sizes, which give the line, and at further
+points, which tell its error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from densenet_solutions.measure import count_flops, count_parameters, predict_memory
+from densenet_solutions.memory import STRATEGIES, shared_storage
+from densenet_solutions.models import TABLE_1
+from densenet_solutions.models.catalogue import network
+from densenet_solutions.records.recorder import Recipe
+
+
+@dataclass(frozen=True)
+class ExplorerPoint:
+    """Predicted peak of a batch of square images, in bytes."""
+
+    batch: int
+    side: int
+    peak_bytes: int
+    by_category: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorerCase:
+    """What the explorer page knows of one network under one strategy, with float32 parameters.
+
+    `line` holds two points, between and beyond which the page draws a straight line in the number
+    of pixels; `checks` are points that were predicted too and tell its error. `multiply_adds_224`
+    belongs to one image of 224 by 224 pixels.
+    """
+
+    version: str
+    strategy: str
+    parameters: int
+    buffers_bytes: int
+    multiply_adds_224: int
+    line: tuple[ExplorerPoint, ...]
+    checks: tuple[ExplorerPoint, ...]
+    autocast: bool = False  # to bfloat16
+
+
+#: Strategies on offer: all that are exact and predictable.
+OFFERED = tuple(
+    name
+    for name, row in STRATEGIES.items()
+    if row.exactness != "changes-function" and row.predictable and not row.on_request
+)
+#: (batch, side) of the two points of the line, and of those that check it.
+LINE = ((16, 224), (64, 224))
+CHECKS = ((64, 320),)
+
+
+def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
+    """Name → (network, strategy, autocast); the strategy `"inference"` is a forward pass."""
+    strategies = tuple(strategies)
+    return {
+        f"{version} {strategy}{' autocast' if autocast else ''}": (version, strategy, autocast)
+        for version in TABLE_1
+        for strategy in strategies
+        for autocast in (False, True)
+    }
+
+
+def predict_case(case: tuple[str, str, bool], device: str) -> ExplorerCase:
+    """Predict one version under one strategy; the device does not matter."""
+    version, strategy, autocast = case
+    to = torch.bfloat16 if autocast else None
+    with torch.device("meta"):
+        model = network(version).build()
+    return ExplorerCase(
+        version=version,
+        strategy=strategy,
+        parameters=count_parameters(model).total,
+        buffers_bytes=sum(b.numel() * b.element_size() for b in model.buffers()),
+        multiply_adds_224=count_flops(model, network(version).shape(1, 224)).multiply_adds,
+        line=tuple(point(version, strategy, *where, autocast=to) for where in LINE),
+        checks=tuple(point(version, strategy, *where, autocast=to) for where in CHECKS),
+        autocast=autocast,
+    )
+
+
+def point(
+    version: str,
+    strategy: str,
+    batch: int,
+    side: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    autocast: torch.dtype | None = None,
+    optimizer: str | None = None,
+) -> ExplorerPoint:
+    """Peak of one step, by category."""
+    net = network(version)
+    chosen = None if strategy == "inference" else STRATEGIES[strategy]
+    result = predict_memory(
+        net.build if chosen is None else lambda: chosen.apply(net.build()),
+        net.shape(batch, side),
+        train=chosen is not None,
+        step=None if chosen is None else chosen.step,
+        dtype=dtype,
+        autocast=autocast,
+        optimizer=optimizer,
+    )
+    return ExplorerPoint(batch, side, result.peak_bytes, result.bytes_by_category)
+
+
+_SOURCES = (
+    "measure/memory.py",
+    "measure/step.py",
+    "measure/tracker.py",
+    "memory/strategies.py",
+    "models/config.py",
+    "models/densenet.py",
+    "exercises/explorer/study.py",
+)
+
+
+def recipe() -> Recipe:
+    """The recording behind the explorer page."""
+    return Recipe(
+        name="explorer-grid",
+        cases=cases((*(name for name in OFFERED if name != "shared_storage"), "inference")),
+        measure=predict_case,
+        sources=(
+            *_SOURCES,
+            "memory/checkpoint.py",
+            "memory/inplace.py",
+            "memory/plain.py",
+            "memory/transition.py",
+        ),
+    )
+
+
+def shared_storage_recipe() -> Recipe:
+    """The explorer's numbers for shared storage, a record of their own: its code is the largest."""
+    return Recipe(
+        name="explorer-grid-shared",
+        cases=cases(("shared_storage",)),
+        measure=predict_case,
+        sources=(*_SOURCES, *shared_storage.SOURCES),
+    )

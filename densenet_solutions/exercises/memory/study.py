@@ -1,0 +1,240 @@
+"""Exercise 3.1: is DenseNet's memory consumption really high? One function a figure or table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from densenet_solutions.measure import count_flops, measure_memory, predict_memory
+from densenet_solutions.measure.memory import MemoryResult
+from densenet_solutions.measure.tracker import MEMORY_CATEGORIES
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import BookDenseNet, BookResNet18, DenseNet, densenet121
+from densenet_solutions.models.catalogue import network
+from densenet_solutions.records.recorder import Recipe
+
+
+@dataclass(frozen=True)
+class FairModel:
+    """A published ImageNet network; bytes are predicted peaks for 32 images of 224 by 224 pixels.
+
+    `top1_error` is a percentage, `multiply_adds` belongs to one image.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    top1_error: float
+    training_bytes: int
+    inference_bytes: int
+
+
+BOOK: Mapping[str, Callable[[], nn.Module]] = {"DenseNet": BookDenseNet, "ResNet-18": BookResNet18}
+
+
+def book_steps(batch: int, side: int, *, train: bool = True) -> dict[str, MemoryResult]:
+    """Predicted memory of one step of the book's two networks, 1 channel, float32."""
+    return {name: _book_step(name, batch, side, train) for name in BOOK}
+
+
+@cache
+def _book_step(name: str, batch: int, side: int, train: bool) -> MemoryResult:
+    return predict_memory(BOOK[name], (batch, 1, side, side), train=train)
+
+
+def sweep(batches: Sequence[int], side: int) -> dict[str, tuple[int, ...]]:
+    """Peak bytes of a training step by batch size, for both networks."""
+    steps = [book_steps(batch, side) for batch in batches]
+    return {name: tuple(step[name].peak_bytes for step in steps) for name in BOOK}
+
+
+def crossing(side: int) -> int:
+    """Smallest batch at which DenseNet's peak is above ResNet-18's.
+
+    Two batch sizes give two lines and a guess; predictions around the guess decide.
+    """
+
+    def excess(batch: int) -> int:
+        steps = book_steps(batch, side)
+        return steps["DenseNet"].peak_bytes - steps["ResNet-18"].peak_bytes
+
+    slope = (excess(32) - excess(8)) / 24
+    batch = max(1, round(8 - excess(8) / slope))
+    while excess(batch) <= 0:
+        batch += 1
+    while batch > 1 and excess(batch - 1) > 0:
+        batch -= 1
+    return batch
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Bytes kept for the backward pass by one dense block, for equally spaced depths."""
+
+    layers: tuple[int, ...]
+    kept: Mapping[str, tuple[int, ...]]
+
+    def first_differences(self, name: str) -> tuple[int, ...]:
+        return tuple(b - a for a, b in pairwise(self.kept[name]))
+
+    def second_differences(self, name: str) -> tuple[int, ...]:
+        return tuple(b - a for a, b in pairwise(self.first_differences(name)))
+
+
+def by_depth(layers: Sequence[int] = (4, 8, 12, 16)) -> Depth:
+    """One dense block of growing depth on a 32x32 image: naive and with recomputation."""
+    kept = {
+        name: tuple(_kept(STRATEGIES[strategy].apply, depth) for depth in layers)
+        for name, strategy in (("naive", "plain"), ("recomputed", "recompute_bottleneck_input"))
+    }
+    return Depth(tuple(layers), kept)
+
+
+def _kept(apply: Callable[[nn.Module], nn.Module], layers: int) -> int:
+    def build() -> nn.Module:
+        return apply(DenseNet(block_config=(layers,), stem="cifar", num_classes=10))
+
+    return activations(predict_memory(build, (1, 3, 32, 32)))
+
+
+def activations(result: MemoryResult) -> int:
+    """Most bytes that were kept for the backward pass at any time."""
+    index = MEMORY_CATEGORIES.index("activations")
+    return max(point.by_category[index] for point in result.timeline)
+
+
+def predicted_and_measured(batch: int, side: int) -> dict[str, tuple[MemoryResult, MemoryResult]]:
+    """Prediction, and the CPU allocator's word, for one training step of both networks."""
+    shape = (batch, 1, side, side)
+    return {
+        name: (predict_memory(build, shape), measure_memory(build, shape))
+        for name, build in BOOK.items()
+    }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What summaries by hooks say, beside the bytes that are really kept for the backward pass.
+
+    `all_outputs` adds up the output of every module without children; `doubled` takes that twice,
+    "for gradients"; `distinct` counts outputs that share a storage once.
+    """
+
+    all_outputs: int
+    doubled: int
+    distinct: int
+    kept: int
+
+
+def hook_summary(build: Callable[[], nn.Module], shape: Sequence[int]) -> tuple[int, int]:
+    """Bytes of the outputs of all leaf modules: all of them, and each storage once.
+
+    This is how `summary` tools look at a network: with a hook on every module that has no children.
+    """
+    with torch.device("meta"):
+        model, images = build().train(), torch.empty(tuple(shape))
+    outputs: list[Tensor] = []
+
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs.append(output)
+
+    for module in model.modules():
+        if not list(module.children()):
+            module.register_forward_hook(hook)
+    model(images)
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in outputs}
+    return sum(t.numel() * t.element_size() for t in outputs), sum(storages.values())
+
+
+def summaries(batch: int = 8, side: int = 224) -> dict[str, Summary]:
+    """The conventions of summaries, for the book's networks and DenseNet-121."""
+    rows = {}
+    for name, build, channels in (
+        ("the book's DenseNet", BookDenseNet, 1),
+        ("the book's ResNet-18", BookResNet18, 1),
+        ("DenseNet-121", densenet121, 3),
+    ):
+        shape = (batch, channels, side, side)
+        everything, distinct = hook_summary(build, shape)
+        kept = activations(predict_memory(build, shape))
+        rows[name] = Summary(everything, 2 * everything, distinct, kept)
+    return rows
+
+
+FAIR_DENSENETS = ("densenet121", "densenet169", "densenet201")
+FAIR_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+def fair_model(name: str, device: str) -> FairModel:
+    """Parameters, work, published error and predicted memory (batch 32, 224²) of one network."""
+    net = network(name)
+    shape = net.shape(32, 224)
+    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    with torch.device("meta"):
+        model = net.build()
+    return FairModel(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        multiply_adds=count_flops(model, net.shape(1, 224)).multiply_adds,
+        top1_error=100 - weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        training_bytes=predict_memory(net.build, shape).peak_bytes,
+        inference_bytes=predict_memory(net.build, shape, train=False).peak_bytes,
+    )
+
+
+def fair_recipe() -> Recipe:
+    """Recipe `memory-fair`: what the three fair comparisons are read from."""
+    return Recipe(
+        name="memory-fair",
+        cases={name: name for name in (*FAIR_DENSENETS, *FAIR_RESNETS)},
+        measure=fair_model,
+        sources=(
+            "measure/memory.py",
+            "measure/step.py",
+            "measure/tracker.py",
+            "models/config.py",
+            "models/densenet.py",
+            "models/catalogue.py",
+        ),
+    )
+
+
+def fair_ratios(models: Mapping[str, FairModel], yardstick: str) -> dict[str, float]:
+    """Training memory of each DenseNet over that of a ResNet with as much of `yardstick`.
+
+    The ResNet is read between the two published ones that enclose the DenseNet, linearly in
+    `yardstick`, one of `"parameters"`, `"multiply_adds"`, `"top1_error"`. A DenseNet that is
+    outside their range is compared with the nearest end.
+
+    >>> a = FairModel("a", 1, 1, 1.0, 10, 1)
+    >>> b, c = FairModel("resnet18", 0, 0, 0.0, 5, 1), FairModel("resnet34", 2, 2, 2.0, 15, 1)
+    >>> fair_ratios({"densenet121": a, "resnet18": b, "resnet34": c}, "parameters")
+    {'densenet121': 1.0}
+    """
+    resnets = sorted(
+        (getattr(model, yardstick), model.training_bytes)
+        for name, model in models.items()
+        if name.startswith("resnet")
+    )
+    ratios = {}
+    for name, model in models.items():
+        if name.startswith("densenet"):
+            ratios[name] = model.training_bytes / _read(resnets, getattr(model, yardstick))
+    return ratios
+
+
+def _read(points: Sequence[tuple[float, float]], x: float) -> float:
+    """Piecewise linear interpolation; the ends go on level."""
+    if x <= points[0][0]:
+        return points[0][1]
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x <= x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return points[-1][1]

@@ -1,0 +1,343 @@
+"""Where the parameters of DenseNet and ResNet sit, and why DenseNet needs fewer (exercise 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+
+import torch
+import torchvision.models as published
+from torch import nn
+
+from densenet_solutions.exercises.parameters.reuse import FeatureReuse
+from densenet_solutions.measure import count_flops, count_parameters, predict_memory
+from densenet_solutions.models import (
+    TABLE_1,
+    TABLE_2,
+    BookDenseNet,
+    BookResNet18,
+    DenseNetConfig,
+    from_config,
+)
+
+
+def closed_form(config: DenseNetConfig) -> int:
+    """Parameters of a whole DenseNet by arithmetic alone.
+
+    A layer that reads `c` channels costs `2c + 4kc + 8k + 36k²` with the usual bottleneck of `4k`
+    and `2c + 9kc` without. Over the `n` layers of a block `c` runs from `c₀` in steps of `k`, so
+    its sum is `n·c₀ + k·n(n-1)/2`: quadratic in `n`, but with the small factor `k`.
+
+    >>> closed_form(DenseNetConfig())
+    7978856
+    """
+    k, classes = config.growth_rate, config.num_classes
+    side = 7 if config.stem == "imagenet" else 3
+    total = side**2 * config.in_channels * config.num_init_features
+    if config.stem == "imagenet":
+        total += 2 * config.num_init_features  # its normalisation
+    widths = config.block_widths
+    for n, (entering, leaving), following in zip(
+        config.block_config, widths, [*widths[1:], None], strict=True
+    ):
+        read = n * entering + k * n * (n - 1) // 2  # channels that the n layers read, in sum
+        if config.bn_size is None:
+            total += (2 + 9 * k) * read
+        else:
+            b = config.bn_size * k  # width of the bottleneck
+            total += (2 + b) * read + n * (2 * b + 9 * b * k)
+        if following:
+            total += 2 * leaving + leaving * following[0]  # transition: norm and 1x1 convolution
+    return total + 2 * widths[-1][1] + (widths[-1][1] + 1) * classes
+
+
+@dataclass(frozen=True)
+class FormulaCheck:
+    """Closed form and count of one published network."""
+
+    name: str
+    formula: int
+    counted: int
+
+
+def check_closed_form() -> tuple[FormulaCheck, ...]:
+    """The closed form beside a count of the built network, for all rows of Tables 1 and 2."""
+    rows = [*TABLE_1.values(), *TABLE_2.values()]
+    return tuple(
+        FormulaCheck(
+            row.name,
+            closed_form(row.config),
+            count_parameters(_on_meta(partial(from_config, row.config))).total,
+        )
+        for row in rows
+    )
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Parameters of one 3x3 convolution (biases left out) at a stage of the book's networks."""
+
+    stage: int
+    resnet_width: int
+    resnet: int
+    densenet_reads: int
+    densenet: int
+
+
+def last_convolution_of_each_stage() -> tuple[LayerCost, ...]:
+    """The costliest 3x3 convolution of each stage of the book's two networks, read off the models.
+
+    ResNet maps `c` channels to `c`: `9c²`. DenseNet maps what it has to `k`: `9kc`.
+    """
+    densenet, resnet = _on_meta(BookDenseNet), _on_meta(BookResNet18)
+    costs = []
+    for i in range(1, 5):
+        theirs = resnet.get_submodule(f"features.stage{i}.1.conv2")
+        ours = densenet.get_submodule(f"features.denseblock{i}.3.conv")
+        assert isinstance(theirs, nn.Conv2d)
+        assert isinstance(ours, nn.Conv2d)
+        costs.append(
+            LayerCost(
+                i, theirs.out_channels, theirs.weight.numel(), ours.in_channels, ours.weight.numel()
+            )
+        )
+    return tuple(costs)
+
+
+#: Stages of the book's networks under common names, so that bars can stand side by side.
+BOOK_STAGES = ("stem", "stage 1", "stage 2", "stage 3", "stage 4", "head")
+
+
+def parameters_by_stage() -> Mapping[str, Mapping[str, int]]:
+    """Parameters of the book's DenseNet and ResNet-18 in each of `BOOK_STAGES`.
+
+    A transition counts with the dense block before it.
+    """
+    return {
+        "DenseNet": _in_book_stages(BookDenseNet),
+        "ResNet-18": _in_book_stages(BookResNet18),
+    }
+
+
+def _in_book_stages(factory: Callable[[], nn.Module]) -> dict[str, int]:
+    def stage(path: str) -> str:
+        part = path.split(".")[1] if path.startswith("features.") else "head"
+        if part == "norm" or part == "head":
+            return "head"
+        return f"stage {part[-1]}" if part[:-1] in _BLOCKS else "stem"
+
+    counted = count_parameters(_on_meta(factory), stage=stage).by_stage
+    return {name: counted[name] for name in BOOK_STAGES}
+
+
+_BLOCKS = {"denseblock", "transition", "stage"}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Parameters as one option of DenseNet-121 varies and the others stay."""
+
+    option: str
+    values: tuple[float, ...]
+    parameters: tuple[int, ...]
+
+
+def vary_growth_rate(values: Sequence[int] = (8, 12, 16, 24, 32, 40, 48, 64)) -> Sweep:
+    """DenseNet-121 with other growth rates; the stem keeps its `2k` channels."""
+    configs = [DenseNetConfig(growth_rate=k, num_init_features=2 * k) for k in values]
+    return Sweep("growth_rate", tuple(values), tuple(map(closed_form, configs)))
+
+
+def vary_depth(values: Sequence[int] = (8, 16, 24, 32, 48, 64)) -> Sweep:
+    """DenseNet-121 with other numbers of layers in its third block."""
+    configs = [DenseNetConfig(block_config=(6, 12, n, 16)) for n in values]
+    return Sweep("layers of the third block", tuple(values), tuple(map(closed_form, configs)))
+
+
+def vary_compression(
+    values: Sequence[float] = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
+) -> Sweep:
+    """DenseNet-121 with other compressions."""
+    configs = [DenseNetConfig(compression=theta) for theta in values]
+    return Sweep("compression", tuple(values), tuple(map(closed_form, configs)))
+
+
+def without_bottleneck(config: DenseNetConfig) -> int:
+    """Parameters of the same network with its bottlenecks taken out."""
+    return closed_form(replace(config, bn_size=None))
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A network with published weights: counts made live, accuracy as torchvision publishes it.
+
+    `top1_error` in percent, single 224x224 crop; `multiply_adds` at 224x224, batch 1.
+    """
+
+    name: str
+    family: str
+    parameters: int
+    multiply_adds: int
+    top1_error: float
+
+
+_PUBLISHED = {
+    "densenet": ("DenseNet-121", "DenseNet-169", "DenseNet-201", "DenseNet-161"),
+    "resnet": ("ResNet-18", "ResNet-34", "ResNet-50", "ResNet-101", "ResNet-152"),
+}
+
+
+def published_models() -> tuple[PublishedModel, ...]:
+    """torchvision's DenseNets and ResNets with their first (V1) weights.
+
+    The ResNets' V2 weights come from a newer training recipe that the DenseNets never got, so
+    they are no part of a comparison of architectures.
+    """
+    rows = []
+    for family, names in _PUBLISHED.items():
+        for name in names:
+            plain = name.replace("-", "")
+            model = _on_meta(getattr(published, plain.lower()))
+            weights = getattr(published, f"{plain}_Weights").IMAGENET1K_V1
+            rows.append(
+                PublishedModel(
+                    name=name,
+                    family=family,
+                    parameters=count_parameters(model).total,
+                    multiply_adds=count_flops(model, (1, 3, 224, 224)).multiply_adds,
+                    top1_error=100 - weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+                )
+            )
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class EqualAccuracy:
+    """What a ResNet of the same error would need, read between two published ResNets.
+
+    `between` names them; parameters and multiply-adds are interpolated linearly in the error.
+    """
+
+    densenet: PublishedModel
+    between: tuple[str, str]
+    resnet_parameters: float
+    resnet_multiply_adds: float
+
+    @property
+    def parameter_ratio(self) -> float:
+        """Parameters of the ResNet for one of the DenseNet."""
+        return self.resnet_parameters / self.densenet.parameters
+
+    @property
+    def multiply_add_ratio(self) -> float:
+        """Multiply-adds of the ResNet for one of the DenseNet."""
+        return self.resnet_multiply_adds / self.densenet.multiply_adds
+
+
+def at_equal_accuracy(models: Sequence[PublishedModel]) -> tuple[EqualAccuracy, ...]:
+    """For each DenseNet, the ResNet that would have its error.
+
+    Raises:
+        ValueError: a DenseNet's error lies outside those of the ResNets: nothing is extrapolated.
+    """
+    resnets = sorted((m for m in models if m.family == "resnet"), key=lambda m: m.top1_error)
+    rows = []
+    for dense in (m for m in models if m.family == "densenet"):
+        for better, worse in pairwise(resnets):
+            if better.top1_error <= dense.top1_error <= worse.top1_error:
+                break
+        else:
+            raise ValueError(
+                f"errors of the ResNets span {resnets[0].top1_error:.2f} to "
+                f"{resnets[-1].top1_error:.2f} percent, got {dense.top1_error:.2f} ({dense.name})"
+            )
+        share = (dense.top1_error - better.top1_error) / (worse.top1_error - better.top1_error)
+        rows.append(
+            EqualAccuracy(
+                densenet=dense,
+                between=(worse.name, better.name),
+                resnet_parameters=_between(better.parameters, worse.parameters, share),
+                resnet_multiply_adds=_between(better.multiply_adds, worse.multiply_adds, share),
+            )
+        )
+    return tuple(rows)
+
+
+def _between(start: float, end: float, share: float) -> float:
+    return start + share * (end - start)
+
+
+def book_multiply_adds(resolution: int) -> tuple[int, int]:
+    """Multiply-adds of the book's DenseNet and ResNet-18 on one image of that side."""
+    shape = (1, 1, resolution, resolution)
+    return (
+        count_flops(_on_meta(BookDenseNet), shape).multiply_adds,
+        count_flops(_on_meta(BookResNet18), shape).multiply_adds,
+    )
+
+
+@dataclass(frozen=True)
+class KeptWeight:
+    """Mean absolute weight after training over that before it, inside one dense block.
+
+    `near`: on the layer just before; `far`: on everything earlier. With weight decay, what a
+    layer has no use for fades: `far` well below `near` would mean that early features are dropped.
+    """
+
+    block: str
+    near: float
+    far: float
+
+
+def weight_kept(reuse: FeatureReuse) -> tuple[KeptWeight, ...]:
+    """What training leaves of the weights that layers put on near and on far sources."""
+    rows = []
+    for trained, untrained in zip(reuse.trained, reuse.untrained, strict=True):
+        kept: dict[bool, list[float]] = {True: [], False: []}
+        for source, (after, before) in enumerate(
+            zip(trained.weights, untrained.weights, strict=True)
+        ):
+            # The last reader is what follows the block; only the block's own layers count here.
+            for reader, (w, w0) in enumerate(zip(after[:-1], before[:-1], strict=True)):
+                if w is not None and w0 is not None:
+                    kept[source == reader].append(w / w0)
+        rows.append(
+            KeptWeight(
+                trained.block,
+                near=sum(kept[True]) / len(kept[True]),
+                far=sum(kept[False]) / len(kept[False]),
+            )
+        )
+    return tuple(rows)
+
+
+def book_training_memory(resolution: int, batch: int) -> tuple[int, int]:
+    """Predicted peak bytes of one training step of the book's DenseNet and ResNet-18."""
+    shape = (batch, 1, resolution, resolution)
+    return (
+        predict_memory(BookDenseNet, shape).peak_bytes,
+        predict_memory(BookResNet18, shape).peak_bytes,
+    )
+
+
+def shortcut_hands_features_on() -> float:
+    """Largest change that a residual block makes once its own branch is silent.
+
+    The scale of the branch's last normalisation is set to zero. What enters (not negative, as
+    after a ReLU) then leaves unchanged: zero means the later layers do see the earlier feature.
+    """
+    torch.manual_seed(0)
+    block = BookResNet18().get_submodule("features.stage1.1")
+    norm = block.get_submodule("norm2")
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.zeros_(norm.weight)
+    x = torch.rand(2, 64, 8, 8)
+    with torch.no_grad():
+        return float((block(x) - x).abs().max())
+
+
+def _on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
+    with torch.device("meta"):
+        return factory()

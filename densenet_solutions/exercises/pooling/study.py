@@ -1,0 +1,338 @@
+"""Exercise 1: what average, maximum and strided pooling do in a transition, argument by argument.
+
+Everything here is computed when the page is built. `pooling_features` holds what needs trained
+networks, `pooling_training` the trainings.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from scipy import integrate, stats
+from torch import Tensor, nn
+
+from densenet_solutions.exercises.pooling.features import FeatureMap, Moments, TrainedPooling
+from densenet_solutions.exercises.pooling.gradients import (
+    POOLINGS,
+    GradientReach,
+    gradient_reach,
+    route_gradient,
+)
+from densenet_solutions.images import ImageSet, as_inputs
+from densenet_solutions.measure import count_flops, predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import BookDenseNet, densenet121
+from densenet_solutions.models.densenet import Transition
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.records.store import RECORDS, load_record
+from densenet_solutions.training import TrainingResult
+
+
+@dataclass(frozen=True)
+class Commutation:
+    """How far `pool(conv(x))` and `conv(pool(x))` are apart, in float64."""
+
+    pooling: str
+    largest_difference: float
+    largest_value: float
+
+
+@dataclass(frozen=True)
+class PoolFirstSaving:
+    """A network whose transitions pool after (`plain`) or before (`pool_first`) they convolve.
+
+    Bytes and multiply-adds are pairs `(plain, pool first)`. `kept_bytes` holds, for each
+    transition, what autograd keeps for the backward pass, every storage once.
+    """
+
+    transition_multiply_adds: tuple[int, int]
+    multiply_adds: tuple[int, int]
+    kept_bytes: Mapping[str, tuple[int, int]]
+    peak_beyond_parameters: tuple[int, int]
+    largest_difference: float
+    largest_logit: float
+
+
+@dataclass(frozen=True)
+class OutlierResponse:
+    """Mean change of a pooled value when one of its four inputs becomes an outlier.
+
+    In units of the inputs' standard deviation; `size` is the outlier's.
+    """
+
+    pooling: str
+    size: float
+    high: float
+    low: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean difference over pairs and the two ends of its 95% t-interval."""
+
+    pairs: int
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def includes_zero(self) -> bool:
+        return self.low <= 0 <= self.high
+
+
+def sample_images() -> ImageSet:
+    """The 16 committed test images of Fashion-MNIST, so that pages need no data set."""
+    case = load_record("fashion-mnist-sample").cases["sample"]
+    data = zlib.decompress(base64.b64decode(case["pixels"]))
+    pixels = torch.frombuffer(bytearray(data), dtype=torch.uint8).reshape(-1, 1, 28, 28)
+    return ImageSet(pixels=pixels, labels=torch.tensor(case["labels"]))
+
+
+# --- the pool and the convolution change places ------------------------------------------------
+
+
+def commutation(seed: int = 0) -> list[Commutation]:
+    """Compare `pool(conv(x))` with `conv(pool(x))` in float64, for each pooling.
+
+    The shapes are those of DenseNet-121's first transition, for one image of 224x224 pixels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, 256, 56, 56, dtype=torch.float64, generator=generator)
+    conv = nn.Conv2d(256, 128, 1, bias=False, dtype=torch.float64)
+    nn.init.normal_(conv.weight, std=256**-0.5, generator=generator)
+    results = []
+    with torch.no_grad():
+        for name, pool in POOLINGS.items():
+            after, before = pool(conv(x)), conv(pool(x))
+            difference = float((after - before).abs().max())
+            results.append(Commutation(name, difference, float(after.abs().max())))
+    return results
+
+
+def pool_first_saving(batch: int = 8, side: int = 224) -> PoolFirstSaving:
+    """Work and memory of DenseNet-121 when its transitions pool before they convolve.
+
+    Work and what each transition keeps are for one image, the peak is for a training step with
+    `batch` images, of `side` pixels each.
+    That the function is the same is checked in float64 on two images of 64 pixels.
+    """
+    pool_first = STRATEGIES["pool_first"].apply
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        models = (plain := densenet121().double().eval(), pool_first(plain))
+        x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        logits, changed = (model(x) for model in models)
+
+    work = [count_flops(model, (1, 3, side, side)) for model in models]
+    in_transitions = [
+        sum(n for stage, n in count.by_stage.items() if stage.startswith("transition"))
+        for count in work
+    ]
+    kept = {}
+    for i in (1, 2, 3):
+        transitions = [cast(Transition, m.get_submodule(f"features.transition{i}")) for m in models]
+        shape = (1, transitions[0].norm.num_features, *[side // 2 ** (i + 1)] * 2)
+        kept[f"transition{i}"] = _pair([bytes_kept(module, shape) for module in transitions])
+    peaks = [
+        predict_memory(model_fn, (batch, 3, side, side)).peak_beyond_parameters
+        for model_fn in (densenet121, lambda: pool_first(densenet121()))
+    ]
+    return PoolFirstSaving(
+        transition_multiply_adds=_pair(in_transitions),
+        multiply_adds=_pair([count.multiply_adds for count in work]),
+        kept_bytes=kept,
+        peak_beyond_parameters=_pair(peaks),
+        largest_difference=float((logits - changed).abs().max()),
+        largest_logit=float(logits.abs().max()),
+    )
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    plain, changed = values
+    return plain, changed
+
+
+def bytes_kept(module: nn.Module, input_shape: Sequence[int]) -> int:
+    """Bytes of float32 activations that autograd keeps for the backward pass of `module`.
+
+    Every storage counts once; parameters and buffers do not.
+    """
+    module = copy.deepcopy(module).float().train()
+    owned = {_address(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    kept: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice
+
+    def note(tensor: Tensor) -> Tensor:
+        if _address(tensor) not in owned:
+            kept[_address(tensor)] = tensor
+        return tensor
+
+    x = torch.zeros(tuple(input_shape), requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module(x)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+# --- where the gradient goes -------------------------------------------------------------------
+
+
+def untrained_gradient_reach(side: int = 32, seed: int = 0) -> list[GradientReach]:
+    """`gradient_reach` of the book's DenseNet with fresh weights, on the sample images."""
+    sample = sample_images()
+    results = []
+    for pooling in POOLINGS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = BookDenseNet(pooling=pooling)  # type: ignore[arg-type]
+        inputs = as_inputs(sample.pixels, side)
+        results.append(gradient_reach(model, inputs, sample.labels, pooling=pooling))
+    return results
+
+
+# --- statistics of what is pooled --------------------------------------------------------------
+
+
+def normal_moments() -> list[Moments]:
+    """Moments of pooled independent standard normals, four a window, by numerical integration.
+
+    The density of the maximum of four is 4 φ(x) Φ(x)³.
+    """
+
+    def raw(power: int) -> float:
+        def integrand(x: float) -> float:
+            return x**power * 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3
+
+        return float(integrate.quad(integrand, -12, 12)[0])
+
+    mean = raw(1)
+    variance = raw(2) - mean**2
+    third = raw(3) - 3 * mean * raw(2) + 2 * mean**3
+    return [
+        Moments("average", 0.0, 0.25, 0.0),
+        Moments("max", mean, variance, third / variance**1.5),
+        Moments("stride", 0.0, 1.0, 0.0),
+    ]
+
+
+def explained_of_normals() -> dict[str, float]:
+    """Share of four independent normals' variance that a line in the pooled value recovers.
+
+    The squared correlation between an input and the pooled value: each input has covariance 1/4
+    with the average, and with the maximum too (the chance that it is the largest).
+    """
+    variances = {moments.pooling: moments.variance for moments in normal_moments()}
+    return {
+        "average": 0.25**2 / variances["average"],
+        "max": 0.25**2 / variances["max"],
+        "stride": 1 / 4,
+    }
+
+
+def outlier_responses(
+    size: float = 5.0, windows: int = 20_000, seed: int = 0
+) -> list[OutlierResponse]:
+    """How much the pooled value moves when one of four standard normals becomes `± size`."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(windows, 1, 2, 2, generator=generator, dtype=torch.float64)
+    spot = torch.randint(0, 4, (windows,), generator=generator)
+    results = []
+    for name, pool in POOLINGS.items():
+        change = []
+        for value in (size, -size):
+            disturbed = x.clone()
+            disturbed.view(windows, 4)[torch.arange(windows), spot] = value
+            change.append(float((pool(disturbed) - pool(x)).abs().mean()))
+        results.append(OutlierResponse(name, size, high=change[0], low=change[1]))
+    return results
+
+
+# --- comparing trainings -----------------------------------------------------------------------
+
+
+def paired_difference(
+    one: Sequence[float], other: Sequence[float], confidence: float = 0.95
+) -> PairedDifference:
+    """Mean of `one - other` over pairs, with its t-interval.
+
+    Raises:
+        ValueError: the sequences differ in length or hold fewer than two pairs.
+    """
+    if len(one) != len(other) or len(one) < 2:
+        raise ValueError(
+            f"pairs need two equal lengths of at least 2, got {len(one)}, {len(other)}"
+        )
+    difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
+    mean = float(difference.mean())
+    error = float(difference.std(ddof=1)) / len(difference) ** 0.5
+    half = float(stats.t.ppf((1 + confidence) / 2, len(difference) - 1)) * error
+    return PairedDifference(len(difference), mean, mean - half, mean + half)
+
+
+def differences(
+    name: str, one: str, other: str, directory: Path = RECORDS
+) -> tuple[list[float], PairedDifference]:
+    """Test accuracy of the cases `one-SEED` minus `other-SEED` of a recorded training."""
+    runs = trainings(name, directory)
+    seeds = sorted(set(runs[one]) & set(runs[other]))
+    first = [runs[one][seed].test_accuracy for seed in seeds]
+    second = [runs[other][seed].test_accuracy for seed in seeds]
+    return [a - b for a, b in zip(first, second, strict=True)], paired_difference(first, second)
+
+
+def trainings(name: str, directory: Path = RECORDS) -> dict[str, dict[int, TrainingResult]]:
+    """Recorded trainings by network or pooling, then by seed."""
+    runs: dict[str, dict[int, TrainingResult]] = {}
+    for case, data in load_record(name, directory).cases.items():
+        kind, _, seed = case.rpartition("-")
+        if "out_of_memory" not in data:
+            runs.setdefault(kind, {})[int(seed)] = from_json(TrainingResult, data)
+    return runs
+
+
+def trained_features() -> dict[str, list[TrainedPooling]]:
+    """Record `pooling-features` by pooling, seeds in order."""
+    results: dict[str, list[TrainedPooling]] = {pooling: [] for pooling in POOLINGS}
+    for data in load_record("pooling-features").cases.values():
+        result = from_json(TrainedPooling, data)
+        results[result.pooling].append(result)
+    return results
+
+
+def feature_maps() -> list[FeatureMap]:
+    """Record `pooling-feature-map`."""
+    return [
+        from_json(FeatureMap, data) for data in load_record("pooling-feature-map").cases["maps"]
+    ]
+
+
+def pooled_and_routed(
+    feature_map: FeatureMap,
+) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
+    """What each pooling makes of a feature map, and of the gradient that comes back to it."""
+    before, gradient = torch.tensor(feature_map.before), torch.tensor(feature_map.gradient)
+    pooled = {name: pool(before[None, None])[0, 0].tolist() for name, pool in POOLINGS.items()}
+    routed = {name: route_gradient(before, gradient, name).tolist() for name in POOLINGS}
+    return pooled, routed
+
+
+def normal_densities(points: int = 161) -> tuple[list[float], dict[str, list[float]]]:
+    """Densities of one standard normal, and of the average and the maximum of four."""
+    x = np.linspace(-3.2, 3.2, points)
+    curves = {
+        "average": stats.norm.pdf(x, scale=0.5),
+        "max": 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3,
+        "stride": stats.norm.pdf(x),
+    }
+    return x.tolist(), {name: density.tolist() for name, density in curves.items()}

@@ -1,0 +1,60 @@
+"""The recordings there are, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from densenet_solutions.exercises.explorer import study as explorer_study
+from densenet_solutions.exercises.houses import options as houses_options
+from densenet_solutions.exercises.houses import search as houses_search
+from densenet_solutions.exercises.memory import grid as memory_grid
+from densenet_solutions.exercises.memory import study as memory_study
+from densenet_solutions.exercises.parameters import reuse as parameters_reuse
+from densenet_solutions.exercises.pooling import features as pooling_features
+from densenet_solutions.exercises.pooling import training as pooling_training
+from densenet_solutions.exercises.saving_memory import accuracy as saving_memory_accuracy
+from densenet_solutions.exercises.saving_memory import bench as saving_memory_bench
+from densenet_solutions.exercises.saving_memory import costs as saving_memory_costs
+from densenet_solutions.exercises.saving_memory import reach as saving_memory_reach
+from densenet_solutions.exercises.saving_memory import timelines as saving_memory_timelines
+from densenet_solutions.records.recorder import Recipe
+
+#: name of the record → function without arguments that returns its `Recipe`.
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "fashion-mnist-sample": pooling_features.sample_recipe,
+    "pooling-feature-map": pooling_features.map_recipe,
+    "pooling-features": pooling_features.features_recipe,
+    "feature-reuse": parameters_reuse.recipe,
+    "strategies-accuracy": saving_memory_accuracy.recipe,
+    "strategies-study": saving_memory_costs.recipe,
+    "step-timelines": saving_memory_timelines.recipe,
+    "strategies-study-shared": saving_memory_costs.shared_storage_recipe,
+    "explorer-grid": explorer_study.recipe,
+    "explorer-grid-shared": explorer_study.shared_storage_recipe,
+    "memory-fair": memory_study.fair_recipe,
+    "memory-grid": memory_grid.recipe,
+    "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
+    "how-far": saving_memory_reach.recipe,
+    "bench-memory": saving_memory_bench.recipe,
+    "pooling-training": pooling_training.full_recipe,
+    "pooling-training-reduced": pooling_training.reduced_recipe,
+    "houses-depth": houses_options.depth_recipe,
+    "houses-final": houses_search.final_recipe,
+    "houses-growth": houses_options.growth_recipe,
+    "houses-partitions": houses_search.partitions_recipe,
+    "houses-partitions-rivals": houses_search.rival_partitions_recipe,
+    "houses-search": houses_search.search_recipe,
+    "houses-search-rivals": houses_search.rival_search_recipe,
+    "houses-steps": houses_options.steps_recipe,
+}
+
+
+def recipe(name: str) -> Recipe:
+    """Build the recipe `name`.
+
+    Raises:
+        ValueError: there is no such recording.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"recordings are {sorted(RECIPES)}, got {name!r}")
+    return RECIPES[name]()

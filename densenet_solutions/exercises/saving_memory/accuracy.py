@@ -1,0 +1,143 @@
+"""What the strategies that change the function do to accuracy, on Fashion-MNIST (exercise 3.2).
+
+A reduced setting that a CPU manages: the book's DenseNet on 2,560 images of 32x32 for four
+epochs. It tells a loss of some percent from none; it does not tell who wins after long training.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory.quantization import inference_only
+from densenet_solutions.models import BookDenseNet
+from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.training import evaluate
+
+
+@dataclass(frozen=True)
+class StrategyAccuracy:
+    """Test accuracy of one network under a memory strategy, at one seed.
+
+    `accuracy_at_change` is the accuracy right after a trained network was changed, before it was
+    trained on; `None` where the strategy holds from the first step.
+    """
+
+    strategy: str
+    seed: int
+    accuracy: float
+    accuracy_at_change: float | None = None
+
+
+SEEDS = (0, 1, 2, 3, 4)
+TRAIN_IMAGES, TEST_IMAGES, SIDE, BATCH = 2560, 2000, 32, 64
+EPOCHS = 4
+LEARNING_RATE, MOMENTUM = 0.05, 0.9
+
+#: Trained from the first step on, and applied after all epochs but the last, which repairs.
+FROM_THE_START = (
+    "bfloat16",
+    "saved_in_8_bits",
+    "gradient_accumulation",
+    "random_connections",
+    "logarithmic_connections",
+    "harmonic_connections",
+)
+AFTER_TRAINING = ("gates", "learned_groups", "channel_pruning", "low_rank", "quantized_inference")
+
+
+def recipe() -> Recipe:
+    """The recording `strategies-accuracy`: every strategy at one seed, then the next seed."""
+    names = ("plain", *AFTER_TRAINING, *FROM_THE_START)
+    return Recipe(
+        name="strategies-accuracy",
+        cases={f"{name}, seed {seed}": (name, seed) for seed in SEEDS for name in names},
+        measure=lambda case, device: measure(*case, device=device),
+        sources=(
+            "exercises/saving_memory/accuracy.py",
+            "models/book.py",
+            "models/connectivity.py",
+            *(
+                f"memory/{file}.py"
+                for file in (
+                    "accumulation",
+                    "compressed_activations",
+                    "gates",
+                    "groups",
+                    "low_rank",
+                    "precision",
+                    "pruning",
+                    "quantization",
+                    "sparse_connectivity",
+                    "surgery",
+                )
+            ),
+        ),
+        seed=SEEDS[0],
+    )
+
+
+def measure(name: str, seed: int, *, device: str = "cpu") -> StrategyAccuracy:
+    """Train the book's DenseNet with the strategy `name` and test it, all seeded with `seed`."""
+    strategy = STRATEGIES[name]
+    at_change = None
+    if name in FROM_THE_START:
+        model = strategy.apply(_fresh(seed, device))
+        _run(model, name, seed, range(EPOCHS), device)
+    elif strategy.step is inference_only:
+        trained = _trained(seed, EPOCHS, device)
+        model = strategy.apply(trained)
+    else:
+        model = strategy.apply(_trained(seed, EPOCHS - 1, device))
+        at_change = _accuracy(model, device)
+        _run(model, name, seed, range(EPOCHS - 1, EPOCHS), device)
+    return StrategyAccuracy(name, seed, _accuracy(model, device), at_change)
+
+
+@functools.lru_cache(maxsize=1)
+def _images() -> tuple[ImageSet, ImageSet]:
+    return (
+        load_fashion_mnist("train", limit=TRAIN_IMAGES),
+        load_fashion_mnist("test", limit=TEST_IMAGES),
+    )
+
+
+def _fresh(seed: int, device: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BookDenseNet().to(device)
+
+
+@functools.lru_cache(maxsize=2)
+def _trained(seed: int, epochs: int, device: str) -> nn.Module:
+    """The plain network after `epochs` of the `EPOCHS`; a strategy copies it and leaves it be."""
+    model = _fresh(seed, device)
+    _run(model, "plain", seed, range(epochs), device)
+    return model
+
+
+def _run(model: nn.Module, name: str, seed: int, epochs: range, device: str) -> None:
+    """Train for `epochs`; the rate follows one cosine over all `EPOCHS`, wherever one starts."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    pixels, labels = (tensor.to(device) for tensor in vars(_images()[0]).values())
+    model.train()
+    for epoch in epochs:
+        generator = torch.Generator().manual_seed(1000 * seed + epoch)
+        batches = torch.randperm(len(labels), generator=generator).split(BATCH)
+        for i, batch in enumerate(batches):
+            progress = (epoch + i / len(batches)) / EPOCHS
+            for group in optimizer.param_groups:
+                group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * progress)) / 2
+            optimizer.zero_grad()
+            STRATEGIES[name].step(model, as_inputs(pixels[batch], SIDE), labels[batch])
+            optimizer.step()
+
+
+def _accuracy(model: nn.Module, device: str) -> float:
+    return evaluate(model, _images()[1], side=SIDE)[1]

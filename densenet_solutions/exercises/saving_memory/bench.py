@@ -1,0 +1,210 @@
+"""Shared storage against the ways that are in use: peak and time in one interleaved run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import DenseNet as TorchvisionDenseNet
+
+from densenet_solutions.measure import measure_memory, time_interleaved
+from densenet_solutions.memory import STRATEGIES, shared_storage, training_step
+from densenet_solutions.models import TABLE_1, from_config
+from densenet_solutions.records.recorder import Recipe
+
+
+@dataclass(frozen=True)
+class MemoryBenchRow:
+    """One contestant of a memory bench.
+
+    `peak_beyond_parameters` in bytes, `None` if it did not fit; `seconds` of each round. The time
+    ratio to the baseline is the median over rounds, with its lower and upper quartile.
+    `page_faults` is the median number of a step: pages that the operating system had to hand out
+    (`None` on a GPU, and where it does not count them).
+    """
+
+    name: str
+    peak_beyond_parameters: int | None
+    seconds: tuple[float, ...]
+    time_ratio: float | None
+    time_ratio_low: float | None
+    time_ratio_high: float | None
+    page_faults: int | None = None
+
+
+@dataclass(frozen=True)
+class MemoryBench:
+    """Peak and time of one training step of several models, in one interleaved run.
+
+    The first row is the baseline. `dtype` is `"float32"` or says which autocast.
+    """
+
+    variant: str
+    input_shape: tuple[int, ...]
+    dtype: str
+    device: str
+    repeats: int
+    rows: tuple[MemoryBenchRow, ...]
+
+
+Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+#: What the others are compared with.
+BASELINE = "torchvision"
+#: Ours, by the name of their strategy.
+OURS = ("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage")
+
+
+def contestants(variant: str, *, compiled: bool = False) -> dict[str, tuple[nn.Module, Step]]:
+    """Models with the same weights by name, each with its training step; torchvision's first.
+
+    Raises:
+        ValueError: `variant` is not a row of Table 1.
+    """
+    if variant not in TABLE_1:
+        raise ValueError(f"variant is one of {list(TABLE_1)}, got {variant!r}")
+    torch.manual_seed(0)
+    config = TABLE_1[variant].config
+    model = from_config(config)
+    found: dict[str, tuple[nn.Module, Step]] = {}
+    for name, efficient in ((BASELINE, False), (f"{BASELINE} memory_efficient", True)):
+        theirs = TorchvisionDenseNet(
+            config.growth_rate,
+            config.block_config,
+            config.num_init_features,
+            memory_efficient=efficient,
+        )
+        theirs.load_state_dict(model.state_dict())
+        found[name] = (theirs, training_step)
+    for name in (*OURS, "compiled") if compiled else OURS:
+        found[name] = (STRATEGIES[name].apply(model), STRATEGIES[name].step)
+    return found
+
+
+def bench_memory(
+    variant: str = "densenet121",
+    batch: int = 8,
+    side: int = 224,
+    *,
+    device: str = "cpu",
+    autocast: torch.dtype | None = None,
+    repeats: int = 5,
+    compiled: bool = False,
+    progress: Callable[[str], None] = lambda what: None,
+) -> MemoryBench:
+    """Peak and time of one training step of each contestant.
+
+    The peak comes from the device's allocator, without parameters, buffers and input. The times
+    are taken in turn, A B C A B C, and a ratio compares two neighbours of one round. Page faults
+    are counted in the same steps.
+
+    Raises:
+        ValueError: an argument is impossible.
+    """
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"device is the CPU or a CUDA device, got {device!r}")
+    models = contestants(variant, compiled=compiled)
+    shape = (batch, 3, side, side)
+    peaks = {}
+    for name, (model, step) in models.items():
+        progress(f"memory: {name}")
+        result = measure_memory(
+            lambda model=model: model,  # type: ignore[misc]
+            shape,
+            device=device,
+            autocast=autocast,
+            step=step,
+        )
+        peaks[name] = None if result.out_of_memory else result.peak_beyond_parameters
+    x = torch.randn(shape, device=device)
+    targets = torch.randint(1000, (batch,), device=device)
+
+    faults: dict[str, list[int]] = {name: [] for name in models}
+
+    def timed(name: str, model: nn.Module, step: Step) -> Callable[[], None]:
+        model.to(device)
+
+        def once() -> None:
+            before = _page_faults()
+            model.zero_grad(set_to_none=True)
+            with torch.autocast(torch.device(device).type, autocast, enabled=autocast is not None):
+                step(model, x, targets)
+            model.zero_grad(set_to_none=True)
+            faults[name].append(_page_faults() - before)
+
+        return once
+
+    fitting = {name: timed(name, *models[name]) for name, peak in peaks.items() if peak is not None}
+    progress("time, in turn")
+    seconds = time_interleaved(fitting, repeats=repeats, device=device, warmup=1)
+    rows = tuple(
+        _row(name, peak, seconds, faults[name][1:] if device == "cpu" else ())
+        for name, peak in peaks.items()
+    )
+    dtype = "float32" if autocast is None else f"{autocast} autocast".removeprefix("torch.")
+    return MemoryBench(variant, shape, dtype, torch.device(device).type, repeats, rows)
+
+
+def _page_faults() -> int:
+    """Pages that the operating system has handed to this process; 0 where it does not count."""
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def _row(
+    name: str, peak: int | None, seconds: Mapping[str, Sequence[float]], faults: Sequence[int]
+) -> MemoryBenchRow:
+    if name not in seconds or BASELINE not in seconds:
+        return MemoryBenchRow(name, peak, tuple(seconds.get(name, ())), None, None, None)
+    ratios = sorted(
+        mine / theirs for mine, theirs in zip(seconds[name], seconds[BASELINE], strict=True)
+    )
+    quarter = len(ratios) // 4
+    return MemoryBenchRow(
+        name,
+        peak,
+        tuple(seconds[name]),
+        statistics.median(ratios),
+        ratios[quarter],
+        ratios[-1 - quarter],
+        statistics.median_low(faults) if resource is not None and faults else None,
+    )
+
+
+def _bench_case(case: Mapping[str, Any], device: str) -> MemoryBench:
+    options = {name: value for name, value in case.items() if name != "threads"}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(case.get("threads", threads))
+    try:
+        return bench_memory("densenet121", 8, 224, device=device, repeats=11, **options)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def recipe() -> Recipe:
+    """DenseNet-121, batch 8, 224x224: float32 with the compiler and on one thread, bfloat16."""
+    return Recipe(
+        name="bench-memory",
+        cases={
+            "densenet121-8x224-float32": {"compiled": True},
+            "densenet121-8x224-float32-one-thread": {"threads": 1},
+            "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16},
+        },
+        measure=_bench_case,
+        sources=(
+            "exercises/saving_memory/bench.py", "measure/memory.py", "measure/timing.py",
+            "memory/checkpoint.py", "models/densenet.py", *shared_storage.SOURCES,
+        ),
+        seed=0,
+    )  # fmt: skip

@@ -1,0 +1,257 @@
+"""Claims about memory that sound right, each with its measurement (exercise 3.2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from densenet_solutions.measure import count_parameters
+from densenet_solutions.measure.memory import predict_memory
+from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory.compressed_activations import EightBit
+from densenet_solutions.memory.low_rank import low_rank
+from densenet_solutions.models import BookDenseNet, DenseNet
+
+
+@dataclass(frozen=True)
+class StatisticsUpdates:
+    """What one training step did to the running statistics of batch normalisation.
+
+    `layers_by_count[c]` is the number of layers that were updated `c` times. `largest_error` is
+    the largest absolute difference of a running mean or variance from the plain model's.
+    """
+
+    implementation: str
+    layers_by_count: Mapping[int, int]
+    largest_error: float
+
+
+@dataclass(frozen=True)
+class MemoryClaim:
+    """Two peaks that a claim compares, beyond parameters, buffers and input, and a share."""
+
+    peak: int
+    reference_peak: int
+    parameters: int
+    reference_parameters: int
+    share: float | None = None
+    reference_share: float | None = None
+
+
+SHAPE = (64, 1, 96, 96)  # images for the book's network
+
+
+def running_statistics(names: Sequence[str]) -> tuple[StatisticsUpdates, ...]:
+    """One training step of torchvision's `memory_efficient=True` and of our strategies `names`.
+
+    All start from the same weights and see the same images; the plain network is the measure.
+    """
+    options = {"growth_rate": 8, "block_config": (3, 4), "num_init_features": 16}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = DenseNet(**options, num_classes=10)  # type: ignore[arg-type]
+        images, labels = torch.randn(4, 3, 64, 64), torch.arange(4)
+        naive = torchvision.models.DenseNet(**options, num_classes=10, memory_efficient=True)
+    naive.load_state_dict(model.state_dict())
+    plain = STRATEGIES["plain"].apply(model)
+    training_step(plain, images, labels)
+    networks: dict[str, Any] = {"torchvision, memory_efficient=True": (naive, training_step)}
+    networks |= {name: (STRATEGIES[name].apply(model), STRATEGIES[name].step) for name in names}
+    results = []
+    for name, (network, step) in networks.items():
+        step(network, images, labels)
+        norms = dict(_norms(network))
+        counts = Counter(int(norm.num_batches_tracked) for norm in norms.values())  # type: ignore[arg-type]
+        error = max(
+            float((getattr(norms[path], key) - getattr(norm, key)).abs().max())
+            for path, norm in _norms(plain)
+            for key in ("running_mean", "running_var")
+        )
+        results.append(StatisticsUpdates(name, dict(sorted(counts.items())), error))
+    return tuple(results)
+
+
+def zero_weights(share: float = 0.9) -> MemoryClaim:
+    """A network with this `share` of every weight set to zero, against the dense one.
+
+    An L1 penalty makes such zeros. The shares are those of zero weights.
+    """
+    dense = _network()
+    sparse = _network()
+    with torch.no_grad():
+        for weight in _weights(sparse):
+            smallest = weight.abs().flatten().argsort()[: int(share * weight.numel())]
+            weight.view(-1)[smallest] = 0
+    return _compare(sparse, dense, _zero_share(_weights(sparse)), _zero_share(_weights(dense)))
+
+
+def sparse_bytes_per_dense_byte(zero_share: float) -> float:
+    """Bytes of a float32 feature map in torch's sparse format over those of the dense one."""
+    dense = torch.ones(2, 8, 16, 16)
+    dense.view(-1)[: int(zero_share * dense.numel())] = 0
+    packed = dense.to_sparse().coalesce()
+    return (packed.indices().nbytes + packed.values().nbytes) / dense.nbytes
+
+
+def rounded_to_zero() -> float:
+    """Share of a ReLU's positive outputs that plain rounding to 8 bits would turn into zeros.
+
+    The outputs are those of a normalisation: standard normal before the ReLU.
+    """
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(8, 32, 32, 32, generator=generator).relu()
+    positive = outputs > 0
+    lost = positive & (outputs < EightBit.of(outputs).step / 2)
+    return float(lost.sum() / positive.sum())
+
+
+def relu6() -> MemoryClaim:
+    """A network with ReLU6 for ReLU; the shares are those of zeros after activations.
+
+    Both networks see the same batch, with the same weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = _network()
+        images = torch.rand(16, 1, 64, 64)
+    clipped = STRATEGIES["plain"].apply(plain)
+    for module in list(clipped.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.ReLU6(inplace=child.inplace))
+    shares = [_activation_zeros(network, images) for network in (clipped, plain)]
+    return _compare(clipped, plain, *shares)
+
+
+class Taught(nn.Module):
+    """A student that also learns from a teacher's logits (Hinton et al., arXiv:1503.02531)."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+        super().__init__()
+        self.student, self.teacher = student, teacher.requires_grad_(False)
+
+
+def distilling_step(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Cross-entropy with the labels and with the teacher's softened answers, half each."""
+    assert isinstance(model, Taught)
+    with torch.no_grad():
+        answers = (model.teacher.eval()(images) / 2).softmax(dim=1)
+    logits = model.student(images)
+    loss = nn.functional.cross_entropy(logits, labels)
+    (loss / 2 + nn.functional.cross_entropy(logits / 2, answers) * 2).backward()
+
+
+def distillation() -> MemoryClaim:
+    """A student taught by a wider network, against the same student untaught.
+
+    Parameters are all those that training needs in memory.
+    """
+
+    def student() -> BookDenseNet:
+        return _network(growth_rate=16)
+
+    untaught = predict_memory(student, SHAPE)
+    taught = predict_memory(lambda: Taught(student(), _network()), SHAPE, step=distilling_step)
+    own, teachers = count_parameters(student()).total, count_parameters(_network()).total
+    return MemoryClaim(
+        taught.peak_beyond_parameters, untaught.peak_beyond_parameters, own + teachers, own
+    )
+
+
+def low_rank_factors(share: float) -> MemoryClaim:
+    """A network in factors of this `share` of full rank, against itself."""
+    plain = _network()
+    return _compare(low_rank(plain, share), plain)
+
+
+def early_freeing() -> MemoryClaim:
+    """A forward pass without autograd, against the same pass with autograd.
+
+    Nobody frees anything by hand in either.
+    """
+    network = _network()
+    free = predict_memory(lambda: network, SHAPE, train=False)
+    kept = predict_memory(lambda: network, SHAPE, step=lambda model, x, _: model(x))
+    parameters = count_parameters(network).total
+    return MemoryClaim(
+        free.peak_beyond_parameters, kept.peak_beyond_parameters, parameters, parameters
+    )
+
+
+def freeing_by_hand() -> MemoryClaim:
+    """Inference that drops every feature map as soon as it can, against inference that does not."""
+
+    class Careful(BookDenseNet):
+        def forward(self, x: Tensor) -> Tensor:
+            held = [x]
+            del x
+            for stage in self.features:
+                out = stage(held.pop())
+                held.append(out)
+                del out
+            return self.classifier(held.pop().mean(dim=(2, 3)))
+
+    careful = predict_memory(lambda: Careful(block_config=(4,)), SHAPE, train=False)
+    plain = predict_memory(_network, SHAPE, train=False)
+    parameters = count_parameters(_network()).total
+    return MemoryClaim(
+        careful.peak_beyond_parameters, plain.peak_beyond_parameters, parameters, parameters
+    )
+
+
+def _network(growth_rate: int = 32) -> BookDenseNet:
+    """The book's DenseNet with its first dense block only, so that it is quick to predict."""
+    return BookDenseNet(growth_rate=growth_rate, block_config=(4,))
+
+
+def _compare(
+    network: nn.Module,
+    reference: nn.Module,
+    share: float | None = None,
+    reference_share: float | None = None,
+) -> MemoryClaim:
+    peaks = [
+        predict_memory(lambda model=model: model, SHAPE).peak_beyond_parameters  # type: ignore[misc]
+        for model in (network, reference)
+    ]
+    counts = [count_parameters(model).total for model in (network, reference)]
+    return MemoryClaim(peaks[0], peaks[1], counts[0], counts[1], share, reference_share)
+
+
+def _norms(network: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
+    return [(path, m) for path, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def _weights(network: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in network.parameters() if parameter.ndim > 1]
+
+
+def _zero_share(tensors: Sequence[Tensor]) -> float:
+    zeros = sum(int((tensor == 0).sum()) for tensor in tensors)
+    return zeros / sum(tensor.numel() for tensor in tensors)
+
+
+@torch.no_grad()
+def _activation_zeros(network: nn.Module, images: Tensor) -> float:
+    """Share of zeros over all outputs of ReLU or ReLU6, in training mode."""
+    counts: list[tuple[int, int]] = []
+
+    def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+        counts.append((int((output == 0).sum()), output.numel()))
+
+    handles = [
+        module.register_forward_hook(note)
+        for module in network.modules()
+        if isinstance(module, nn.ReLU | nn.ReLU6)
+    ]
+    network.train()(images)
+    for handle in handles:
+        handle.remove()
+    zeros, numbers = (sum(column) for column in zip(*counts, strict=True))
+    return zeros / numbers

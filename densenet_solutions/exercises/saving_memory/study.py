@@ -1,0 +1,302 @@
+"""Where the memory of a step goes, and what the ways to save it come to (exercise 3.2)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.exercises.saving_memory.costs import (
+    FULL_SHAPE,
+    SMALL_SHAPE,
+    StrategyCost,
+    small_network,
+)
+from densenet_solutions.exercises.saving_memory.reach import Reach
+from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTimeline, thinned
+from densenet_solutions.measure.memory import MemoryResult, measure_memory, predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import BookDenseNet, DenseNetConfig, densenet121
+from densenet_solutions.models.densenet import DenseLayer
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.records.store import Record
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """What a strategy does to accuracy: mean over seeds, paired with the plain network.
+
+    `difference` has the 95% interval `± half_width`; `None` where the seeds are fewer than three.
+    """
+
+    strategy: str
+    seeds: int
+    accuracy: float
+    difference: float
+    half_width: float | None
+    accuracy_at_change: float | None = None
+
+
+#: Every strategy in its family, in the order in which a page speaks of them.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "as it is": ("plain", "out_of_place", "in_place"),
+    "recompute": (
+        "recompute_bottleneck_input",
+        "recompute_layer",
+        "recompute_block",
+        "shared_storage",
+        "compiled",
+    ),
+    "reorder or move": ("pool_first", "offload"),
+    "fewer bits": ("bfloat16", "saved_in_8_bits", "quantized_inference"),
+    "fewer connections": (
+        "random_connections",
+        "logarithmic_connections",
+        "harmonic_connections",
+        "gates",
+    ),
+    "smaller layers": ("learned_groups", "channel_pruning", "low_rank"),
+    "fewer images at once": ("gradient_accumulation",),
+}
+
+#: Student 97.5% quantiles by degrees of freedom, for intervals over 3, 4 or 5 seeds.
+_QUANTILES = {2: 4.303, 3: 3.182, 4: 2.776}
+
+
+#: What to think of each strategy, in a few words; the numbers stand beside it.
+VERDICTS: Mapping[str, str] = {
+    "plain": "the measure of all others",
+    "out_of_place": "the same in training; more at inference",
+    "in_place": "what plain does already",
+    "recompute_bottleneck_input": "half the peak",
+    "recompute_layer": "the simple choice",
+    "recompute_block": "keeps less, peaks higher",
+    "shared_storage": "the first choice",
+    "compiled": "without work, but for compiling",
+    "pool_first": "take it: less work, same function",
+    "offload": "needs a GPU: not tried here",
+    "bfloat16": "fast where units exist; rounds",
+    "saved_in_8_bits": "simple; small error",
+    "quantized_inference": "for deployment",
+    "random_connections": "a baseline for patterns",
+    "logarithmic_connections": "another network",
+    "harmonic_connections": "another, cheaper network",
+    "gates": "to learn a pattern",
+    "learned_groups": "saves work, not memory",
+    "channel_pruning": "saves everywhere",
+    "low_rank": "saves work, costs memory",
+    "gradient_accumulation": "not exact with batch norm",
+}
+
+
+def costs(*records: Record) -> dict[str, StrategyCost]:
+    """The recorded costs by strategy; what did not fit is left out."""
+    return {
+        name: from_json(StrategyCost, case)
+        for record in records
+        for name, case in record.cases.items()
+        if "out_of_memory" not in case
+    }
+
+
+def timelines(record: Record) -> dict[str, StepTimeline]:
+    """The recorded timelines by strategy."""
+    return {name: from_json(StepTimeline, case) for name, case in record.cases.items()}
+
+
+def first_block_bytes() -> int:
+    """All features of DenseNet-121's first block at full size, once, in float32."""
+    config = DenseNetConfig()
+    (n, _, height, breadth), (_, width) = FULL_SHAPE, config.block_widths[0]
+    return 4 * n * width * (height // 4) * (breadth // 4)
+
+
+def books_step(strategy: str) -> MemoryResult:
+    """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
+    row = STRATEGIES[strategy]
+    return predict_memory(lambda: row.apply(BookDenseNet()), (128, 1, 224, 224), step=row.step)
+
+
+def with_measured_peaks(
+    costs: Mapping[str, StrategyCost],
+    lines: Mapping[str, StepTimeline],
+    bench: MemoryBench | None = None,
+) -> dict[str, StrategyCost]:
+    """`costs` with the training peaks that were measured: of shared storage and of the bench.
+
+    Shared storage works in slices, whose size depends on the device. In recomputation the scratch
+    space of kernels comes on top of what is predicted.
+    """
+    measured = {"shared_storage": (lines["shared_storage"].peak, lines["shared_storage"].method)}
+    for row in bench.rows if bench else ():
+        if row.name in costs and row.name not in measured and row.peak_beyond_parameters:
+            assert bench is not None
+            measured[row.name] = (row.peak_beyond_parameters, f"{bench.device}-allocator")
+    return {
+        name: replace(row, training_peak=measured[name][0], method=measured[name][1])
+        if name in measured
+        else row
+        for name, row in costs.items()
+    }
+
+
+def workspace_of_recomputation() -> tuple[MemoryResult, MemoryResult]:
+    """A small network that recomputes its layers: its step predicted, and measured."""
+    row = STRATEGIES["recompute_layer"]
+
+    def build() -> nn.Module:
+        return row.apply(small_network())
+
+    return (
+        predict_memory(build, SMALL_SHAPE, step=row.step),
+        measure_memory(build, SMALL_SHAPE, step=row.step),
+    )
+
+
+def plain_timeline() -> StepTimeline:
+    """The plain network's timeline at full size, predicted."""
+    with torch.device("meta"):
+        model = densenet121()
+    result = predict_memory(lambda: model, FULL_SHAPE)
+    return StepTimeline(
+        strategy="plain",
+        peak=result.peak_beyond_parameters,
+        method=result.method,
+        input_shape=FULL_SHAPE,
+        live=thinned(result, POINTS),
+    )
+
+
+def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]:
+    """What autograd keeps of DenseNet-121's activations: who reads it → bytes, each storage once.
+
+    A storage that several operations keep counts for the first of them.
+    """
+    with torch.device("meta"):
+        model = densenet121().train()
+        x = torch.empty(*input_shape)
+    kinds: list[str] = ["other"]
+    kept: dict[str, int] = {}
+    seen: list[Tensor] = []  # they hold the storages, so no address is used twice
+
+    def note(tensor: Tensor) -> Tensor:
+        known = any(tensor.untyped_storage()._cdata == t.untyped_storage()._cdata for t in seen)
+        if not isinstance(tensor, nn.Parameter) and tensor.ndim == 4 and not known:
+            seen.append(tensor)
+            kept[kinds[-1]] = kept.get(kinds[-1], 0) + tensor.untyped_storage().nbytes()
+        return tensor
+
+    handles = []
+    for path, module in model.named_modules():
+        if kind := _kind(model, path, module):
+            handles += [
+                module.register_forward_pre_hook(lambda *_, kind=kind: kinds.append(kind)),
+                module.register_forward_hook(lambda *_: (kinds.pop(), None)[1]),
+            ]
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+def feature_bytes(input_shape: Sequence[int] = FULL_SHAPE) -> int:
+    """Bytes of all features of DenseNet-121's dense blocks, each stored once, in float32."""
+    return _bytes_in_blocks(input_shape, lambda width_in, width_out, layers: width_out)
+
+
+def read_bytes(input_shape: Sequence[int] = FULL_SHAPE) -> int:
+    """Bytes of what the layers of DenseNet-121 read, if each has a copy: `n c_0 + k n(n-1)/2`."""
+    k = DenseNetConfig().growth_rate
+    return _bytes_in_blocks(input_shape, lambda c, _, n: n * c + k * n * (n - 1) // 2)
+
+
+def _bytes_in_blocks(input_shape: Sequence[int], channels: Callable[[int, int, int], int]) -> int:
+    """Sum over the blocks of `channels(width in, width out, layers)` times N·H·W·4 bytes."""
+    config = DenseNetConfig()
+    images, _, height, width = input_shape
+    total = 0
+    for i, (layers, (c_in, c_out)) in enumerate(
+        zip(config.block_config, config.block_widths, strict=True)
+    ):
+        positions = (height >> (2 + i)) * (width >> (2 + i))
+        total += 4 * images * positions * channels(c_in, c_out, layers)
+    return total
+
+
+def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
+    """Strategy → change of accuracy against the plain network of the same seed, over all seeds.
+
+    Only seeds for which every strategy is there count, so that all rows rest on the same ones.
+    """
+    runs = [from_json(StrategyAccuracy, case) for case in record.cases.values()]
+    by_seed: dict[int, dict[str, StrategyAccuracy]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, {})[run.strategy] = run
+    names = tuple(dict.fromkeys(run.strategy for run in runs))
+    complete = [seed for seed in by_seed.values() if len(seed) == len(names)]
+    result = {}
+    for name in names:
+        of_name = [seed[name] for seed in complete]
+        differences = [seed[name].accuracy - seed["plain"].accuracy for seed in complete]
+        half_width = None
+        if len(complete) >= 3:
+            half_width = mean_and_half_width(differences)[1]
+        at_change = [
+            run.accuracy_at_change for run in of_name if run.accuracy_at_change is not None
+        ]
+        result[name] = AccuracyChange(
+            strategy=name,
+            seeds=len(complete),
+            accuracy=statistics.fmean(run.accuracy for run in of_name),
+            difference=statistics.fmean(differences),
+            half_width=half_width,
+            accuracy_at_change=statistics.fmean(at_change) if at_change else None,
+        )
+    return result
+
+
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half the width of its 95% interval (Student's t).
+
+    Raises:
+        ValueError: there are fewer than 3 or more than 5 values.
+    """
+    if len(values) - 1 not in _QUANTILES:
+        raise ValueError(f"intervals are made over 3 to 5 seeds, got {len(values)}")
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.fmean(values), _QUANTILES[len(values) - 1] * error
+
+
+#: Place in a dense layer → what is kept there.
+_PLACES = {
+    "norm1": "concatenated features",
+    "relu1": "normalised features",
+    "conv1": "normalised features",
+    "norm2": "bottleneck outputs",
+    "relu2": "normalised bottlenecks",
+    "conv2": "normalised bottlenecks",
+}
+
+
+def _kind(model: nn.Module, path: str, module: nn.Module) -> str | None:
+    parent, _, name = path.rpartition(".")
+    if parent and isinstance(model.get_submodule(parent), DenseLayer):
+        return _PLACES[name]
+    if path.startswith("features.transition"):
+        return "transitions"
+    if path in ("features.conv0", "features.norm0", "features.relu0", "features.pool0"):
+        return "stem"
+    return None
+
+
+def reaches(record: Record) -> dict[tuple[str, int], Reach]:
+    """`(strategy, bytes)` → how far that memory goes, from the record `how-far`."""
+    rows = (from_json(Reach, case) for case in record.cases.values())
+    return {(row.strategy, row.budget_bytes): row for row in rows}

@@ -1,0 +1,148 @@
+"""Shared storage: a DenseNet whose training step keeps its features once, and nothing else.
+
+Each dense block and the transition after it is one autograd function with one buffer, and so is
+the stem (`shared_storage_block`, `shared_storage_backward`, `shared_storage_stem`;
+`shared_storage_reference` is the same idea in its shortest form). Parameters, buffers, their names
+and the results stay those of the plain model up to rounding.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from densenet_solutions.memory.shared_storage.arithmetic import stages
+from densenet_solutions.memory.shared_storage.block import dense_block
+from densenet_solutions.memory.shared_storage.stem import imagenet_stem
+from densenet_solutions.memory.strategies import Strategy, copy_of
+from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models.book import BookDenseBlock, BookTransition, ConvBlock
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
+
+#: The modules that shared storage consists of: records that depend on it name them.
+SOURCES = (
+    "memory/shared_storage/__init__.py",
+    "memory/shared_storage/backward.py",
+    "memory/shared_storage/block.py",
+    "memory/shared_storage/arithmetic.py",
+    "memory/shared_storage/stem.py",
+)
+
+
+class SharedStorageFeatures(nn.Sequential):
+    """The trunk of a `DenseNet` or a `BookDenseNet`, run segment by segment.
+
+    A segment is the stem, or a dense block with its transition. A segment that `obstacle` finds
+    something in runs as plain modules do, with a warning: the results are the plain model's, the
+    memory too.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        for segment in _segments(self):
+            if len(segment) > 1 or isinstance(segment[0], DenseBlock | BookDenseBlock):
+                reason = obstacle(segment)
+                if reason is None:
+                    x = _run(segment, x)
+                    continue
+                warnings.warn(f"shared storage is off here: {reason}", stacklevel=2)
+            for module in segment:
+                x = module(x)
+        return x
+
+
+def obstacle(modules: Sequence[nn.Module]) -> str | None:
+    """Why these modules cannot run with shared storage, or `None` if they can."""
+    inside = [m for module in modules for m in module.modules()]
+    norms = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    known = {
+        nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.MaxPool2d,
+        DenseBlock, DenseLayer, Transition, BookDenseBlock, ConvBlock, BookTransition,
+    }  # fmt: skip
+    for module in inside:
+        name = type(module).__name__
+        if parametrize.is_parametrized(module):
+            return f"{name} has parametrisations"
+        if type(module) not in known:
+            return f"{name} has a forward pass of its own"
+        if any(
+            (
+                module._forward_hooks, module._forward_pre_hooks,
+                module._backward_hooks, module._backward_pre_hooks,
+            )
+        ):  # fmt: skip
+            return f"{name} has hooks, which would not be called"
+    if len({module.training for module in inside}) > 1:
+        return "some modules are in training mode and others in evaluation mode"
+    if any(norm.running_mean is None or norm.weight is None for norm in norms):
+        return "a BatchNorm2d has no running statistics or no weights"
+    return next((f"{m} is not the paper's" for m in inside if not _is_as_published(m)), None) or (
+        "a bottleneck's 1x1 convolution has a bias" if _bottleneck_has_bias(inside) else None
+    )
+
+
+def _is_as_published(module: nn.Module) -> bool:
+    """Whether a convolution or a pool has the geometry that the arithmetic takes for granted."""
+    if isinstance(module, nn.Conv2d):
+        kernel, step, padding = module.kernel_size, module.stride, module.padding
+        return (
+            (kernel, step, padding)
+            in (((7, 7), (2, 2), (3, 3)), ((3, 3), (1, 1), (1, 1)), ((1, 1), (1, 1), (0, 0)))
+            and module.groups == 1
+            and module.dilation == (1, 1)
+            and module.padding_mode == "zeros"
+        )
+    if isinstance(module, nn.AvgPool2d):
+        return str(module) == str(nn.AvgPool2d(2))
+    if isinstance(module, nn.MaxPool2d):
+        return str(module) == str(nn.MaxPool2d(3, stride=2, padding=1))
+    return True
+
+
+def _bottleneck_has_bias(modules: Sequence[nn.Module]) -> bool:
+    layers = [m for m in modules if isinstance(m, DenseLayer) and m.has_bottleneck]
+    return any(stages(layer)[0][1].bias is not None for layer in layers)
+
+
+def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
+    """Modules that run together: the stem, each block with its transition, others alone."""
+    modules = list(features)
+    while modules:
+        kinds = [type(module) for module in modules[:4]]
+        length = 1
+        if kinds[:2] in ([DenseBlock, Transition], [BookDenseBlock, BookTransition]):
+            averages = isinstance(getattr(modules[1], "pool", None), nn.AvgPool2d)
+            length = 2 if averages else 1  # only averaging may go before the convolution
+        elif kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d]:
+            length = 4
+        yield tuple(modules[:length])
+        del modules[:length]
+
+
+def _run(segment: tuple[nn.Module, ...], x: Tensor) -> Tensor:
+    if isinstance(segment[0], DenseBlock | BookDenseBlock):
+        return dense_block(x, list(segment[0]), *segment[1:])
+    return imagenet_stem(x, segment[0], segment[1])  # type: ignore[arg-type]
+
+
+def shared_storage(model: nn.Module) -> nn.Module:
+    """A copy of a `DenseNet` or a `BookDenseNet` that keeps each feature once and nothing else."""
+    model = copy_of(model, DenseNet, BookDenseNet)
+    features = cast(nn.Module, model.features)
+    features.__class__ = SharedStorageFeatures
+    return model
+
+
+STRATEGIES = (
+    Strategy(
+        name="shared_storage",
+        summary="A block keeps one buffer of features; everything else is computed again from it.",
+        exactness="numerical",
+        source="arXiv:1707.06990, taken to the whole network",
+        apply=shared_storage,
+        costs="The 1x1 convolutions run twice; hooks inside a block would not be called.",
+    ),
+)

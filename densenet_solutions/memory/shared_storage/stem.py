@@ -1,0 +1,119 @@
+"""The ImageNet stem as one autograd function that keeps nothing but the image.
+
+Convolution, normalisation, ReLU and max pooling. Its feature maps are the largest of the network
+(a quarter of the image's pixels, 64 channels), and its convolution is cheap to run again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densenet_solutions.memory.shared_storage.arithmetic import (
+    NormalisationGradient,
+    as_images,
+    as_rows,
+    autocast_dtype,
+    batch_normalisation,
+    first_derivatives_only,
+    image_chunks,
+    in_this_precision,
+    normalise_relu,
+    relu_backward,
+    statistics,
+    used_statistics,
+)
+
+
+def imagenet_stem(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """`(N, 3, H, W)` → `(N, C, H/4, W/4)`, as conv0, norm0, relu0 and pool0 compute it."""
+    return _Stem.apply(conv, norm, x, conv.weight, conv.bias, norm.weight, norm.bias)
+
+
+class _Stem(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        conv: nn.Conv2d,
+        norm: nn.BatchNorm2d,
+        x: Tensor,
+        kernel: Tensor,
+        conv_bias: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
+        dtype = autocast_dtype(x)
+        with in_this_precision(x.device):
+            z, size = _convolve(conv, x, kernel, conv_bias, dtype)
+            of_batch = statistics(z) if norm.training else None
+            ctx.statistics = used_statistics(norm, of_batch, z.shape[0])
+            affine = batch_normalisation(
+                norm, weight, bias, *ctx.statistics, of_batch=norm.training
+            )
+            output = []
+            for _, rows, few in image_chunks(size, z.shape[1], z.device):
+                h = normalise_relu(z[rows], affine.scale, affine.shift, z[rows])
+                output.append(F.max_pool2d(as_images(h, few), 3, 2, 1))
+        ctx.conv, ctx.norm, ctx.training, ctx.dtype = conv, norm, norm.training, dtype
+        ctx.save_for_backward(x, kernel, conv_bias, weight, bias)
+        return torch.cat(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        first_derivatives_only()
+        x, kernel, conv_bias, weight, bias = ctx.saved_tensors
+        needs_x, needs_kernel, needs_conv_bias, needs_weight, needs_bias = ctx.needs_input_grad[2:]
+        with in_this_precision(x.device):
+            affine = batch_normalisation(
+                ctx.norm, weight, bias, *ctx.statistics, of_batch=ctx.training
+            )
+            found = NormalisationGradient(affine)
+            z, size = _convolve(ctx.conv, x, kernel, conv_bias, ctx.dtype)
+            dz = torch.empty_like(z)
+            for images, rows, few in image_chunks(size, z.shape[1], z.device):
+                h = normalise_relu(z[rows], affine.scale, affine.shift, dz[rows])
+                maps = as_images(h, few)
+                _, winners = F.max_pool2d_with_indices(maps, [3, 3], [2, 2], [1, 1])
+                dh = torch.ops.aten.max_pool2d_with_indices_backward(
+                    grad_output[images].to(ctx.dtype),
+                    maps, [3, 3], [2, 2], [1, 1], [1, 1], False, winners,
+                )  # fmt: skip
+                relu_backward(as_rows(dh), h, out=dz[rows])
+                del dh, winners  # or they are still there when the next ones are made
+                found.add(dz[rows], z[rows])
+            constant, slope = found.correction(z.shape[0])
+            dx = torch.empty_like(x) if needs_x else None
+            dkernel = torch.zeros_like(kernel) if needs_kernel else None
+            dbias = torch.zeros_like(conv_bias) if needs_conv_bias else None
+            for images, rows, few in image_chunks(size, z.shape[1], z.device):
+                dz[rows].mul_(affine.scale).sub_(constant).sub_(z[rows].mul_(slope))
+                dx_part, dk, db = torch.ops.aten.convolution_backward(
+                    as_images(dz[rows], few), x[images].to(ctx.dtype), kernel.to(ctx.dtype),
+                    None if conv_bias is None else list(conv_bias.shape),
+                    ctx.conv.stride, ctx.conv.padding, [1, 1], False, [0, 0], 1,
+                    [needs_x, needs_kernel, needs_conv_bias],
+                )  # fmt: skip
+                if dx is not None:
+                    dx[images] = dx_part
+                if dkernel is not None:
+                    dkernel += dk
+                if dbias is not None:
+                    dbias += db
+        return (
+            None, None, dx, dkernel, dbias,
+            found.weight.to(weight.dtype) if needs_weight else None,
+            found.bias.to(bias.dtype) if needs_bias else None,
+        )  # fmt: skip
+
+
+def _convolve(
+    conv: nn.Conv2d, x: Tensor, kernel: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, tuple[int, int, int]]:
+    """Output of the convolution as rows, and its `(N, H, W)`."""
+    x = x.to(dtype, memory_format=torch.channels_last)
+    bias = None if bias is None else bias.to(dtype)
+    z = F.conv2d(x, kernel.to(dtype), bias, conv.stride, conv.padding)
+    return as_rows(z), (z.shape[0], z.shape[2], z.shape[3])

@@ -1,0 +1,118 @@
+"""The closed form on random configurations; stages, mistakes and accuracies against hand sums."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from densenet_solutions.exercises.parameters import study as parameters
+from densenet_solutions.exercises.parameters.study import (
+    PublishedModel,
+    at_equal_accuracy,
+    closed_form,
+)
+from densenet_solutions.exercises.table_1 import mistakes
+from densenet_solutions.exercises.table_1 import study as architecture
+from densenet_solutions.models import DenseNetConfig, from_config
+
+
+@given(
+    st.builds(
+        DenseNetConfig,
+        growth_rate=st.integers(1, 9),
+        block_config=st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple),
+        num_init_features=st.integers(4, 20),
+        bn_size=st.none() | st.integers(1, 5),
+        compression=st.floats(0.5, 1.0),
+        num_classes=st.integers(1, 12),
+        in_channels=st.integers(1, 4),
+        stem=st.sampled_from(["imagenet", "cifar"]),
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_the_closed_form_counts_any_network(config):
+    with torch.device("meta"):
+        counted = sum(p.numel() for p in from_config(config).parameters())
+    assert closed_form(config) == counted
+
+
+def test_stages_of_the_books_networks_sum_up_and_stem_is_shared():
+    by_stage = parameters.parameters_by_stage()
+    assert {name: sum(stages.values()) for name, stages in by_stage.items()} == {
+        "DenseNet": 758_226,
+        "ResNet-18": 11_178_378,
+    }
+    assert by_stage["DenseNet"]["stem"] == by_stage["ResNet-18"]["stem"] == 49 * 64 + 64 + 128
+    assert by_stage["ResNet-18"]["head"] == 512 * 10 + 10
+    assert by_stage["DenseNet"]["head"] == 248 * 2 + 248 * 10 + 10
+
+
+def test_the_wrong_builds_count_what_was_published():
+    assert [build.parameters for build in mistakes.builds_called_densenet121()] == [
+        7_978_856 - 2 * 49 * 64 - 990 * 1025,
+        23_245_586,
+        9_850_890,
+    ]
+
+
+def test_the_wrong_builds_run():
+    images = torch.zeros(2, 1, 32, 32)
+    assert mistakes.every_convolution_is_a_feature()(images).shape == (2, 10)
+    assert mistakes.no_bottleneck()(images).shape == (2, 10)
+
+
+def model(name, family, size, error):
+    return PublishedModel(name, family, size, 10 * size, error)
+
+
+def test_equal_accuracy_interpolates_between_neighbours():
+    models = [
+        model("D", "densenet", 5, 24.0),
+        model("R1", "resnet", 10, 30.0),
+        model("R2", "resnet", 20, 25.0),
+        model("R3", "resnet", 40, 23.0),
+    ]
+    (row,) = at_equal_accuracy(models)
+    assert row.between == ("R2", "R3")
+    assert row.resnet_parameters == pytest.approx(30)
+    assert (row.parameter_ratio, row.multiply_add_ratio) == pytest.approx((6, 6))
+
+
+def test_equal_accuracy_does_not_extrapolate():
+    with pytest.raises(ValueError, match=r"span 23\.00 to 30\.00 percent, got 31\.00 \(D\)"):
+        at_equal_accuracy(
+            [
+                model("D", "densenet", 5, 31.0),
+                model("R1", "resnet", 10, 30.0),
+                model("R2", "resnet", 20, 23.0),
+            ]
+        )
+
+
+def test_a_silent_branch_hands_its_input_on():
+    assert parameters.shortcut_hands_features_on() == 0
+
+
+def test_table_1s_output_sizes_are_the_papers():
+    sizes = {
+        row.stage: row.output_shape[-1]
+        for row in architecture.table_1_stages()["DenseNet-264"]
+        if row.stage != "classifier"
+    }
+    assert sizes["conv0"] == 112
+    assert [sizes[f"denseblock{i}"] for i in (1, 2, 3, 4)] == [56, 28, 14, 7]
+    assert [sizes[f"transition{i}"] for i in (1, 2, 3)] == [28, 14, 7]
+
+
+def test_tracing_leaves_no_hook_and_no_mode_behind():
+    network = from_config(DenseNetConfig(block_config=(1, 1), growth_rate=4, num_classes=3))
+    architecture.trace(network, (1, 3, 64, 64))
+    assert network.training
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_parity_is_exact_to_rounding():
+    parity = architecture.parity_with_torchvision(resolution=32)
+    assert parity.equal_keys
+    assert parity.scale > 1e-3
+    assert max(parity.logits, parity.gradients) < 1e-10 * max(parity.scale, 1)

@@ -1,0 +1,166 @@
+"""Exercise 1's studies against closed forms, simulations and hand counts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from densenet_solutions.exercises.parameters.reuse import feature_reuse
+from densenet_solutions.exercises.pooling import pictures, study
+from densenet_solutions.exercises.pooling.features import pooled_features, shifted
+from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
+from densenet_solutions.exercises.recipes import recipe
+from densenet_solutions.images import as_inputs, fashion_mnist_is_here, load_fashion_mnist
+from densenet_solutions.models import BookDenseNet, DenseNet
+
+
+def test_only_linear_pooling_commutes() -> None:
+    by_name = {row.pooling: row for row in study.commutation()}
+    for name in ("average", "stride"):
+        assert by_name[name].largest_difference < 1e-13 * by_name[name].largest_value * 100
+    assert by_name["max"].largest_difference > 0.1
+
+
+def test_the_maximum_of_four_normals_has_the_published_moments() -> None:
+    by_name = {row.pooling: row for row in study.normal_moments()}
+    closed_form = 6 / math.pi**1.5 * math.atan(math.sqrt(2))
+    assert by_name["max"].mean == pytest.approx(closed_form, abs=1e-9)
+    draws = np.random.default_rng(0).standard_normal((400_000, 4))
+    for name, values in (("max", draws.max(1)), ("average", draws.mean(1))):
+        assert by_name[name].variance == pytest.approx(values.var(), rel=0.01)
+        assert by_name[name].skewness == pytest.approx(stats.skew(values), abs=0.02)
+
+
+def test_explained_variance_of_normals_agrees_with_a_regression() -> None:
+    draws = np.random.default_rng(1).standard_normal((200_000, 4))
+    pooled = {"average": draws.mean(1), "max": draws.max(1), "stride": draws[:, 0]}
+    for name, share in study.explained_of_normals().items():
+        fitted = [np.polyval(np.polyfit(pooled[name], x, 1), pooled[name]) for x in draws.T]
+        assert share == pytest.approx(np.var(fitted, axis=1).sum() / 4, abs=0.005)
+
+
+def test_features_without_structure_pool_like_independent_normals() -> None:
+    x = torch.randn(400, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    result = pooled_features("noise", 5 * x - 2)
+    assert result.neighbour_correlation == pytest.approx(0, abs=0.02)
+    for measured, expected in zip(result.moments, study.normal_moments(), strict=True):
+        assert measured.pooling == expected.pooling
+        assert measured.mean == pytest.approx(expected.mean, abs=0.02)
+        assert measured.variance == pytest.approx(expected.variance, abs=0.02)
+        assert measured.skewness == pytest.approx(expected.skewness, abs=0.05)
+    for name, share in study.explained_of_normals().items():
+        assert result.explained[name] == pytest.approx(share, abs=0.02)
+    assert result.mean_shift["average"][0] < 1e-12
+    assert result.shift_change["stride"] == pytest.approx(1, abs=0.03)
+    assert result.shift_change["average"] == pytest.approx(0.5, abs=0.03)  # half of each window
+
+
+@pytest.mark.parametrize("pooling", list(POOLINGS))
+def test_the_gradient_is_routed_by_hand(pooling: str) -> None:
+    before = torch.tensor([[1.0, 4, 0, -3], [2, 3, -1, -2], [9, 8, 5, 5.5], [7, 6, 5, 5]])
+    gradient = torch.tensor([[4.0, 8], [12, 16]])
+    by_hand = {
+        "average": [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]],
+        "max": [[0, 4, 8, 0], [0, 0, 0, 0], [12, 0, 0, 16], [0, 0, 0, 0]],
+        "stride": [[4, 0, 8, 0], [0, 0, 0, 0], [12, 0, 16, 0], [0, 0, 0, 0]],
+    }
+    assert route_gradient(before, gradient, pooling).tolist() == by_hand[pooling]
+
+
+def test_the_gradient_reaches_what_it_must() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.rand(4, 1, 32, 32), torch.arange(4)
+    for pooling, at_pool, active in (("average", 1, 1), ("max", 0.25, 1), ("stride", None, 0.25)):
+        model = BookDenseNet(16, 8, (2, 2), pooling=pooling)
+        reach = gradient_reach(model, images, labels, pooling=pooling)
+        assert reach.pool_input == pytest.approx(at_pool, abs=0.01)
+        assert reach.active_features == pytest.approx(active, abs=0.05)
+        assert reach.block_output > 0.99
+        assert all(p.grad is None for p in model.parameters())
+
+
+def test_pooling_first_saves_what_a_count_by_hand_says() -> None:
+    transition = DenseNet(growth_rate=8, block_config=(2, 2), num_init_features=16).features[5]
+    channels, side = transition.norm.num_features, 12
+    assert type(transition.pool) is nn.AvgPool2d
+    full = 4 * side * side
+    statistics = 2 * 4 * channels  # mean and inverse deviation of the batch
+    # input of the norm, output of the ReLU, input of the pool (half the channels)
+    expected = full * channels + full * channels + full * channels // 2 + statistics
+    assert study.bytes_kept(transition, (1, channels, side, side)) == expected
+
+
+def test_paired_differences_are_scipys() -> None:
+    one, other = [0.81, 0.84, 0.8, 0.86], [0.8, 0.85, 0.79, 0.81]
+    ours = study.paired_difference(one, other)
+    theirs = stats.ttest_rel(one, other).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert ours.includes_zero
+    with pytest.raises(ValueError, match="at least 2"):
+        study.paired_difference([0.5], [0.4])
+
+
+def test_a_shift_moves_and_fills_with_black() -> None:
+    x = torch.arange(1.0, 5).reshape(1, 1, 1, 4)
+    assert shifted(x, 1).flatten().tolist() == [0, 1, 2, 3]
+
+
+def test_outliers_move_the_average_by_a_quarter() -> None:
+    by_name = {row.pooling: row for row in study.outlier_responses()}
+    # |5 - x| / 4 with x normal is 5/4 on average
+    assert by_name["average"].high == pytest.approx(1.25, abs=0.01)
+    assert by_name["max"].high > 3 > 0.3 > by_name["max"].low
+
+
+def test_every_recorded_case_can_be_read_and_drawn() -> None:
+    runs = study.trainings("pooling-training-reduced")
+    assert {"average", "max", "stride"} <= set(runs)
+    for by_seed in runs.values():
+        for run in by_seed.values():
+            assert 0.7 < run.test_accuracy < 1
+    gaps, summary = study.differences("pooling-training-reduced", "max", "average")
+    figure = pictures.paired_differences({"maximum minus average": (gaps, summary, "max")})
+    assert 'role="img"' in figure.html
+    for feature_map in study.feature_maps():
+        pooled, routed = study.pooled_and_routed(feature_map)
+        assert np.allclose(np.sum(routed["max"]), np.sum(feature_map.gradient), atol=1e-6)
+        assert 'role="img"' in pictures.pooled_map(feature_map, pooled, routed).html
+
+
+def test_the_recipes_compare_alike() -> None:
+    for name in ("pooling-training", "pooling-training-reduced"):
+        cases = recipe(name).cases
+        for seed in range(5):
+            settings = [cases[f"{kind}-{seed}"].settings for kind in POOLINGS]
+            assert settings.count(settings[0]) == 3
+            assert settings[0].seed == seed
+
+
+def test_feature_reuse_finds_weights_where_they_were_put() -> None:
+    model = BookDenseNet(8, 4, (3,))
+    with torch.no_grad():
+        for layer in model.features.denseblock1:
+            layer.conv.weight.zero_()
+        model.features.denseblock1[2].conv.weight[:, 8:12] = -2.0  # layer 3 reads layer 1
+    block = feature_reuse(model)[0]
+    assert block.sources == ("input", "layer 1", "layer 2", "layer 3")
+    assert block.readers == ("layer 1", "layer 2", "layer 3", "classifier")
+    assert block.weights[1][2] == 2
+    assert block.weights[0][2] == block.weights[2][2] == 0
+    assert block.weights[3][2] is None
+    with pytest.raises(TypeError, match="Linear"):
+        feature_reuse(nn.Linear(2, 2))
+
+
+@pytest.mark.images
+@pytest.mark.skipif(not fashion_mnist_is_here(), reason="Fashion-MNIST is not on this machine")
+def test_the_committed_sample_is_the_published_one() -> None:
+    sample, published = study.sample_images(), load_fashion_mnist("test", limit=16)
+    assert torch.equal(sample.pixels, published.pixels)
+    assert torch.equal(sample.labels, published.labels)
+    assert as_inputs(sample.pixels, 32).shape == (16, 1, 32, 32)

@@ -1,0 +1,65 @@
+import mmap
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from densenet_solutions.exercises.explorer.study import OFFERED
+from densenet_solutions.exercises.recipes import recipe
+from densenet_solutions.exercises.saving_memory.bench import (
+    BASELINE,
+    _page_faults,
+    _row,
+    contestants,
+)
+from densenet_solutions.exercises.saving_memory.reach import BUDGETS, largest
+
+
+def test_contestants_have_the_same_weights_and_names():
+    models = {name: model for name, (model, _) in contestants("densenet121").items()}
+    expected = models[BASELINE].state_dict()
+    for name, model in models.items():
+        got = model.state_dict()
+        assert list(got) == list(expected), name
+        assert all(torch.equal(got[key], value) for key, value in expected.items()), name
+
+
+def test_a_ratio_compares_neighbours_of_one_round():
+    # The machine gets slower and slower; the contestant needs half as long again in every round.
+    seconds = {BASELINE: (1.0, 2.0, 4.0, 8.0), "ours": (1.5, 3.0, 6.0, 12.0)}
+    row = _row("ours", 100, seconds, faults=(9, 5, 4, 90))
+    assert (row.time_ratio, row.time_ratio_low, row.time_ratio_high) == (1.5, 1.5, 1.5)
+    assert row.page_faults == 5
+    too_large = _row("too large", None, seconds, faults=())
+    assert too_large.time_ratio is too_large.page_faults is None
+
+
+def test_page_faults_are_those_of_memory_that_is_touched_for_the_first_time():
+    before = _page_faults()
+    with mmap.mmap(-1, 1 << 26) as fresh:  # 64 MiB that nobody has had
+        fresh[:: 1 << 12] = b"x" * (1 << 14)
+    assert _page_faults() - before >= 16  # half of what pages of 2 MiB would give
+
+
+@given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 3), st.integers(1, 10**6))
+def test_the_largest_that_fits_is_found_with_few_questions(constant, linear, square, budget):
+    asked = []
+
+    def peak(n):
+        asked.append(n)
+        return constant + linear * n + square * n * n
+
+    n = largest(peak, budget)
+    assert n == 0 or peak(n) <= budget
+    assert peak(n + 1) > budget
+    assert len(asked) <= 30
+
+
+def test_recipes_cover_every_exact_strategy_and_budget():
+    assert {"plain", "recompute_block", "shared_storage"} <= set(OFFERED)
+    assert len(recipe("how-far").cases) == len(OFFERED) * len(BUDGETS)
+    assert list(recipe("bench-memory").cases) == [
+        "densenet121-8x224-float32",
+        "densenet121-8x224-float32-one-thread",
+        "densenet121-8x224-bfloat16",
+    ]

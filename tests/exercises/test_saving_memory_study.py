@@ -1,0 +1,242 @@
+"""The study behind exercise 3.2, against closed forms and against itself at a small size."""
+
+from __future__ import annotations
+
+import pytest
+
+from densenet_solutions.exercises.saving_memory import claims as memory_claims
+from densenet_solutions.exercises.saving_memory import costs as strategies_cost
+from densenet_solutions.exercises.saving_memory import pictures, study
+from densenet_solutions.exercises.saving_memory import timelines as step_timelines
+from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
+from densenet_solutions.exercises.saving_memory.costs import StrategyCost
+from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
+from densenet_solutions.measure.memory import measure_memory, predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.records.serialise import to_json
+from densenet_solutions.records.store import Provenance, Record
+
+
+def record_of(cases: dict[str, object]) -> Record:
+    made = Provenance("0", "3", {}, "a machine", "an OS", "2000-01-01")
+    return Record("x", "made up", made, 0, (), "", {name: to_json(v) for name, v in cases.items()})
+
+
+def test_every_strategy_has_its_family_and_verdict() -> None:
+    in_families = [name for names in study.FAMILIES.values() for name in names]
+    assert sorted(in_families) == sorted(STRATEGIES) == sorted(study.VERDICTS)
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, StrategyCost]:
+    return {
+        row.strategy: row
+        for row in strategies_cost.small_costs(strategies_cost.predictable_strategies())
+    }
+
+
+def test_strategies_keep_what_they_promise(small: dict[str, StrategyCost]) -> None:
+    for name, row in small.items():
+        promise = STRATEGIES[name].exactness
+        if promise == "bitwise":
+            assert row.gradient_error == 0, name
+        elif promise == "numerical":
+            assert row.gradient_error is not None
+            assert row.gradient_error < 1e-4, name
+        if promise != "changes-function":
+            assert row.parameters == small["plain"].parameters
+
+
+def test_activations_in_8_bits_save_most_of_the_peak(small: dict[str, StrategyCost]) -> None:
+    """Where activations outweigh the gradients of the parameters."""
+    model, shape = strategies_cost.small_network(), (8, 3, 96, 96)
+    plain, row = (
+        strategies_cost.cost(name, model, shape, trial_shape=(2, 3, 32, 32), quick=True)
+        for name in ("plain", "saved_in_8_bits")
+    )
+    assert row.training_peak is not None
+    assert plain.training_peak is not None
+    assert row.training_peak < 0.6 * plain.training_peak
+    error = small["saved_in_8_bits"].gradient_error
+    assert error is not None
+    assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize("name", ["saved_in_8_bits", "channel_pruning", "gradient_accumulation"])
+def test_predictions_agree_with_the_allocator(name: str, small: dict[str, StrategyCost]) -> None:
+    strategy = STRATEGIES[name]
+    changed = strategy.apply(strategies_cost.small_network())
+    measured = measure_memory(lambda: changed, strategies_cost.SMALL_SHAPE, step=strategy.step)
+    predicted = small[name].training_peak
+    assert predicted == pytest.approx(measured.peak_beyond_parameters, rel=0.01, abs=4 * 2**20)
+
+
+def test_the_whole_cost_of_one_strategy() -> None:
+    model = strategies_cost.small_network()
+    row = strategies_cost.cost("channel_pruning", model, (2, 3, 32, 32), rounds=1)
+    assert row.multiply_adds is not None
+    assert row.inference_peak is not None
+    assert row.time_ratio == row.seconds[0] / row.plain_seconds[0]
+    assert row.gradient_error is None
+    quantised = strategies_cost.cost("quantized_inference", model, (2, 3, 32, 32))
+    assert quantised.training_peak is None
+    assert quantised.state_bytes < 0.35 * sum(
+        tensor.nbytes for tensor in model.state_dict().values()
+    )
+
+
+def test_what_is_kept_follows_the_closed_form() -> None:
+    shape = (2, 3, 64, 64)
+    kept = study.kept_for_backward(shape)
+    assert kept["concatenated features"] == kept["normalised features"] == study.read_bytes(shape)
+    assert kept["bottleneck outputs"] == kept["normalised bottlenecks"]
+    assert study.feature_bytes(shape) < study.read_bytes(shape)
+    # 44.4 MiB at full size: the features of the four blocks, each once.
+    assert study.feature_bytes() == 8 * 4 * (256 * 56**2 + 512 * 28**2 + 1024 * 14**2 + 1024 * 7**2)
+
+
+def test_naive_recomputation_updates_twice_and_ours_once() -> None:
+    naive, ours = memory_claims.running_statistics(["recompute_layer"])
+    assert naive.layers_by_count == {1: 10, 2: 7}
+    assert naive.largest_error > 1e-3
+    assert ours.layers_by_count == {1: 17}
+    assert ours.largest_error == 0
+
+
+def test_zeros_do_not_shrink_a_dense_tensor() -> None:
+    claim = memory_claims.zero_weights(0.9)
+    assert claim.share == pytest.approx(0.9, abs=0.01)
+    assert claim.peak == claim.reference_peak
+    # 4 indices of 8 bytes and a value of 4, against 4: even at a ninth of the density.
+    assert memory_claims.sparse_bytes_per_dense_byte(0.5) == pytest.approx(4.5)
+    assert memory_claims.sparse_bytes_per_dense_byte(0.0) == pytest.approx(9.0)
+
+
+def test_relu6_has_no_more_zeros_and_needs_its_input() -> None:
+    claim = memory_claims.relu6()
+    assert claim.share == pytest.approx(claim.reference_share, abs=0.02)
+    assert claim.peak > claim.reference_peak
+
+
+def test_plain_rounding_would_close_some_gates() -> None:
+    assert 0.002 < memory_claims.rounded_to_zero() < 0.02
+
+
+def test_a_teacher_does_not_shrink_its_student() -> None:
+    claim = memory_claims.distillation()
+    assert claim.peak >= claim.reference_peak
+    assert claim.parameters > claim.reference_parameters
+
+
+def test_factors_save_parameters_and_cost_activations() -> None:
+    claim = memory_claims.low_rank_factors(0.25)
+    assert claim.parameters < claim.reference_parameters
+    assert claim.peak > claim.reference_peak
+
+
+def test_inference_frees_by_itself() -> None:
+    assert memory_claims.early_freeing().peak < memory_claims.early_freeing().reference_peak / 2
+    by_hand = memory_claims.freeing_by_hand()
+    assert by_hand.peak == by_hand.reference_peak
+
+
+def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
+    values = {0: (0.80, 0.78), 1: (0.90, 0.89), 2: (0.85, 0.82)}
+    cases: dict[str, object] = {}
+    for seed, (plain, gated) in values.items():
+        cases[f"plain, seed {seed}"] = StrategyAccuracy("plain", seed, plain)
+        cases[f"gates, seed {seed}"] = StrategyAccuracy("gates", seed, gated, 0.5)
+    cases["plain, seed 3"] = StrategyAccuracy("plain", 3, 0.1)  # its partner is missing
+    row = study.accuracy_changes(record_of(cases))["gates"]
+    assert row.seeds == 3
+    assert row.difference == pytest.approx(-0.02)
+    assert row.half_width == pytest.approx(4.303 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees
+    assert row.accuracy_at_change == 0.5
+
+
+def test_two_seeds_give_no_interval() -> None:
+    cases = {f"plain, {seed}": StrategyAccuracy("plain", seed, 0.5) for seed in range(2)}
+    row = study.accuracy_changes(record_of(dict(cases)))["plain"]
+    assert (row.seeds, row.difference, row.half_width) == (2, 0.0, None)
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.2], [0.1] * 6])
+def test_intervals_need_three_to_five_seeds(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=f"3 to 5 seeds, got {len(values)}"):
+        study.mean_and_half_width(values)
+
+
+def test_pictures_state_their_finding() -> None:
+    rows = [
+        StrategyCost(
+            strategy=name, training_peak=peak, inference_peak=1, method="predicted",
+            state_bytes=1, parameters=1, multiply_adds=1, gradient_error=0.0,
+            seconds=(2 * time, 9.0), plain_seconds=(3.0, 2.0), input_shape=(8, 3, 64, 64),
+            trial_shape=(1,),
+        )
+        for name, peak, time in (("plain", 100, 1.0), ("a_b", 12, 1.2), ("other", 5, 2.0))
+    ]  # fmt: skip
+    html = pictures.trade_off(rows, {"plain": False, "a_b": False, "other": True}).html
+    assert "a b has the lowest peak, 12.0%" in html
+    assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
+    lines = [
+        StepTimeline(
+            strategy=name, peak=peak * 2**20, method="predicted", input_shape=(1,),
+            live=(0, peak, 0),
+        )
+        for name, peak in (("plain", 800), ("shared_storage", 100))
+    ]  # fmt: skip
+    assert "the peak is 100 MiB, 8.0× less" in pictures.two_timelines(*lines).html
+
+
+def test_shared_storage_takes_its_measured_peak(small: dict[str, StrategyCost]) -> None:
+    line = StepTimeline(
+        strategy="shared_storage", peak=7, method="cpu-allocator", input_shape=(1,), live=(7,)
+    )
+    rows = study.with_measured_peaks(small, {"shared_storage": line})
+    assert (rows["shared_storage"].training_peak, rows["shared_storage"].method) == (
+        7,
+        "cpu-allocator",
+    )
+    assert rows["plain"] == small["plain"]
+    bench = MemoryBench(
+        variant="x",
+        input_shape=(1,),
+        dtype="float32",
+        device="cpu",
+        repeats=1,
+        rows=tuple(
+            MemoryBenchRow(name, peak, (), None, None, None)
+            for name, peak in (
+                ("torchvision", 1),
+                ("recompute_layer", 9),
+                ("recompute_block", None),
+            )
+        ),
+    )
+    rows = study.with_measured_peaks(small, {"shared_storage": line}, bench)
+    assert (rows["recompute_layer"].training_peak, rows["recompute_layer"].method) == (
+        9,
+        "cpu-allocator",
+    )
+    assert rows["recompute_block"] == small["recompute_block"]
+    assert rows["shared_storage"].training_peak == 7
+
+
+def test_prediction_of_recomputation_lacks_the_workspace_only() -> None:
+    predicted, measured = study.workspace_of_recomputation()
+    scratch = measured.bytes_by_category["workspace"]
+    assert 0 < scratch < 0.2 * measured.peak_bytes
+    assert predicted.peak_bytes == measured.peak_bytes - scratch
+
+
+def test_the_first_block_by_hand() -> None:
+    assert study.first_block_bytes() == 8 * 256 * 56 * 56 * 4
+
+
+def test_a_thinned_timeline_keeps_its_peak() -> None:
+    result = predict_memory(strategies_cost.small_network, (2, 3, 32, 32))
+    live = step_timelines.thinned(result, 20)
+    assert len(live) == 20
+    assert max(live) == result.peak_beyond_parameters

@@ -1,0 +1,65 @@
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from densenet_solutions.site.figures import COLOURS, adapt_svg, new_figure, svg
+
+ALT = "A line that rises from one to three."
+
+
+def line(alt: str = ALT) -> str:
+    fig, ax = new_figure(4, 2)
+    ax.plot([0, 1], [1, 3], color=COLOURS["densenet"], label="DenseNet")
+    ax.set_xlabel("growth rate $k^2_i$ (channels)")
+    ax.legend()
+    return svg(fig, alt).html
+
+
+def test_svg_is_one_labelled_image_that_follows_the_mode() -> None:
+    root = ET.fromstring(line())
+    (picture,) = list(root)
+    assert picture.get("role") == "img"
+    assert picture.get("aria-label") == ALT
+    text = line()
+    assert "currentColor" in text
+    assert "var(--ds-densenet, #0072b2)" in text
+    assert "#000000" not in text
+    assert "sans-serif" not in text
+    assert "DejaVu" not in text
+    assert ">growth rate </tspan>" in text  # one run, not a letter each
+
+
+def test_same_figure_same_bytes() -> None:
+    assert line() == line()
+
+
+def test_identifiers_of_two_figures_differ() -> None:
+    first, second = line(), line("Another finding, on the same page.")
+    ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (first, second)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for text, own in zip((first, second), ids, strict=True):
+        assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text)) == own
+
+
+def test_alt_must_say_something() -> None:
+    fig, _ = new_figure(2, 2)
+    with pytest.raises(ValueError, match="what the figure shows"):
+        svg(fig, "plot")
+
+
+def test_drawing_without_view_box_is_refused() -> None:
+    with pytest.raises(ValueError, match="viewBox"):
+        adapt_svg("<svg><g/></svg>", ALT)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colours_are_legible_on_white(name: str) -> None:
+    assert 1.05 / (luminance(COLOURS[name]) + 0.05) >= 3
