@@ -50,13 +50,14 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is a number, got {value!r}")
-    if not math.isfinite(value):
+    real = float(value)
+    if not math.isfinite(real):
         raise ValueError(f"{name} is finite, got {value!r}")
-    if not value > above:
+    if real <= above:
         raise ValueError(f"{name} is more than {above:g}, got {value!r}")
-    if not value >= at_least:
+    if real < at_least:
         raise ValueError(f"{name} is at least {at_least:g}, got {value!r}")
-    return float(value)
+    return real
 
 
 def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> float:
@@ -68,12 +69,12 @@ def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> f
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is a number, got {value!r}")
-    inside = (0 <= value if zero else 0 < value) and (value <= 1 if one else value < 1)
-    if not inside:
+    real = float(value)
+    if not 0 <= real <= 1 or (real == 0 and not zero) or (real == 1 and not one):
         raise ValueError(
             f"{name} lies in {'[' if zero else '('}0, 1{']' if one else ')'}, got {value!r}"
         )
-    return float(value)
+    return real
 
 
 def choice(name: str, value: object, choices: Collection[Any]) -> Any:
