@@ -29,7 +29,7 @@ def integer(name: str, value: object, *, at_least: int = 1, at_most: int | None 
     if isinstance(value, bool) or not hasattr(value, "__index__") or hasattr(value, "shape_env"):
         raise TypeError(f"{name} is an integer, got {value!r}")
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is an integer, got {value!r}") from None
     if number < at_least:
