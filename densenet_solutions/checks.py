@@ -147,11 +147,12 @@ def module(name: str, value: object) -> torch.nn.Module:
     return value
 
 
-def images(x: object, *, channels: int, at_least: int = 1, like: torch.Tensor) -> None:
+def images(x: object, *, channels: int, at_least: int = 1, like: object = None) -> None:
     """A batch of images `(N, channels, H, W)`, both sides at least `at_least` pixels.
 
-    `like` is a parameter of the network: the images must have its type (under autocast any
-    floating-point type) and its device.
+    `like` is the weight of the network's first convolution: the images must have its type (under
+    autocast any floating-point type) and its device. Where it is not a plain parameter (sharded,
+    functional, parametrized, replaced), that is left to PyTorch.
     """
     import torch
 
@@ -167,16 +168,48 @@ def images(x: object, *, channels: int, at_least: int = 1, like: torch.Tensor) -
             f"height and width are at least {at_least}, or nothing is left to pool, "
             f"got x.shape={tuple(x.shape)}"
         )
+    _same_type_and_device("images", x, like)
+
+
+def rows(x: object, *, columns: int, like: object = None) -> None:
+    """A table `(rows, columns)` for a network whose first layer has the weight `like`."""
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"rows are a torch.Tensor (rows, {columns}), got {type(x).__name__}")
+    if x.ndim != 2 or x.shape[1] != columns:
+        raise ValueError(f"rows have shape (rows, {columns}), got x.shape={tuple(x.shape)}")
+    _same_type_and_device("rows", x, like)
+
+
+def _same_type_and_device(name: str, x: torch.Tensor, like: object) -> None:
+    import torch
+
+    plain = type(like) is torch.nn.Parameter and like.ndim > 1  # a shard is flat
+    if not plain or torch.compiler.is_compiling():
+        return
+    assert isinstance(like, torch.Tensor)
     if x.device != like.device:
         raise ValueError(
-            f"images are on the network's device {str(like.device)!r}, got {str(x.device)!r}: "
+            f"{name} are on the network's device {str(like.device)!r}, got {str(x.device)!r}: "
             "move them with x.to(…)"
         )
-    autocast = torch.is_autocast_enabled(x.device.type) if x.device.type != "meta" else False
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
     if x.dtype != like.dtype and not (autocast and x.is_floating_point()):
         raise TypeError(
-            f"images have the network's type {like.dtype}, got {x.dtype}: convert them with "
+            f"{name} have the network's type {like.dtype}, got {x.dtype}: convert them with "
             f"x.to({like.dtype}), or the network with model.to(…)"
+        )
+    if x.layout != torch.strided or x.is_quantized:
+        raise TypeError(f"{name} are a dense torch.Tensor, got the layout {x.layout}")
+
+
+def batch_statistics(count: int, x: torch.Tensor) -> None:
+    """At least two values in each channel for batch normalization in training mode."""
+    if count < 2:
+        raise ValueError(
+            "batch normalization in training mode needs more than one value per channel, got "
+            f"x.shape={tuple(x.shape)}: give more images or larger ones, or call model.eval()"
         )
 
 

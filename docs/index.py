@@ -10,7 +10,7 @@
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.memory.transition import PoolsFirst
-from densenet_solutions.models import TABLE_1, BookDenseNet
+from densenet_solutions.models import TABLE_1, DenseNetConfig, book_densenet
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record
 from densenet_solutions.exercises.saving_memory import pictures
@@ -25,7 +25,7 @@ from densenet_solutions.exercises.pooling import study as pooling
 from densenet_solutions.exercises.saving_memory import study as saving_memory
 
 features = (1, 256, 56, 56)  # what the first transition of DenseNet-121 reads
-work = count_flops(Transition(256, 128), features).multiply_adds
+work = count_flops(Transition(256, 128, DenseNetConfig()), features).multiply_adds
 pooled_first = count_flops(PoolsFirst(256, 128), features).multiply_adds
 _, accuracy = pooling.differences("pooling-training-reduced", "max", "average")
 
@@ -54,7 +54,7 @@ trees = standing[tree].against_dense  # error of the best boosted trees minus ou
 dense_16, plain_16 = (depths.as_it_is[name][-1] for name in ("dense", "plain"))
 
 assert 4 * pooled_first == work and accuracy.low > 0
-assert dense == count_parameters(BookDenseNet()).total < resnet / 14
+assert dense == count_parameters(book_densenet()).total < resnet / 14
 assert min(equal) > 1 and more_memory > 1 and plain > 6 * shared
 assert plain_16 > 1.1 * dense_16 and trees.low < 0 < trees.high
 assert all(rows[name] == row.parameters for name, row in TABLE_1.items())

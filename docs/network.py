@@ -8,14 +8,14 @@
 
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_flops, count_parameters
-from densenet_solutions.models import BookDenseNet, book
+from densenet_solutions.models import book_densenet, densenet
 from densenet_solutions.exercises.table_1 import pictures as drawings
 from densenet_solutions.site.numbers import count, millions, percent
 from densenet_solutions.site.page import how_made, say, source
 from densenet_solutions.site.tables import table
 from densenet_solutions.exercises.table_1 import study
 
-model = BookDenseNet()
+model = book_densenet()
 total = count_parameters(model).total
 traced = study.trace(model, (1, 1, 96, 96))
 blocks = [row for row in traced if row.stage.startswith("denseblock")]
@@ -39,17 +39,18 @@ drawings.dense_connections(4)
 # %% [markdown]
 # ## Three parts
 #
-# The **convolution block** is $H_\ell$: batch normalisation, ReLU, a 3×3 convolution. (The paper's
-# own networks put a 1×1 *bottleneck* convolution first; see [exercise 4](exercises/4-table-1.py).)
+# The **layer** is $H_\ell$: batch normalisation, ReLU, a 3×3 convolution. (The paper's own networks
+# put a 1×1 *bottleneck* convolution first; the book's has none, `bn_size=None`. See [exercise
+# 4](exercises/4-table-1.py).)
 
 # %% tags=["hide-input"]
-source(book.ConvBlock)
+source(densenet.DenseLayer)
 
 # %% [markdown]
 # The **dense block** is a loop: compute, append, go on.
 
 # %% tags=["hide-input"]
-source(book.BookDenseBlock)
+source(densenet.DenseBlock)
 
 # %% [markdown]
 # Channels only ever grow inside a block, so between two blocks a **transition** takes some away: a
@@ -57,7 +58,7 @@ source(book.BookDenseBlock)
 # 1](exercises/1-average-pooling.py).
 
 # %% tags=["hide-input"]
-source(book.BookTransition)
+source(densenet.Transition)
 
 # %% [markdown]
 # ## The whole network
@@ -99,9 +100,9 @@ averaged over the image before the classifier reads them.
 # %%
 import torch
 
-from densenet_solutions.models import BookDenseNet
+from densenet_solutions.models import book_densenet
 
-model = BookDenseNet()
+model = book_densenet()
 logits = model(torch.randn(8, 1, 96, 96))
 logits.shape
 

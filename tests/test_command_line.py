@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
 from densenet_solutions.measure import predict_memory
-from densenet_solutions.models import BookDenseNet
+from densenet_solutions.models import book_densenet
 from densenet_solutions.records import load_record
 
 runner = CliRunner()
@@ -24,7 +24,7 @@ def test_measure_prints_json() -> None:
     done = runner.invoke(measure, ["book-densenet", "--batch", "4", "--resolution", "64", "--json"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output)
-    expected = predict_memory(BookDenseNet, (4, 1, 64, 64))
+    expected = predict_memory(book_densenet, (4, 1, 64, 64))
     assert report["parameters"] == 758_226
     assert report["results"][0]["peak_bytes"] == expected.peak_bytes
     assert report["results"][0]["bytes_by_category"] == dict(expected.bytes_by_category)
@@ -41,7 +41,7 @@ def test_measure_prints_a_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "networks are"),
+        (["nonsense"], "network is one of"),
         (["book-densenet", "--dtype", "int8"], "--dtype is one of"),
         (["book-densenet", "--strategy", "hope"], "--strategy is one of"),
         (["book-densenet", "--optimizer", "lion"], "optimizer is None"),

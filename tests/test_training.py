@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from densenet_solutions.images import ImageSet
-from densenet_solutions.models import BookDenseNet
+from densenet_solutions.models import book_densenet
 from densenet_solutions.records.serialise import from_json, to_json
 from densenet_solutions.training import TrainingResult, TrainingSettings, evaluate, train
 
@@ -30,7 +30,7 @@ def made_up(count: int, seed: int = 0) -> ImageSet:
 
 
 def small_densenet() -> nn.Module:
-    return BookDenseNet(8, 4, (1, 1))
+    return book_densenet(num_init_features=8, growth_rate=4, block_config=(1, 1))
 
 
 def small_mlp() -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +13,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def train(
     network: Annotated[
-        str, typer.Argument(help="book-densenet, book-resnet18 or cifar-densenet (L=40, k=12).")
+        str, typer.Argument(help="book-densenet, book-resnet18, cifar-densenet-40-12, …")
     ],
     data: Annotated[str, typer.Option(help="The data set; there is one.")] = "fashion-mnist",
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 10,
     pooling: Annotated[
-        str, typer.Option(help="Of book-densenet's transitions: average, max or stride.")
+        str, typer.Option(help="Of a DenseNet's transitions: average, max or stride.")
     ] = "average",
     side: Annotated[int, typer.Option(help="Height and width of the images in pixels.")] = 96,
     batch_size: Annotated[int, typer.Option(help="Images a step, over all processes.")] = 128,
@@ -94,15 +94,12 @@ def train(
 def _factory(network: str, pooling: str) -> Any:
     from functools import partial
 
-    from densenet_solutions.models import BookDenseNet, BookResNet18, cifar_densenet
+    from densenet_solutions.models import NETWORKS
 
-    factories = {
-        "book-densenet": partial(BookDenseNet, pooling=cast(Any, pooling)),
-        "book-resnet18": BookResNet18,
-        "cifar-densenet": partial(cifar_densenet, 40, 12, bottleneck=False, in_channels=1),
-    }
-    if network not in factories:
-        raise ValueError(f"a network is one of {sorted(factories)}, got {network!r}")
-    if pooling != "average" and network != "book-densenet":
-        raise ValueError(f"--pooling is an option of book-densenet, got {network!r}")
-    return factories[network]
+    names = [name for name in NETWORKS if name.startswith(("book", "cifar"))]
+    if network not in names:
+        raise ValueError(f"a network is one of {names}, got {network!r}")
+    if pooling != "average" and "densenet" not in network:
+        raise ValueError(f"--pooling is an option of DenseNets, got {network!r}")
+    options = {"pooling": pooling} if "densenet" in network else {}
+    return partial(NETWORKS[network].build, in_channels=1, **options)

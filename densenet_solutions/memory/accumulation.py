@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 
 def accumulate(parts: int) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
@@ -38,7 +38,7 @@ def accumulate(parts: int) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
 
 
 def _unchanged(model: nn.Module) -> nn.Module:
-    return copy_of(model, DenseNet, BookDenseNet)
+    return copy_of(model, DenseNet)
 
 
 STRATEGIES = (

@@ -10,15 +10,15 @@ second run does not touch them, so every buffer is bitwise the plain model's.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import BookDenseNet, DenseNet
-from densenet_solutions.models.book import BookDenseBlock, BookTransition
+from densenet_solutions.models import DenseNet
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
@@ -57,7 +57,7 @@ def recompute(module: nn.Module, function: Callable[..., Tensor], *inputs: Tenso
 
 
 class BottleneckInputRecomputed(DenseBlock):
-    """Concatenation, BN and ReLU before each 1x1 convolution are run again (Pleiss et al.).
+    """Concatenation, BN and ReLU before each layer's first convolution run again (Pleiss et al.).
 
     Recomputation stops as soon as the convolution's input is there: the convolution itself, the
     expensive part, runs once.
@@ -65,23 +65,17 @@ class BottleneckInputRecomputed(DenseBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         features = [x]
-        for layer in self:
-            assert isinstance(layer, DenseLayer)
+        for layer in cast(Iterable[DenseLayer], self):
 
-            def first_half(*earlier: Tensor, layer: DenseLayer = layer) -> Tensor:
-                return layer.conv1(layer.relu1(layer.norm1(torch.cat(earlier, dim=1))))
+            def bottleneck(*earlier: Tensor, layer: DenseLayer = layer) -> Tensor:
+                return layer.bottleneck(torch.cat(earlier, dim=1))
 
-            out = recompute(layer, first_half, *features)  # (N, 4k, H, W), or (N, k, H, W) at once
-            if layer.has_bottleneck:
-                out = layer.conv2(layer.relu2(layer.norm2(out)))
-            if layer.drop_rate:
-                out = nn.functional.dropout(out, layer.drop_rate, layer.training)
-            features.append(out)
+            features.append(layer.rest(recompute(layer, bottleneck, *features)))
         return torch.cat(features, dim=1)
 
 
-class _LayersRecomputed(nn.Sequential):
-    """Each layer is run again as a whole, its concatenation included: new features are kept."""
+class LayersRecomputed(DenseBlock):
+    """Each layer is run again as a whole, its concatenation included: `k` channels are kept."""
 
     def forward(self, x: Tensor) -> Tensor:
         features = [x]
@@ -94,35 +88,18 @@ class _LayersRecomputed(nn.Sequential):
         return torch.cat(features, dim=1)
 
 
-class _WholeRecomputed(nn.Sequential):
-    """The module is run again as a whole: only its input is kept."""
+class BlockRecomputed(DenseBlock):
+    """A dense block that is run again as a whole: only its input is kept."""
 
     def forward(self, x: Tensor) -> Tensor:
         return recompute(self, super().forward, x)
 
 
-class LayersRecomputed(_LayersRecomputed, DenseBlock):
-    """A dense block that keeps `k` channels a layer."""
+class TransitionRecomputed(Transition):
+    """A transition that is run again as a whole: only its input is kept."""
 
-
-class BookLayersRecomputed(_LayersRecomputed, BookDenseBlock):
-    """The book's dense block that keeps `k` channels a layer."""
-
-
-class BlockRecomputed(_WholeRecomputed, DenseBlock):
-    """A dense block that keeps its input only."""
-
-
-class BookBlockRecomputed(_WholeRecomputed, BookDenseBlock):
-    """The book's dense block that keeps its input only."""
-
-
-class TransitionRecomputed(_WholeRecomputed, Transition):
-    """A transition that keeps its input only."""
-
-
-class BookTransitionRecomputed(_WholeRecomputed, BookTransition):
-    """The book's transition that keeps its input only."""
+    def forward(self, x: Tensor) -> Tensor:
+        return recompute(self, super().forward, x)
 
 
 def recompute_bottleneck_input(model: nn.Module) -> nn.Module:
@@ -132,28 +109,14 @@ def recompute_bottleneck_input(model: nn.Module) -> nn.Module:
 
 def recompute_layer(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks recompute layer by layer, and whose transitions recompute."""
-    return retype(
-        copy_of(model, DenseNet, BookDenseNet),
-        {
-            DenseBlock: LayersRecomputed,
-            BookDenseBlock: BookLayersRecomputed,
-            Transition: TransitionRecomputed,
-            BookTransition: BookTransitionRecomputed,
-        },
-    )
+    model = retype(copy_of(model, DenseNet), {DenseBlock: LayersRecomputed})
+    return retype(model, {Transition: TransitionRecomputed})
 
 
 def recompute_block(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks and transitions recompute as a whole."""
-    return retype(
-        copy_of(model, DenseNet, BookDenseNet),
-        {
-            DenseBlock: BlockRecomputed,
-            BookDenseBlock: BookBlockRecomputed,
-            Transition: TransitionRecomputed,
-            BookTransition: BookTransitionRecomputed,
-        },
-    )
+    model = retype(copy_of(model, DenseNet), {DenseBlock: BlockRecomputed})
+    return retype(model, {Transition: TransitionRecomputed})
 
 
 STRATEGIES = (

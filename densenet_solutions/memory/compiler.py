@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of, training_step
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 #: Share of the activations of a compiled step that may be kept: 1 keeps what is fastest, 0 keeps
 #: the inputs only.
@@ -14,7 +14,7 @@ BUDGET = 0.1
 
 def compiled(model: nn.Module) -> nn.Module:
     """A copy that is compiled when it first runs; names in its state dict stay as they are."""
-    model = copy_of(model, DenseNet, BookDenseNet)
+    model = copy_of(model, DenseNet)
     model.compile()
     return model
 

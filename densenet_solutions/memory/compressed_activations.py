@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.weak import WeakIdKeyDictionary
 
 from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,14 @@ class EightBitDenseNet(_SavesEightBit, DenseNet):
     """`DenseNet` that keeps its activations in 8 bits."""
 
 
-class EightBitBookDenseNet(_SavesEightBit, BookDenseNet):
-    """`BookDenseNet` that keeps its activations in 8 bits."""
-
-
 def saved_in_8_bits(model: nn.Module) -> nn.Module:
     """A copy that keeps the activations for its backward pass in 8 bits.
 
     Raises:
         TypeError: `model` is not one of our DenseNets.
     """
-    model = copy_of(model, DenseNet, BookDenseNet)
-    return retype(model, {DenseNet: EightBitDenseNet, BookDenseNet: EightBitBookDenseNet})
+    model = copy_of(model, DenseNet)
+    return retype(model, {DenseNet: EightBitDenseNet})
 
 
 STRATEGIES = (

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_solutions.memory.sparse_connectivity import block_widths, reads_some
-from densenet_solutions.memory.strategies import Strategy
-from densenet_solutions.memory.surgery import (
+from densenet_solutions.memory.layers import (
     changed_copy,
     check_share,
     dense_blocks,
@@ -23,6 +21,8 @@ from densenet_solutions.memory.surgery import (
     read_only,
     set_first,
 )
+from densenet_solutions.memory.sparse_connectivity import block_widths, reads_some
+from densenet_solutions.memory.strategies import Strategy
 from densenet_solutions.models.connectivity import channels_of
 
 
@@ -61,7 +61,7 @@ def gate(model: nn.Module, open_share: float = 0.5) -> nn.Module:
     layer just before is always read.
 
     Args:
-        model: a trained `DenseNet` or `BookDenseNet`.
+        model: a trained `DenseNet`.
         open_share: share of gates that stay open, in (0, 1]; 1 gives the same function.
 
     Raises:

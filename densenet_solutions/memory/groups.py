@@ -12,8 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategies import Strategy
-from densenet_solutions.memory.surgery import (
+from densenet_solutions.memory.layers import (
     changed_copy,
     conv_with,
     dense_blocks,
@@ -22,6 +21,7 @@ from densenet_solutions.memory.surgery import (
     select_norm_,
     set_first,
 )
+from densenet_solutions.memory.strategies import Strategy
 
 
 class GatheredNorm(nn.Module):
@@ -45,7 +45,7 @@ def condense(model: nn.Module, *, groups: int = 4, condensation: int = 4) -> nn.
     Condensed is the first convolution of every layer of the dense blocks.
 
     Args:
-        model: a trained `DenseNet` or `BookDenseNet`.
+        model: a trained `DenseNet`.
         groups: groups `G` of output channels; must divide their number.
         condensation: condensation factor `C`; 1 keeps every input, and then the function too.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 
 def in_place(model: nn.Module) -> nn.Module:
@@ -23,7 +23,7 @@ def out_of_place(model: nn.Module) -> nn.Module:
 
 
 def _set_in_place(model: nn.Module, value: bool) -> nn.Module:
-    model = copy_of(model, DenseNet, BookDenseNet)
+    model = copy_of(model, DenseNet)
     for module in model.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = value

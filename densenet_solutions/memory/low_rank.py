@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from densenet_solutions.memory.layers import changed_copy, check_share, conv_with, dense_blocks
 from densenet_solutions.memory.strategies import Strategy
-from densenet_solutions.memory.surgery import changed_copy, check_share, conv_with, dense_blocks
 
 
 def low_rank(model: nn.Module, share: float = 0.25) -> nn.Module:
@@ -18,7 +18,7 @@ def low_rank(model: nn.Module, share: float = 0.25) -> nn.Module:
     `rank < out·in·height·width / (out + in·height·width)`.
 
     Args:
-        model: a trained `DenseNet` or `BookDenseNet`.
+        model: a trained `DenseNet`.
         share: rank as a share of the full rank, in (0, 1]; 1 gives the same function.
 
     Raises:

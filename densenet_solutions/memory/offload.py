@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of, training_step
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 
 class offload_saved_tensors(torch.autograd.graph.saved_tensors_hooks):  # noqa: N801 (a context)
@@ -47,7 +47,7 @@ STRATEGIES = (
         summary="Saved tensors move to the host's memory and back; nothing is recomputed.",
         exactness="bitwise",
         source="torch.autograd.graph.save_on_cpu",
-        apply=lambda model: copy_of(model, DenseNet, BookDenseNet),
+        apply=lambda model: copy_of(model, DenseNet),
         step=offloading_step,
         predictable=False,
         costs="Every saved byte crosses the bus twice. On a CPU there is nowhere to move it to.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 
 def plain(model: nn.Module) -> nn.Module:
     """A deep copy, unchanged."""
-    return copy_of(model, DenseNet, BookDenseNet)
+    return copy_of(model, DenseNet)
 
 
 STRATEGIES = (

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet
 
 
 class _Bfloat16:
@@ -22,10 +22,6 @@ class Bfloat16DenseNet(_Bfloat16, DenseNet):
     """`DenseNet` under bfloat16 autocast."""
 
 
-class Bfloat16BookDenseNet(_Bfloat16, BookDenseNet):
-    """`BookDenseNet` under bfloat16 autocast."""
-
-
 def bfloat16(model: nn.Module) -> nn.Module:
     """A copy whose forward pass runs under bfloat16 autocast; logits are float32.
 
@@ -35,8 +31,8 @@ def bfloat16(model: nn.Module) -> nn.Module:
     Raises:
         TypeError: `model` is not one of our DenseNets.
     """
-    model = copy_of(model, DenseNet, BookDenseNet)
-    return retype(model, {DenseNet: Bfloat16DenseNet, BookDenseNet: Bfloat16BookDenseNet})
+    model = copy_of(model, DenseNet)
+    return retype(model, {DenseNet: Bfloat16DenseNet})
 
 
 STRATEGIES = (

@@ -12,8 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategies import Strategy
-from densenet_solutions.memory.surgery import (
+from densenet_solutions.memory.layers import (
     changed_copy,
     check_share,
     first_conv,
@@ -25,6 +24,7 @@ from densenet_solutions.memory.surgery import (
     select_norm_,
     stages,
 )
+from densenet_solutions.memory.strategies import Strategy
 from densenet_solutions.models.densenet import DenseLayer
 
 
@@ -35,7 +35,7 @@ def prune(model: nn.Module, share: float = 0.25) -> nn.Module:
     classifier's input is cut accordingly; stem and transitions keep their outputs.
 
     Args:
-        model: a trained `DenseNet` or `BookDenseNet`.
+        model: a trained `DenseNet`.
         share: share of each layer's channels to remove, in [0, 1); 0 changes nothing.
 
     Raises:

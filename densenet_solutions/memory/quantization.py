@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densenet_solutions.memory.compressed_activations import EightBit
+from densenet_solutions.memory.layers import changed_copy
 from densenet_solutions.memory.strategies import Strategy, retype
-from densenet_solutions.memory.surgery import changed_copy
-from densenet_solutions.models.book import BookDenseBlock
 from densenet_solutions.models.densenet import DenseBlock
 
 
@@ -87,10 +86,6 @@ class EightBitDenseBlock(_KeepsEightBit, DenseBlock):
     """`DenseBlock` with 8-bit features."""
 
 
-class EightBitBookDenseBlock(_KeepsEightBit, BookDenseBlock):
-    """`BookDenseBlock` with 8-bit features."""
-
-
 def _restored(features: list[EightBit]) -> Tensor:
     """The concatenation in float: every part is restored straight into its place."""
     code, low = features[0].code, features[0].low
@@ -117,14 +112,7 @@ def quantize(model: nn.Module) -> nn.Module:
                 setattr(module, name, Int8Conv2d(child))
             elif isinstance(child, nn.Linear):
                 setattr(module, name, Int8Linear(child))
-    return retype(
-        model,
-        {
-            nn.BatchNorm2d: InPlaceNorm,
-            DenseBlock: EightBitDenseBlock,
-            BookDenseBlock: EightBitBookDenseBlock,
-        },
-    )
+    return retype(model, {nn.BatchNorm2d: InPlaceNorm, DenseBlock: EightBitDenseBlock})
 
 
 def inference_only(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from torch import nn
 
-from densenet_solutions.memory.strategies import Strategy
-from densenet_solutions.memory.surgery import (
+from densenet_solutions.memory.layers import (
     changed_copy,
     dense_blocks,
     first_norm,
     last_conv,
     read_only,
 )
+from densenet_solutions.memory.strategies import Strategy
 from densenet_solutions.models.connectivity import (
     Pattern,
-    SparseBookDenseBlock,
     SparseDenseBlock,
     channels_of,
     harmonic,
     logarithmic,
     random_sparse,
 )
-from densenet_solutions.models.densenet import DenseBlock
 
 
 def connect(model: nn.Module, pattern: Pattern) -> nn.Module:
@@ -50,7 +48,7 @@ def block_widths(block: nn.Sequential) -> tuple[int, int]:
 
 def reads_some(block: nn.Sequential, reads: tuple[tuple[int, ...], ...]) -> None:
     """Let each layer of `block` be given the sources in `reads`, and nothing else."""
-    block.__class__ = SparseDenseBlock if isinstance(block, DenseBlock) else SparseBookDenseBlock
+    block.__class__ = SparseDenseBlock
     block.reads = reads  # type: ignore[assignment]
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import BookDenseNet, DenseNet
-from densenet_solutions.models.book import BookTransition
+from densenet_solutions.models import DenseNet
 from densenet_solutions.models.densenet import Transition
 
 
 class PoolsFirst(Transition):
     """BN-ReLU-pool-Conv(1x1): `(N, C, H, W)` → `(N, C', H/2, W/2)`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.pool(self.relu(self.norm(x))))
-
-
-class BookPoolsFirst(BookTransition):
-    """The book's transition, pooling before it convolves."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(self.pool(self.relu(self.norm(x))))
@@ -33,16 +25,16 @@ def pool_first(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: a transition does not average, and so does not commute.
     """
-    model = copy_of(model, DenseNet, BookDenseNet)
+    model = copy_of(model, DenseNet)
     for module in model.modules():
-        if isinstance(module, BookTransition) and not isinstance(
+        if isinstance(module, Transition) and not isinstance(
             getattr(module, "pool", None), nn.AvgPool2d
         ):
             raise ValueError(
                 "only average pooling commutes with a 1x1 convolution, got a transition with "
                 f"{getattr(module, 'pool', 'a strided convolution')}"
             )
-    return retype(model, {Transition: PoolsFirst, BookTransition: BookPoolsFirst})
+    return retype(model, {Transition: PoolsFirst})
 
 
 STRATEGIES = (

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
+
+from densenet_solutions import checks
 
 Stem = Literal["imagenet", "cifar"]
+Pooling = Literal["average", "max", "stride"]
+Initialization = Literal["he", "torch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,11 @@ class DenseNetConfig:
         in_channels: channels of the images.
         stem: `"imagenet"` (7x7 convolution of stride 2, then 3x3 max pooling of stride 2) or
             `"cifar"` (one 3x3 convolution, full resolution).
+        bias: whether convolutions have biases, as the book's do.
+        pooling: how a transition halves the resolution (exercise 1): `"average"` as in the paper,
+            `"max"`, or `"stride"`: its convolution steps by two and drops three positions of four.
+        inplace: whether a ReLU writes over its input.
+        initialization: `"he"` (arXiv:1502.01852, as in the paper) or `"torch"`, its default.
 
     Raises:
         TypeError: an option has the wrong type.
@@ -43,35 +52,30 @@ class DenseNetConfig:
     num_classes: int = 1000
     in_channels: int = 3
     stem: Stem = "imagenet"
+    bias: bool = False
+    pooling: Pooling = "average"
+    inplace: bool = True
+    initialization: Initialization = "he"
 
     def __post_init__(self) -> None:
-        if isinstance(self.block_config, str | int) or not hasattr(self.block_config, "__iter__"):
-            raise TypeError(
-                "block_config is a sequence with the number of layers of each dense block, "
-                f"got {self.block_config!r}"
-            )
-        object.__setattr__(self, "block_config", tuple(self.block_config))
-        if not self.block_config:
-            raise ValueError("block_config needs at least one dense block, got ()")
-        for layers in self.block_config:
-            _check_positive("every entry of block_config", layers, given=self.block_config)
-        for name in ("growth_rate", "num_init_features", "num_classes", "in_channels"):
-            _check_positive(name, getattr(self, name))
+        checked = {
+            name: checks.integer(name, getattr(self, name))
+            for name in ("growth_rate", "num_init_features", "num_classes", "in_channels")
+        }
         if self.bn_size is not None:
-            _check_positive("bn_size (None means no bottleneck)", self.bn_size)
-        for name in ("compression", "drop_rate"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name} is a number, got {value!r}")
-        if not 0 < self.compression <= 1:
-            raise ValueError(
-                "compression is the share of channels a transition keeps and lies in (0, 1], "
-                f"got {self.compression!r}"
-            )
-        if not 0 <= self.drop_rate < 1:
-            raise ValueError(f"drop_rate is a probability in [0, 1), got {self.drop_rate!r}")
-        if self.stem not in ("imagenet", "cifar"):
-            raise ValueError(f"stem is 'imagenet' or 'cifar', got {self.stem!r}")
+            checked["bn_size"] = checks.integer("bn_size (None means no bottleneck)", self.bn_size)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        blocks = checks.integers("block_config", self.block_config)
+        object.__setattr__(self, "block_config", blocks)
+        checks.share("compression", self.compression, zero=False)
+        checks.share("drop_rate", self.drop_rate, one=False)
+        for name, choices in (
+            ("stem", Stem), ("pooling", Pooling), ("initialization", Initialization)
+        ):  # fmt: skip
+            checks.choice(name, getattr(self, name), get_args(choices))
+        for name in ("bias", "inplace"):
+            checks.flag(name, getattr(self, name))
         for width_in, width_out in pairwise(self.block_widths):
             if width_out[0] < 1:
                 raise ValueError(
@@ -119,12 +123,16 @@ class DenseNetConfig:
         29
         """
         side = 2 ** (len(self.block_config) - 1)
-        return side if self.stem == "cifar" else max(4 * (side - 1) + 1, 1)
+        return side if self.stem == "cifar" else 4 * (side - 1) + 1
 
+    def last_resolution(self, side: int) -> int:
+        """What is left of an image's side behind the last dense block.
 
-def _check_positive(name: str, value: object, *, given: object = None) -> None:
-    shown = value if given is None else given
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an integer, got {shown!r}")
-    if value < 1:
-        raise ValueError(f"{name} is at least 1, got {shown!r}")
+        >>> DenseNetConfig().last_resolution(224)
+        7
+        """
+        if self.stem == "imagenet":
+            side = -(-side // 4)
+        for _ in self.block_config[1:]:
+            side = -(-side // 2) if self.pooling == "stride" else side // 2
+        return side

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from densenet_solutions.models.book import BookDenseBlock
+from densenet_solutions import checks
 from densenet_solutions.models.densenet import DenseBlock
 
 Pattern = Callable[[int], tuple[int, ...]]
@@ -52,19 +52,37 @@ def harmonic(layer: int) -> tuple[int, ...]:
     return tuple(sorted(layer - step for step in steps if layer % step == 0))
 
 
+def sources_of(pattern: Pattern, layer: int) -> tuple[int, ...]:
+    """What `pattern` lets a layer read, checked.
+
+    Raises:
+        ValueError: the sources are not ascending numbers from 0 to `layer - 1`, the last included.
+
+    >>> sources_of(lambda layer: (layer,), 3)
+    Traceback (most recent call last):
+    ValueError: layer 3 reads ascending sources in 0, …, 2 and always 2, got (3,)
+    """
+    sources = checks.integers(f"the sources of layer {layer}", pattern(layer), at_least=0)
+    if list(sources) != sorted(set(sources)) or sources[-1] != layer - 1:
+        raise ValueError(
+            f"layer {layer} reads ascending sources in 0, …, {layer - 1} and always {layer - 1}, "
+            f"got {sources!r}"
+        )
+    return sources
+
+
 def random_sparse(share: float, *, seed: int = 0) -> Pattern:
     """A pattern that reads each earlier source but the last with probability `share`.
 
     The same seed gives the same connections, whatever the order of the questions.
 
     Raises:
-        ValueError: `share` is outside [0, 1].
+        TypeError, ValueError: `share` is no number in [0, 1].
 
     >>> random_sparse(1.0)(4), random_sparse(0.0)(4)
     ((0, 1, 2, 3), (3,))
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is a probability in [0, 1], got {share!r}")
+    checks.share("share", share)
 
     def pattern(layer: int) -> tuple[int, ...]:
         draw = random.Random(f"{seed}, {_checked(layer)}").random
@@ -73,39 +91,40 @@ def random_sparse(share: float, *, seed: int = 0) -> Pattern:
     return pattern
 
 
-def channels_of(sources: tuple[int, ...], width_in: int, growth_rate: int) -> Tensor:
+def channels_of(
+    sources: tuple[int, ...],
+    width_in: int,
+    growth_rate: int,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Channels of the concatenation `[x_0, x_1, …]` that belong to `sources`.
 
     `x_0` has `width_in` channels, every other source `growth_rate`.
+
+    Raises:
+        TypeError, ValueError: a source is no integer of at least 0.
 
     >>> channels_of((0, 2), width_in=2, growth_rate=3)
     tensor([0, 1, 5, 6, 7])
     """
     parts = []
-    for source in sources:
+    for source in checks.integers("sources", sources, at_least=0):
         start = 0 if source == 0 else width_in + (source - 1) * growth_rate
-        parts.append(torch.arange(start, start + (growth_rate if source else width_in)))
+        stop = start + (growth_rate if source else width_in)
+        parts.append(torch.arange(start, stop, device=device))
     return torch.cat(parts)
 
 
-class _ReadsSome:
-    """Forward of a dense block whose layer `ℓ` reads the sources `reads[ℓ-1]` only."""
+class SparseDenseBlock(DenseBlock):
+    """A dense block whose layer `ℓ` reads the sources `reads[ℓ-1]` only."""
 
     reads: tuple[tuple[int, ...], ...]
 
     def forward(self, x: Tensor) -> Tensor:
         features = [x]  # x_0, …, x_{ℓ-1}
-        for layer, sources in zip(self, self.reads, strict=True):  # type: ignore[call-overload]
+        for layer, sources in zip(self, self.reads, strict=True):
             features.append(layer(_concatenate([features[i] for i in sources])))
         return torch.cat(features, dim=1)  # the transition still reads all of them
-
-
-class SparseDenseBlock(_ReadsSome, DenseBlock):
-    """`DenseBlock` with chosen connections; set `reads` to the sources of each layer."""
-
-
-class SparseBookDenseBlock(_ReadsSome, BookDenseBlock):
-    """`BookDenseBlock` with chosen connections; set `reads` to the sources of each layer."""
 
 
 def _concatenate(parts: list[Tensor]) -> Tensor:
@@ -113,6 +132,4 @@ def _concatenate(parts: list[Tensor]) -> Tensor:
 
 
 def _checked(layer: int) -> int:
-    if layer < 1:
-        raise ValueError(f"layers of a block are numbered from 1, got {layer!r}")
-    return layer
+    return checks.integer("layer (layers of a block are numbered from 1)", layer)

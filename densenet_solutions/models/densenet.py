@@ -1,4 +1,4 @@
-"""DenseNet with bottleneck and compression, for ImageNet and CIFAR (exercise 4).
+"""DenseNet with bottleneck and compression, for ImageNet and CIFAR (exercise 4), and the book's.
 
 Huang, Liu, van der Maaten, Weinberger, *Densely Connected Convolutional Networks*,
 arXiv:1608.06993. Module names equal torchvision's, so weights move freely in both directions.
@@ -7,15 +7,16 @@ arXiv:1608.06993. Module names equal torchvision's, so weights move freely in bo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.models.config import DenseNetConfig, Stem
+from densenet_solutions import checks
+from densenet_solutions.models.config import DenseNetConfig, Pooling
 
 
 class DenseLayer(nn.Module):
@@ -25,46 +26,46 @@ class DenseLayer(nn.Module):
     BN-ReLU-Conv(3x3).
     """
 
-    def __init__(
-        self, in_channels: int, growth_rate: int, *, bn_size: int | None, drop_rate: float
-    ) -> None:
+    __constants__ = ("drop_rate", "has_bottleneck")
+
+    def __init__(self, in_channels: int, config: DenseNetConfig) -> None:
         super().__init__()
+        k, bias, inplace = config.growth_rate, config.bias, config.inplace
         self.norm1 = nn.BatchNorm2d(in_channels)
-        self.relu1 = nn.ReLU(inplace=True)
-        if bn_size is None:
-            self.conv1 = nn.Conv2d(in_channels, growth_rate, 3, padding=1, bias=False)
+        self.relu1 = nn.ReLU(inplace)
+        if config.bn_size is None:
+            self.conv1 = nn.Conv2d(in_channels, k, 3, padding=1, bias=bias)
         else:
-            width = bn_size * growth_rate
-            self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+            width = config.bn_size * k
+            self.conv1 = nn.Conv2d(in_channels, width, 1, bias=bias)
             self.norm2 = nn.BatchNorm2d(width)
-            self.relu2 = nn.ReLU(inplace=True)
-            self.conv2 = nn.Conv2d(width, growth_rate, 3, padding=1, bias=False)
-        self.has_bottleneck = bn_size is not None
-        self.drop_rate = drop_rate
+            self.relu2 = nn.ReLU(inplace)
+            self.conv2 = nn.Conv2d(width, k, 3, padding=1, bias=bias)
+        self.has_bottleneck = config.bn_size is not None
+        self.drop_rate = float(config.drop_rate)
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """What reads the features: `(N, 4k, H, W)`; `(N, k, H, W)` without a bottleneck."""
+        x = self.relu1(self.norm1(x))
+        return self.conv1(x)
+
+    def rest(self, out: Tensor) -> Tensor:
+        """What follows the bottleneck: → `(N, k, H, W)`."""
+        if self.has_bottleneck:
+            out = self.conv2(self.relu2(self.norm2(out)))
+        return nn.functional.dropout(out, self.drop_rate, self.training) if self.drop_rate else out
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv1(self.relu1(self.norm1(x)))  # (N, 4k, H, W), or (N, k, H, W) at once
-        if self.has_bottleneck:
-            out = self.conv2(self.relu2(self.norm2(out)))  # (N, k, H, W)
-        return nn.functional.dropout(out, self.drop_rate, self.training) if self.drop_rate else out
+        return self.rest(self.bottleneck(x))
 
 
 class DenseBlock(nn.Sequential):
     """Layers that each read all earlier features: `(N, C, H, W)` → `(N, C + layers·k, H, W)`."""
 
-    def __init__(
-        self,
-        num_layers: int,
-        in_channels: int,
-        growth_rate: int,
-        *,
-        bn_size: int | None,
-        drop_rate: float,
-    ) -> None:
+    def __init__(self, num_layers: int, in_channels: int, config: DenseNetConfig) -> None:
         super().__init__()
         for i in range(num_layers):
-            width = in_channels + i * growth_rate
-            layer = DenseLayer(width, growth_rate, bn_size=bn_size, drop_rate=drop_rate)
+            layer = DenseLayer(in_channels + i * config.growth_rate, config)
             self.add_module(f"denselayer{i + 1}", layer)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,107 +77,76 @@ class DenseBlock(nn.Sequential):
 class Transition(nn.Sequential):
     """Between two blocks: `(N, C, H, W)` → `(N, ⌊θC⌋, H/2, W/2)` (section 3, "Compression")."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, config: DenseNetConfig) -> None:
         super().__init__()
+        stride = 2 if config.pooling == "stride" else 1
         self.norm = nn.BatchNorm2d(in_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.pool = nn.AvgPool2d(2)
+        self.relu = nn.ReLU(config.inplace)
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=config.bias)
+        if config.pooling != "stride":
+            self.pool = nn.AvgPool2d(2) if config.pooling == "average" else nn.MaxPool2d(2)
 
 
 class DenseNet(nn.Module):
     """A DenseNet of any depth: images `(N, in_channels, H, W)` → logits `(N, num_classes)`.
 
-    The options are those of `DenseNetConfig`; the defaults are DenseNet-121. The architecture is
-    Table 1 of the paper for `stem="imagenet"`, section 4.2 for `stem="cifar"`. Weights start as
-    in He et al. (arXiv:1502.01852).
-
-    Args:
-        growth_rate: channels each layer adds, `k` in the paper.
-        block_config: number of layers in each dense block.
-        num_init_features: channels after the stem.
-        bn_size: bottleneck width in multiples of `k`; `None` for no bottleneck.
-        drop_rate: dropout probability after each layer, in [0, 1).
-        num_classes: number of outputs.
-        compression: share of channels a transition keeps, `θ` in the paper, in (0, 1].
-        in_channels: channels of the images.
-        stem: `"imagenet"` or `"cifar"`.
+    The architecture is Table 1 of the paper for `stem="imagenet"`, section 4.2 for
+    `stem="cifar"`; all options are in `DenseNetConfig`.
 
     Raises:
-        TypeError, ValueError: an option is impossible (on construction), or the images have the
-            wrong shape (on the forward pass).
+        TypeError, ValueError: (on the forward pass) the images do not fit the network.
     """
 
-    def __init__(
-        self,
-        growth_rate: int = 32,
-        block_config: Sequence[int] = (6, 12, 24, 16),
-        num_init_features: int = 64,
-        bn_size: int | None = 4,
-        drop_rate: float = 0.0,
-        num_classes: int = 1000,
-        *,
-        compression: float = 0.5,
-        in_channels: int = 3,
-        stem: Stem = "imagenet",
-    ) -> None:
+    def __init__(self, config: DenseNetConfig) -> None:
         super().__init__()
-        self.config = config = DenseNetConfig(
-            growth_rate=growth_rate,
-            block_config=block_config,  # type: ignore[arg-type]  # made a tuple and checked there
-            num_init_features=num_init_features,
-            bn_size=bn_size,
-            compression=compression,
-            drop_rate=drop_rate,
-            num_classes=num_classes,
-            in_channels=in_channels,
-            stem=stem,
-        )
+        if not isinstance(config, DenseNetConfig):
+            raise TypeError(f"config is a DenseNetConfig, got {config!r}")
+        self.config = config
+        self.inplace = config.inplace
+        init, bias, widths = config.num_init_features, config.bias, config.block_widths
         self.features = nn.Sequential()
-        if stem == "imagenet":
+        if config.stem == "imagenet":
             self.features.conv0 = nn.Conv2d(
-                in_channels, num_init_features, 7, stride=2, padding=3, bias=False
+                config.in_channels, init, 7, stride=2, padding=3, bias=bias
             )
-            self.features.norm0 = nn.BatchNorm2d(num_init_features)
-            self.features.relu0 = nn.ReLU(inplace=True)
+            self.features.norm0 = nn.BatchNorm2d(init)
+            self.features.relu0 = nn.ReLU(config.inplace)
             self.features.pool0 = nn.MaxPool2d(3, stride=2, padding=1)
         else:
-            self.features.conv0 = nn.Conv2d(
-                in_channels, num_init_features, 3, padding=1, bias=False
-            )
-        widths = config.block_widths
-        for i, (layers, (width_in, width_out)) in enumerate(
-            zip(config.block_config, widths, strict=True), start=1
-        ):
-            block = DenseBlock(layers, width_in, growth_rate, bn_size=bn_size, drop_rate=drop_rate)
-            self.features.add_module(f"denseblock{i}", block)
-            if i < len(widths):
-                self.features.add_module(f"transition{i}", Transition(width_out, widths[i][0]))
+            self.features.conv0 = nn.Conv2d(config.in_channels, init, 3, padding=1, bias=bias)
+        for i, num_layers in enumerate(config.block_config):
+            width_in, width_out = widths[i]
+            block = DenseBlock(num_layers, width_in, config)
+            self.features.add_module(f"denseblock{i + 1}", block)
+            if i + 1 < len(widths):
+                transition = Transition(width_out, widths[i + 1][0], config)
+                self.features.add_module(f"transition{i + 1}", transition)
         self.features.norm5 = nn.BatchNorm2d(config.num_features)
-        self.classifier = nn.Linear(config.num_features, num_classes)
-        self.apply(_initialise)
+        self.classifier = nn.Linear(config.num_features, config.num_classes)
+        if config.initialization == "he":
+            self.apply(_initialize)
 
     def forward(self, x: Tensor) -> Tensor:
-        self._check_images(x)
-        features = nn.functional.relu(self.features(x), inplace=True)  # (N, C, H/32, W/32)
-        return self.classifier(features.mean(dim=(2, 3)))  # (N, num_classes)
+        if not torch.jit.is_scripting():
+            self._check(x)
+        x = nn.functional.relu(self.features(x), inplace=self.inplace)  # (N, C, H/32, W/32)
+        return self.classifier(x.mean(dim=(2, 3)))  # (N, num_classes)
 
-    def _check_images(self, x: Tensor) -> None:
-        channels, side = self.config.in_channels, self.config.minimum_resolution
-        if x.ndim != 4 or x.shape[1] != channels:
-            raise ValueError(
-                f"images have shape (N, {channels}, H, W), got x.shape={tuple(x.shape)}"
-            )
-        if min(x.shape[2:]) < side:
-            raise ValueError(
-                f"{len(self.config.block_config)} blocks after the {self.config.stem} stem halve "
-                f"the image until nothing is left: height and width are at least {side}, "
-                f"got x.shape={tuple(x.shape)}"
-            )
+    def _check(self, x: Tensor) -> None:
+        config, last = self.config, self.features.norm5
+        checks.images(
+            x,
+            channels=config.in_channels,
+            at_least=config.minimum_resolution,
+            like=getattr(self.features.conv0, "weight", None),
+        )
+        if type(last) is nn.BatchNorm2d and last.training and x.shape[0] < 2:
+            height, width = (config.last_resolution(side) for side in x.shape[2:])
+            checks.batch_statistics(x.shape[0] * height * width, x)
 
 
-def _initialise(module: nn.Module) -> None:
-    """He initialisation, as the paper's section 4.2 and torchvision have it."""
+def _initialize(module: nn.Module) -> None:
+    """He initialization, as the paper's section 4.2 and torchvision have it."""
     if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # nothing to fill there
         nn.init.kaiming_normal_(module.weight)
     elif isinstance(module, nn.Linear):
@@ -198,6 +168,10 @@ class Variant:
     top5_error: float | None = None
     printed_parameters: str | None = None
     torchvision_weights: str | None = None
+
+    def build(self, **options: Any) -> DenseNet:
+        """The network of this row; `options` are those of `DenseNetConfig`."""
+        return DenseNet(replace(self.config, **options))
 
 
 def _table(*rows: Variant) -> Mapping[str, Variant]:
@@ -231,54 +205,58 @@ TABLE_1 = _table(
 
 
 def densenet121(**options: Any) -> DenseNet:
-    """DenseNet-121: 7,978,856 parameters with the defaults. Options as for `DenseNet`."""
-    return _from_table("densenet121", options)
+    """DenseNet-121: 7,978,856 parameters with the defaults. Options: `DenseNetConfig`."""
+    return TABLE_1["densenet121"].build(**options)
 
 
 def densenet161(**options: Any) -> DenseNet:
-    """DenseNet-161 (`k = 48`, stem of 96): 28,681,000 parameters. Options as for `DenseNet`."""
-    return _from_table("densenet161", options)
+    """DenseNet-161 (`k = 48`, stem of 96): 28,681,000 parameters. Options: `DenseNetConfig`."""
+    return TABLE_1["densenet161"].build(**options)
 
 
 def densenet169(**options: Any) -> DenseNet:
-    """DenseNet-169: 14,149,480 parameters with the defaults. Options as for `DenseNet`."""
-    return _from_table("densenet169", options)
+    """DenseNet-169: 14,149,480 parameters with the defaults. Options: `DenseNetConfig`."""
+    return TABLE_1["densenet169"].build(**options)
 
 
 def densenet201(**options: Any) -> DenseNet:
-    """DenseNet-201: 20,013,928 parameters with the defaults. Options as for `DenseNet`."""
-    return _from_table("densenet201", options)
+    """DenseNet-201: 20,013,928 parameters with the defaults. Options: `DenseNetConfig`."""
+    return TABLE_1["densenet201"].build(**options)
 
 
 def densenet264(**options: Any) -> DenseNet:
-    """DenseNet-264: 33,337,704 parameters with the defaults. Options as for `DenseNet`."""
-    return _from_table("densenet264", options)
+    """DenseNet-264: 33,337,704 parameters with the defaults. Options: `DenseNetConfig`."""
+    return TABLE_1["densenet264"].build(**options)
 
 
-def _from_table(name: str, options: dict[str, Any]) -> DenseNet:
-    row = TABLE_1[name].config
-    defaults: dict[str, Any] = {
-        "growth_rate": row.growth_rate,
-        "block_config": row.block_config,
-        "num_init_features": row.num_init_features,
-    }
-    return DenseNet(**(defaults | options))
+#: The book's simplified DenseNet (*Dive into Deep Learning* 1.0.3, section 8.7).
+BOOK = Variant(
+    "book-densenet",
+    DenseNetConfig(
+        block_config=(4, 4, 4, 4), bn_size=None, num_classes=10, in_channels=1,
+        bias=True, inplace=False, initialization="torch",
+    ),
+    758_226,
+)  # fmt: skip
+
+
+def book_densenet(pooling: Pooling = "average", **options: Any) -> DenseNet:
+    """The book's DenseNet: images `(N, 1, H, W)` → `(N, 10)`; 758,226 parameters.
+
+    Four blocks of four layers, no bottleneck, and PyTorch's defaults: biases, its initialization,
+    ReLU into new memory. Options as for `DenseNetConfig`.
+    """
+    return BOOK.build(pooling=pooling, **options)
 
 
 def cifar_config(
-    depth: int,
-    growth_rate: int,
-    *,
-    bottleneck: bool,
-    compression: float | None = None,
-    num_classes: int = 10,
-    drop_rate: float = 0.0,
-    in_channels: int = 3,
+    depth: int, growth_rate: int, *, bottleneck: bool, **options: Any
 ) -> DenseNetConfig:
     """Configuration of a CIFAR DenseNet by its depth `L` and growth rate `k` (section 4.2).
 
-    Three equal blocks; `L = 3n + 4`, or `L = 6n + 4` with bottlenecks. The stem has 16 channels,
-    or `2k` for DenseNet-BC. `compression=None` means 0.5 with bottleneck and 1 without.
+    Three equal blocks; `L = 3n + 4`, or `L = 6n + 4` with bottlenecks. Transitions compress to a
+    half with bottleneck, not at all without. The stem has 16 channels, or `2k` for DenseNet-BC.
+    Further options as for `DenseNetConfig`.
 
     Raises:
         ValueError: the depth does not divide into three equal blocks.
@@ -286,59 +264,34 @@ def cifar_config(
     >>> cifar_config(100, 12, bottleneck=True).block_config
     (16, 16, 16)
     """
-    convolutions = 2 if bottleneck else 1
+    depth = checks.integer("depth", depth)
+    growth_rate = checks.integer("growth_rate", growth_rate)
+    convolutions = 2 if checks.flag("bottleneck", bottleneck) else 1
     layers, rest = divmod(depth - 4, 3 * convolutions)
     if rest or layers < 1:
         raise ValueError(
             f"a CIFAR DenseNet {'with' if bottleneck else 'without'} bottleneck has depth "
             f"{3 * convolutions}n + 4 with n at least 1, got depth={depth!r}"
         )
-    if compression is None:
-        compression = 0.5 if bottleneck else 1.0
+    compression = options.pop("compression", 0.5 if bottleneck else 1.0)
+    compresses = checks.share("compression", compression, zero=False) < 1
+    defaults = {
+        "num_init_features": 2 * growth_rate if bottleneck and compresses else 16,
+        "bn_size": 4 if bottleneck else None,
+        "num_classes": 10,
+        "stem": "cifar",
+    }
     return DenseNetConfig(
         growth_rate=growth_rate,
         block_config=(layers,) * 3,
-        num_init_features=2 * growth_rate if bottleneck and compression < 1 else 16,
-        bn_size=4 if bottleneck else None,
         compression=compression,
-        drop_rate=drop_rate,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        stem="cifar",
+        **(defaults | options),
     )
 
 
-def cifar_densenet(
-    depth: int,
-    growth_rate: int,
-    *,
-    bottleneck: bool,
-    compression: float | None = None,
-    num_classes: int = 10,
-    drop_rate: float = 0.0,
-    in_channels: int = 3,
-) -> DenseNet:
-    """A CIFAR DenseNet of Table 2: images `(N, 3, 32, 32)` → `(N, num_classes)`.
-
-    Arguments and errors as for `cifar_config`.
-    """
-    return from_config(
-        cifar_config(
-            depth,
-            growth_rate,
-            bottleneck=bottleneck,
-            compression=compression,
-            num_classes=num_classes,
-            drop_rate=drop_rate,
-            in_channels=in_channels,
-        )
-    )
-
-
-def from_config(config: DenseNetConfig) -> DenseNet:
-    """Build the network that `config` describes."""
-    options: dict[str, Any] = asdict(config)
-    return DenseNet(**options)
+def cifar_densenet(depth: int, growth_rate: int, *, bottleneck: bool, **options: Any) -> DenseNet:
+    """A CIFAR DenseNet of Table 2: images `(N, 3, 32, 32)` → `(N, 10)`; see `cifar_config`."""
+    return DenseNet(cifar_config(depth, growth_rate, bottleneck=bottleneck, **options))
 
 
 #: The CIFAR-10 networks of Table 2, with the number of parameters as the paper prints it.
@@ -365,8 +318,15 @@ def load_torchvision_weights(model: nn.Module, state_dict: Mapping[str, Tensor])
     called `norm1` since; both are taken.
 
     Raises:
+        TypeError: `model` is not a module, or `state_dict` not a mapping of names to tensors.
         RuntimeError: after renaming, keys or shapes still do not fit the model.
     """
+    checks.module("model", model)
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            "state_dict maps names to tensors, as `torch.load` or `model.state_dict()` gives it, "
+            f"got {type(state_dict).__name__}"
+        )
     renamed = {
         re.sub(r"\.(norm|relu|conv)\.(\d)\.", r".\1\2.", key): tensor
         for key, tensor in state_dict.items()

@@ -17,6 +17,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from densenet_solutions import checks
+
 Connection = Literal["plain", "residual", "dense"]
 Norm = Literal["none", "layer", "batch"]
 Activation = Literal["silu", "relu", "gelu", "selu", "mish"]
@@ -57,7 +59,7 @@ class DenseMLP(nn.Module):
     428
 
     Raises:
-        ValueError: an option has an impossible value; the message states the rule and the value.
+        TypeError, ValueError: an option is impossible, or (on the forward pass) the rows are.
     """
 
     def __init__(
@@ -75,30 +77,20 @@ class DenseMLP(nn.Module):
         input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        counts = {"in_features": in_features, "growth_rate": growth_rate}
+        self.in_features = checks.integer("in_features", in_features)
+        growth_rate = checks.integer("growth_rate", growth_rate)
+        block_config = checks.integers("block_config", block_config)
         if num_init_features is not None:
-            counts["num_init_features"] = num_init_features
-        for name, value in counts.items():
-            _check_positive(name, value)
-        block_config = tuple(block_config)
-        if not block_config:
-            raise ValueError("block_config needs at least one block, got ()")
-        for num_layers in block_config:
-            _check_positive("every entry of block_config", num_layers)
-        _check_choice("connection", connection, get_args(Connection))
-        _check_choice("norm", norm, get_args(Norm))
-        _check_choice("activation", activation, tuple(_ACTIVATIONS))
-        for name, rate in {"dropout": dropout, "input_dropout": input_dropout}.items():
-            if not 0 <= rate < 1:
-                raise ValueError(f"{name} is a probability in [0, 1), got {rate!r}")
-        if not 0 < compression <= 1:
-            raise ValueError(
-                "compression is the share of features a transition keeps and lies in (0, 1], "
-                f"got {compression!r}"
-            )
+            num_init_features = checks.integer("num_init_features", num_init_features)
+        checks.choice("connection", connection, get_args(Connection))
+        checks.choice("norm", norm, get_args(Norm))
+        checks.choice("activation", activation, tuple(_ACTIVATIONS))
+        checks.share("compression", compression, zero=False)
+        checks.share("dropout", dropout, one=False)
+        checks.share("input_dropout", input_dropout, one=False)
         self.connection = connection
         self.input_dropout = nn.Dropout(input_dropout)
-        width = in_features
+        width = self.in_features
         if connection == "residual":
             num_init_features = growth_rate  # a shortcut needs equal widths on both sides
         self.stem = (
@@ -126,6 +118,7 @@ class DenseMLP(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        self._check(x)
         x = self.stem(self.input_dropout(x))  # (rows, init)
         for block, transition in zip(self.blocks, self.transitions, strict=True):
             assert isinstance(block, nn.ModuleList)
@@ -139,6 +132,12 @@ class DenseMLP(nn.Module):
             x = transition(x)
         return self.head(x).squeeze(-1)  # (rows,)
 
+    def _check(self, x: Tensor) -> None:
+        linear, norm, *_ = self.get_submodule("blocks.0.0").children()
+        checks.rows(x, columns=self.in_features, like=linear.weight)
+        if isinstance(norm, nn.BatchNorm1d) and norm.training and len(x) < 2:
+            checks.batch_statistics(len(x), x)
+
 
 def _layer(
     width: int, growth_rate: int, norm: Norm, activation: Activation, dropout: float
@@ -147,8 +146,8 @@ def _layer(
     linear = nn.Linear(width, growth_rate)
     if norm == "none":
         return nn.Sequential(linear, _ACTIVATIONS[activation](), nn.Dropout(dropout))
-    normalise = nn.LayerNorm(growth_rate) if norm == "layer" else nn.BatchNorm1d(growth_rate)
-    return nn.Sequential(linear, normalise, _ACTIVATIONS[activation](), nn.Dropout(dropout))
+    normalize = nn.LayerNorm(growth_rate) if norm == "layer" else nn.BatchNorm1d(growth_rate)
+    return nn.Sequential(linear, normalize, _ACTIVATIONS[activation](), nn.Dropout(dropout))
 
 
 def matched_growth_rate(
@@ -159,9 +158,14 @@ def matched_growth_rate(
     Closed-form counting would need one formula a connection; networks on the meta device are exact
     and cost nothing.
 
+    Raises:
+        TypeError, ValueError: the number is not in 1, …, 10¹⁰, or `DenseMLP` refuses an option.
+
     >>> matched_growth_rate(60_000, 300, "dense", block_config=(4,))
     41
     """
+
+    checks.integer("parameters", parameters, at_most=10**10)
 
     def count(growth_rate: int) -> int:
         with torch.device("meta"):
@@ -175,15 +179,3 @@ def matched_growth_rate(
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < parameters else (low, middle)
     return min(low, high, key=lambda k: abs(count(k) - parameters))
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} is at least 1, got {value!r}")
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is one of {choices}, got {value!r}")

@@ -12,7 +12,7 @@
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory.transition import PoolsFirst
-from densenet_solutions.models import BookDenseNet, BookResNet18
+from densenet_solutions.models import book_densenet, book_resnet18
 from densenet_solutions.records import load_record
 from densenet_solutions.exercises.pooling import pictures
 from densenet_solutions.site.numbers import count, interval, mib, percent, times
@@ -402,7 +402,7 @@ continues where it stopped.
 # ### The book's two networks, trained alike
 
 # %% tags=["hide-input"]
-factories = {"average": ("DenseNet", BookDenseNet), "resnet18": ("ResNet-18", BookResNet18)}
+factories = {"average": ("DenseNet", book_densenet), "resnet18": ("ResNet-18", book_resnet18)}
 shape = (settings.batch_size, 1, settings.side, settings.side)
 table(
     ["network", "parameters", "memory of a step", "seconds per epoch", "seeds", "test accuracy"],

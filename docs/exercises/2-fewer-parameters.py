@@ -9,7 +9,7 @@
 
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_parameters
-from densenet_solutions.models import BookDenseNet, BookResNet18, DenseNetConfig
+from densenet_solutions.models import book_densenet, book_resnet18, DenseNetConfig
 from densenet_solutions.exercises.parameters import pictures
 from densenet_solutions.site.numbers import count, gib, millions, percent, times
 from densenet_solutions.records import load_record
@@ -24,8 +24,8 @@ dense_total = sum(by_stage["DenseNet"].values())
 resnet_total = sum(by_stage["ResNet-18"].values())
 costs = study.last_convolution_of_each_stage()
 last = costs[-1]
-assert dense_total == count_parameters(BookDenseNet()).total
-assert resnet_total == count_parameters(BookResNet18()).total
+assert dense_total == count_parameters(book_densenet()).total
+assert resnet_total == count_parameters(book_resnet18()).total
 assert last.densenet == 9 * 32 * last.densenet_reads and last.resnet == 9 * last.resnet_width**2
 
 models = study.published_models()

@@ -410,9 +410,9 @@ assert quiet["DenseNet"].peak_bytes < dense.peak_bytes / 2
 
 # %%
 from densenet_solutions.measure import predict_memory
-from densenet_solutions.models import BookDenseNet
+from densenet_solutions.models import book_densenet
 
-result = predict_memory(BookDenseNet, (1024, 1, 224, 224), optimizer="adam")
+result = predict_memory(book_densenet, (1024, 1, 224, 224), optimizer="adam")
 {name: f"{value / 2**20:.1f} MiB" for name, value in result.bytes_by_category.items()}
 
 # %% [markdown]

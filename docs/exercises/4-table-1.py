@@ -291,7 +291,7 @@ print(small.config.block_config, small.config.depth)
 #
 # ```python
 # from torchvision.models import DenseNet121_Weights
-# from densenet_solutions.models.densenet import densenet121, load_torchvision_weights
+# from densenet_solutions.models import densenet121, load_torchvision_weights
 #
 # model = densenet121()
 # weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)

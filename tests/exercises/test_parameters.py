@@ -13,7 +13,7 @@ from densenet_solutions.exercises.parameters.study import (
 )
 from densenet_solutions.exercises.table_1 import mistakes
 from densenet_solutions.exercises.table_1 import study as architecture
-from densenet_solutions.models import DenseNetConfig, from_config
+from densenet_solutions.models import DenseNet, DenseNetConfig
 
 
 @given(
@@ -32,7 +32,7 @@ from densenet_solutions.models import DenseNetConfig, from_config
 @settings(max_examples=40, deadline=None)
 def test_the_closed_form_counts_any_network(config):
     with torch.device("meta"):
-        counted = sum(p.numel() for p in from_config(config).parameters())
+        counted = sum(p.numel() for p in DenseNet(config).parameters())
     assert closed_form(config) == counted
 
 
@@ -105,7 +105,7 @@ def test_table_1s_output_sizes_are_the_papers():
 
 
 def test_tracing_leaves_no_hook_and_no_mode_behind():
-    network = from_config(DenseNetConfig(block_config=(1, 1), growth_rate=4, num_classes=3))
+    network = DenseNet(DenseNetConfig(block_config=(1, 1), growth_rate=4, num_classes=3))
     architecture.trace(network, (1, 3, 64, 64))
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())

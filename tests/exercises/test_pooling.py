@@ -16,7 +16,7 @@ from densenet_solutions.exercises.pooling.features import pooled_features, shift
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
 from densenet_solutions.images import as_inputs, fashion_mnist_is_here, load_fashion_mnist
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import book_densenet, densenet121
 
 
 def test_only_linear_pooling_commutes() -> None:
@@ -76,7 +76,7 @@ def test_the_gradient_reaches_what_it_must() -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(4, 1, 32, 32), torch.arange(4)
     for pooling, at_pool, active in (("average", 1, 1), ("max", 0.25, 1), ("stride", None, 0.25)):
-        model = BookDenseNet(16, 8, (2, 2), pooling=pooling)
+        model = book_densenet(pooling, num_init_features=16, growth_rate=8, block_config=(2, 2))
         reach = gradient_reach(model, images, labels, pooling=pooling)
         assert reach.pool_input == pytest.approx(at_pool, abs=0.01)
         assert reach.active_features == pytest.approx(active, abs=0.05)
@@ -85,7 +85,7 @@ def test_the_gradient_reaches_what_it_must() -> None:
 
 
 def test_pooling_first_saves_what_a_count_by_hand_says() -> None:
-    transition = DenseNet(growth_rate=8, block_config=(2, 2), num_init_features=16).features[5]
+    transition = densenet121(growth_rate=8, block_config=(2, 2), num_init_features=16).features[5]
     channels, side = transition.norm.num_features, 12
     assert type(transition.pool) is nn.AvgPool2d
     full = 4 * side * side
@@ -142,11 +142,11 @@ def test_the_recipes_compare_alike() -> None:
 
 
 def test_feature_reuse_finds_weights_where_they_were_put() -> None:
-    model = BookDenseNet(8, 4, (3,))
+    model = book_densenet(num_init_features=8, growth_rate=4, block_config=(3,))
     with torch.no_grad():
         for layer in model.features.denseblock1:
-            layer.conv.weight.zero_()
-        model.features.denseblock1[2].conv.weight[:, 8:12] = -2.0  # layer 3 reads layer 1
+            layer.conv1.weight.zero_()
+        model.features.denseblock1[2].conv1.weight[:, 8:12] = -2.0  # layer 3 reads layer 1
     block = feature_reuse(model)[0]
     assert block.sources == ("input", "layer 1", "layer 2", "layer 3")
     assert block.readers == ("layer 1", "layer 2", "layer 3", "classifier")

@@ -15,9 +15,8 @@ from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import (
-    BookDenseNet,
-    BookResNet18,
-    DenseNet,
+    book_densenet,
+    book_resnet18,
     cifar_densenet,
     densenet121,
 )
@@ -27,7 +26,7 @@ MIB = 2**20
 
 
 def small_densenet() -> nn.Module:
-    return DenseNet(block_config=(4, 6), num_classes=10)
+    return densenet121(block_config=(4, 6), num_classes=10)
 
 
 def transformer() -> nn.Module:
@@ -90,9 +89,9 @@ CASES = [
     Case("small densenet, float64", small_densenet, (2, 3, 64, 64), {"dtype": torch.float64}),
     Case("small densenet, autocast", small_densenet, (2, 3, 96, 96), {"autocast": torch.bfloat16}),
     Case("cifar", lambda: cifar_densenet(40, 12, bottleneck=False), (8, 3, 32, 32)),
-    Case("book densenet", BookDenseNet, (8, 1, 96, 96)),
-    Case("book resnet18", BookResNet18, (8, 1, 96, 96)),
-    Case("book resnet18, inference", BookResNet18, (8, 1, 96, 96), {"train": False}),
+    Case("book densenet", book_densenet, (8, 1, 96, 96)),
+    Case("book resnet18", book_resnet18, (8, 1, 96, 96)),
+    Case("book resnet18, inference", book_resnet18, (8, 1, 96, 96), {"train": False}),
     Case("resnet50", torchvision.models.resnet50, (2, 3, 96, 96)),
     Case("resnet50, adamw", torchvision.models.resnet50, (2, 3, 64, 64), {"optimizer": "adamw"}),
     Case("transformer", transformer, (8, 128, 64)),
@@ -220,7 +219,7 @@ def test_shared_storages_count_once() -> None:
 
 
 def test_a_model_built_elsewhere_is_left_alone() -> None:
-    model = BookDenseNet()
+    model = book_densenet()
     result = predict_memory(lambda: model, (2, 1, 64, 64), dtype=torch.float64)
     assert result.bytes_by_category["parameters"] == 8 * 758_226
     assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
@@ -228,7 +227,7 @@ def test_a_model_built_elsewhere_is_left_alone() -> None:
 
 
 def test_process_memory_is_beside() -> None:
-    result = measure_memory(BookDenseNet, (2, 1, 64, 64))
+    result = measure_memory(book_densenet, (2, 1, 64, 64))
     if result.peak_resident_bytes is not None:
         assert result.peak_resident_bytes > result.peak_bytes
 

@@ -13,22 +13,30 @@ from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.accumulation import accumulate
 from densenet_solutions.memory.gates import GatedNorm, gate
 from densenet_solutions.memory.groups import GatheredNorm, condense
+from densenet_solutions.memory.layers import dense_blocks
 from densenet_solutions.memory.low_rank import low_rank
 from densenet_solutions.memory.pruning import prune
 from densenet_solutions.memory.quantization import quantize
 from densenet_solutions.memory.sparse_connectivity import connect
 from densenet_solutions.memory.strategies import training_step
-from densenet_solutions.memory.surgery import dense_blocks
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.connectivity import dense, logarithmic
 
 Change = Callable[[nn.Module], nn.Module]
 
 NETWORKS = {
-    "bottleneck": lambda: DenseNet(8, (3, 4), 16, num_classes=5),
-    "no-bottleneck": lambda: DenseNet(8, (3, 4), 16, None, num_classes=5),
-    "cifar": lambda: DenseNet(4, (2, 2, 2), 8, num_classes=5, stem="cifar"),
-    "book": lambda: BookDenseNet(16, 8, (3, 4), 5),
+    "bottleneck": lambda: densenet121(
+        growth_rate=8, block_config=(3, 4), num_init_features=16, num_classes=5
+    ),
+    "no-bottleneck": lambda: densenet121(
+        growth_rate=8, block_config=(3, 4), num_init_features=16, bn_size=None, num_classes=5
+    ),
+    "cifar": lambda: densenet121(
+        growth_rate=4, block_config=(2, 2, 2), num_init_features=8, num_classes=5, stem="cifar"
+    ),
+    "book": lambda: book_densenet(
+        num_init_features=16, growth_rate=8, block_config=(3, 4), num_classes=5
+    ),
 }
 
 
@@ -111,7 +119,7 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_they_have_fewer_parameters_and_train(name: str) -> None:
     torch.manual_seed(0)
-    model = DenseNet(8, (6, 6), 16, num_classes=5)
+    model = densenet121(growth_rate=8, block_config=(6, 6), num_init_features=16, num_classes=5)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     changed = CHANGES[name](model)
     x, y = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
@@ -125,7 +133,7 @@ def test_they_have_fewer_parameters_and_train(name: str) -> None:
 
 def test_pruning_removes_channels_and_keeps_the_most_used() -> None:
     torch.manual_seed(0)
-    model = DenseNet(8, (2, 2), 16, num_classes=5)
+    model = densenet121(growth_rate=8, block_config=(2, 2), num_init_features=16, num_classes=5)
     first, second = dense_blocks(model)["denseblock1"]
     with torch.no_grad():  # features 0, 2, 4, 6 of the first layer are used by nobody
         second.conv1.weight[:, 16:24:2] = 0
@@ -155,22 +163,22 @@ def _rows_of(old: nn.Module, new: nn.Module) -> list[Tensor]:
 
 def test_unused_channels_can_be_pruned_without_any_change() -> None:
     torch.manual_seed(0)
-    model = BookDenseNet(16, 8, (2, 2), 5)
+    model = book_densenet(num_init_features=16, growth_rate=8, block_config=(2, 2), num_classes=5)
     model.eval()
     second = dense_blocks(model)["denseblock1"][1]
     with torch.no_grad():
-        second.conv.weight[:, 16:24:2] = 0
+        second.conv1.weight[:, 16:24:2] = 0
         model.features.transition1.conv.weight[:, 16:32:2] = 0
     x = torch.randn(2, 1, 32, 32)
     pruned = prune(model, 0.5)
     until_transition = model.features[:6](x), pruned.features[:6](x)
-    assert dense_blocks(pruned)["denseblock1"][1].conv.in_channels == 16 + 4
+    assert dense_blocks(pruned)["denseblock1"][1].conv1.in_channels == 16 + 4
     torch.testing.assert_close(until_transition[1], until_transition[0], rtol=1e-5, atol=1e-6)
 
 
 def test_groups_keep_the_largest_weights_of_each_group() -> None:
     torch.manual_seed(0)
-    model = DenseNet(8, (2, 2), 16, num_classes=5)
+    model = densenet121(growth_rate=8, block_config=(2, 2), num_init_features=16, num_classes=5)
     conv = dense_blocks(model)["denseblock1"][1].conv1
     with torch.no_grad():
         conv.weight.fill_(0.01)
@@ -185,7 +193,7 @@ def test_groups_keep_the_largest_weights_of_each_group() -> None:
 
 def test_low_rank_is_the_best_approximation_of_its_rank() -> None:
     torch.manual_seed(0)
-    model = DenseNet(8, (2, 2), 16, num_classes=5)
+    model = densenet121(growth_rate=8, block_config=(2, 2), num_init_features=16, num_classes=5)
     old = dense_blocks(model)["denseblock2"][0].conv2
     new = dense_blocks(low_rank(model, 0.5))["denseblock2"][0].conv2
     matrix = old.weight.flatten(1)
@@ -196,7 +204,7 @@ def test_low_rank_is_the_best_approximation_of_its_rank() -> None:
 
 def test_closed_gates_are_not_read_and_open_ones_learn() -> None:
     torch.manual_seed(0)
-    model = DenseNet(8, (4, 4), 16, num_classes=5)
+    model = densenet121(growth_rate=8, block_config=(4, 4), num_init_features=16, num_classes=5)
     gated = gate(model, 0.5)
     block = dense_blocks(gated)["denseblock1"]
     assert [len(sources) for sources in block.reads] == [1, 1, 2, 2]
@@ -208,7 +216,10 @@ def test_closed_gates_are_not_read_and_open_ones_learn() -> None:
 
 def test_sparse_blocks_read_what_the_pattern_says() -> None:
     torch.manual_seed(0)
-    sparse = connect(DenseNet(8, (4, 4), 16, num_classes=5), logarithmic)
+    sparse = connect(
+        densenet121(growth_rate=8, block_config=(4, 4), num_init_features=16, num_classes=5),
+        logarithmic,
+    )
     layers = dense_blocks(sparse)["denseblock1"]
     assert [layer.conv1.in_channels for layer in layers] == [16, 24, 16, 32]
 
@@ -243,17 +254,17 @@ def test_one_part_is_the_plain_step_and_each_part_updates_the_statistics() -> No
     ids=["linear", "sequential"],
 )
 def test_foreign_models_are_refused(name: str, model: nn.Module) -> None:
-    with pytest.raises(TypeError, match="takes a DenseNet or a BookDenseNet, got"):
+    with pytest.raises(TypeError, match="takes a DenseNet, got"):
         STRATEGIES[name].apply(model)
 
 
 def test_a_changed_network_is_not_changed_again() -> None:
-    model = low_rank(DenseNet(8, (2, 2), 16))
+    model = low_rank(densenet121(growth_rate=8, block_config=(2, 2), num_init_features=16))
     with pytest.raises(TypeError, match="as it was built, got a dense block with a Sequential"):
         prune(model)
 
 
-BOOK = BookDenseNet(16, 8, (2, 2), 5)
+BOOK = book_densenet(num_init_features=16, growth_rate=8, block_config=(2, 2), num_classes=5)
 REFUSALS = {
     "prune all": (ValueError, r"share lies in \[0, 1\), got 1", lambda: prune(BOOK, 1.0)),
     "prune less than none": (ValueError, r"got -0.1", lambda: prune(BOOK, -0.1)),

@@ -9,11 +9,15 @@ from torch import nn
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.compressed_activations import EightBit
 from densenet_solutions.memory.quantization import Int8Conv2d
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import book_densenet, densenet121
 
 NETWORKS = {
-    "densenet": lambda: DenseNet(8, (3, 4), 16, num_classes=5),
-    "book": lambda: BookDenseNet(16, 8, (3, 4), 5),
+    "densenet": lambda: densenet121(
+        growth_rate=8, block_config=(3, 4), num_init_features=16, num_classes=5
+    ),
+    "book": lambda: book_densenet(
+        num_init_features=16, growth_rate=8, block_config=(3, 4), num_classes=5
+    ),
 }
 Y = torch.tensor([0, 1, 2, 4])
 
@@ -139,5 +143,5 @@ def test_quantised_inference_is_near_with_a_quarter_of_the_weights(model: nn.Mod
 
 @pytest.mark.parametrize("name", ["bfloat16", "saved_in_8_bits", "gradient_accumulation"])
 def test_foreign_models_are_refused(name: str) -> None:
-    with pytest.raises(TypeError, match="takes a DenseNet or a BookDenseNet, got Linear"):
+    with pytest.raises(TypeError, match="takes a DenseNet, got Linear"):
         STRATEGIES[name].apply(nn.Linear(2, 2))

@@ -18,7 +18,7 @@ from densenet_solutions.memory.shared_storage import obstacle, shared_storage
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.reference import dense_block_reference
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
-from densenet_solutions.models import BookDenseNet, DenseNet, densenet121
+from densenet_solutions.models import book_densenet, densenet121
 
 
 def network(**options):
@@ -28,7 +28,7 @@ def network(**options):
         "growth_rate": 8, "block_config": (2, 2), "num_init_features": 6, "bn_size": 4,
         "num_classes": 5,
     }  # fmt: skip
-    model = DenseNet(**(defaults | options)).double()
+    model = densenet121(**(defaults | options)).double()
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.normal_(norm.weight)
@@ -294,16 +294,16 @@ def test_the_books_network_keeps_its_features_and_little_else():
     pixels_by_width = {56**2: 64 + 128, 28**2: 96 + 128, 14**2: 112 + 128, 7**2: 120 + 128}
     features = 4 * 16 * sum(pixels * width for pixels, width in pixels_by_width.items())
     shape = (16, 1, 224, 224)
-    ours = predict_memory(lambda: shared_storage(BookDenseNet()), shape).peak_beyond_parameters
+    ours = predict_memory(lambda: shared_storage(book_densenet()), shape).peak_beyond_parameters
     assert features < ours < 2.5 * features
-    assert ours < predict_memory(BookDenseNet, shape).peak_beyond_parameters / 4
+    assert ours < predict_memory(book_densenet, shape).peak_beyond_parameters / 4
 
 
 @pytest.mark.parametrize(
     ("network", "shape"),
     [
-        (lambda: DenseNet(block_config=(4, 4), num_classes=10), (4, 3, 64, 64)),
-        (BookDenseNet, (16, 1, 96, 96)),
+        (lambda: densenet121(block_config=(4, 4), num_classes=10), (4, 3, 64, 64)),
+        (book_densenet, (16, 1, 96, 96)),
     ],
 )
 def test_the_prediction_is_what_the_allocator_hands_out(network, shape):

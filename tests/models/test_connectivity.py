@@ -54,16 +54,3 @@ def test_a_random_pattern_keeps_to_its_share_and_seed() -> None:
 
 def test_channels_follow_the_concatenation() -> None:
     assert channels_of(dense(3), 5, 2).tolist() == list(range(5 + 2 * 2))
-
-
-@pytest.mark.parametrize("layer", [0, -1])
-@pytest.mark.parametrize("name", PATTERNS)
-def test_layers_are_numbered_from_one(name: str, layer: int) -> None:
-    with pytest.raises(ValueError, match="numbered from 1, got"):
-        PATTERNS[name](layer)
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_a_share_is_a_probability(share: float) -> None:
-    with pytest.raises(ValueError, match=r"in \[0, 1\], got"):
-        random_sparse(share)

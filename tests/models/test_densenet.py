@@ -1,6 +1,7 @@
 """DenseNet against torchvision's class, the paper's tables and hand arithmetic."""
 
 import re
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,8 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densenet_solutions import models
-from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, cifar_densenet, from_config
-from densenet_solutions.models.densenet import load_torchvision_weights
+from densenet_solutions.models import (
+    NETWORKS,
+    TABLE_1,
+    TABLE_2,
+    cifar_densenet,
+    densenet121,
+    load_torchvision_weights,
+)
 
 ROWS = [*TABLE_1.values(), *TABLE_2.values()]
 
@@ -22,7 +29,7 @@ def count(model):
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_the_count_on_each_row(row):
     with torch.device("meta"):
-        assert count(from_config(row.config)) == row.parameters
+        assert count(row.build()) == row.parameters
 
 
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
@@ -57,7 +64,7 @@ def twins(**options):
     """torchvision's network and ours with the same weights, in float64."""
     torch.manual_seed(0)
     theirs = reference(**options)
-    ours = DenseNet(**options).double()
+    ours = densenet121(**options).double()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return theirs, ours
 
@@ -115,24 +122,47 @@ def test_the_same_seed_gives_the_same_weights_as_torchvision():
     torch.manual_seed(3)
     theirs = published.DenseNet(**SMALL)
     torch.manual_seed(3)
-    ours = DenseNet(**SMALL)
+    ours = densenet121(**SMALL)
     for expected, got in zip(theirs.parameters(), ours.parameters(), strict=True):
         assert torch.equal(got, expected)
 
 
 def test_dropout_acts_in_training_only():
-    model = DenseNet(**SMALL, drop_rate=0.5)
+    model = densenet121(**SMALL, drop_rate=0.5)
     images = torch.randn(4, 3, 32, 32)
     assert not torch.equal(model(images), model(images))
     model.eval()
     assert torch.equal(model(images), model(images))
 
 
-def test_options_override_a_row_of_table_1():
+def test_every_option_overrides_a_row_of_table_1():
+    options = {
+        "growth_rate": 8, "block_config": (1, 2), "num_init_features": 6, "bn_size": 2,
+        "compression": 0.25, "drop_rate": 0.5, "num_classes": 10, "in_channels": 1,
+        "stem": "cifar", "bias": True, "pooling": "max", "inplace": False,
+        "initialization": "torch",
+    }  # fmt: skip
     with torch.device("meta"):
-        model = models.densenet121(num_classes=10, in_channels=1, growth_rate=8)
-    assert model.config.growth_rate == 8
+        model = models.densenet169(**options)
+    assert asdict(model.config) == options
+    assert model.features.transition1.conv.weight.shape == (3, 14, 1, 1)
+    assert type(model.features.transition1.pool) is torch.nn.MaxPool2d
+    assert all(m.bias is not None for m in model.modules() if isinstance(m, torch.nn.Conv2d))
+    assert not any(m.inplace for m in model.modules() if isinstance(m, torch.nn.ReLU))
     assert model(torch.empty(2, 1, 64, 64, device="meta")).shape == (2, 10)
+
+
+def test_the_catalogue_has_every_network_under_its_name():
+    with torch.device("meta"):
+        built = {name: network.build() for name, network in NETWORKS.items()}
+    assert built["cifar-densenet-bc-250-24"].config == TABLE_2["BC, L=250, k=24"].config
+    assert [n for n in built if n.startswith("cifar")] == [
+        *(f"cifar-densenet-{name}" for name in ("40-12", "100-12", "100-24")),
+        *(f"cifar-densenet-bc-{name}" for name in ("100-12", "250-24", "190-40")),
+    ]
+    for name, network in NETWORKS.items():
+        x = torch.empty(network.shape(2, 64), device="meta")
+        assert built[name](x).shape[0] == 2
 
 
 def test_a_cifar_network_keeps_the_resolution_in_its_stem():
@@ -147,48 +177,8 @@ def test_the_smallest_image_passes_and_one_pixel_less_does_not():
     with torch.device("meta"):
         model = models.densenet121()
         assert model(torch.empty(2, 3, 29, 29)).shape == (2, 1000)
-        with pytest.raises(ValueError, match=r"at least 29, got x\.shape=\(2, 3, 28, 200\)"):
+        with pytest.raises(ValueError, match=r"at least 29, .*got x\.shape=\(2, 3, 28, 200\)"):
             model(torch.empty(2, 3, 28, 200))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"growth_rate": 0}, ValueError, "growth_rate is at least 1, got 0"),
-        ({"growth_rate": 3.5}, TypeError, "growth_rate is an integer, got 3.5"),
-        ({"growth_rate": True}, TypeError, "growth_rate is an integer, got True"),
-        ({"block_config": ()}, ValueError, "at least one dense block"),
-        ({"block_config": (6, 0)}, ValueError, r"block_config is at least 1, got \(6, 0\)"),
-        ({"block_config": 6}, TypeError, "block_config is a sequence"),
-        ({"bn_size": 0}, ValueError, "None means no bottleneck"),
-        ({"compression": 0.0}, ValueError, r"lies in \(0, 1\], got 0.0"),
-        ({"compression": 1.5}, ValueError, r"lies in \(0, 1\], got 1.5"),
-        ({"compression": "half"}, TypeError, "compression is a number, got 'half'"),
-        ({"compression": 0.001}, ValueError, "leaves a transition no channel out of 256"),
-        ({"drop_rate": 1.0}, ValueError, r"probability in \[0, 1\), got 1.0"),
-        ({"drop_rate": -0.1}, ValueError, r"probability in \[0, 1\), got -0.1"),
-        ({"num_classes": 0}, ValueError, "num_classes is at least 1"),
-        ({"stem": "mnist"}, ValueError, "stem is 'imagenet' or 'cifar', got 'mnist'"),
-    ],
-    ids=str,
-)
-def test_impossible_options_are_refused(options, error, message):
-    with pytest.raises(error, match=message):
-        DenseNet(**options)
-
-
-@pytest.mark.parametrize(
-    "shape", [(3, 64, 64), (2, 1, 64, 64), (2, 3, 64)], ids=["no batch", "one channel", "no width"]
-)
-def test_images_of_the_wrong_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"images have shape \(N, 3, H, W\), got x.shape="):
-        DenseNet(**SMALL)(torch.randn(shape))
-
-
-@pytest.mark.parametrize(("depth", "bottleneck"), [(41, False), (40 + 3, True), (4, False)])
-def test_a_cifar_depth_that_does_not_divide_is_refused(depth, bottleneck):
-    with pytest.raises(ValueError, match=f"got depth={depth}"):
-        cifar_densenet(depth, 12, bottleneck=bottleneck)
 
 
 def test_old_spelling_of_published_files_is_understood():
@@ -200,9 +190,9 @@ def test_old_spelling_of_published_files_is_understood():
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     for state_dict in (old, theirs.state_dict()):
-        ours = DenseNet(**SMALL)
+        ours = densenet121(**SMALL)
         load_torchvision_weights(ours, state_dict)
         for key, tensor in ours.state_dict().items():
             assert torch.equal(tensor, theirs.state_dict()[key])
     with pytest.raises(RuntimeError, match="size mismatch"):
-        load_torchvision_weights(DenseNet(**{**SMALL, "growth_rate": 5}), old)
+        load_torchvision_weights(densenet121(**{**SMALL, "growth_rate": 5}), old)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from densenet_solutions.memory.checkpoint import running_statistics_untouched
-from densenet_solutions.models.book import ConvBlock
+from densenet_solutions.models.densenet import DenseBlock
 from densenet_solutions.records.store import Record, fingerprint, provenance
 from densenet_solutions.site import page
 
@@ -27,12 +27,12 @@ def test_say_takes_common_indentation_off() -> None:
 
 def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DENSENET_SOLUTIONS_REPO_URL", raising=False)
-    text = page.source(ConvBlock).markdown
-    assert text.startswith("```python\nclass ConvBlock(nn.Sequential):")
+    text = page.source(DenseBlock).markdown
+    assert text.startswith("```python\nclass DenseBlock(nn.Sequential):")
     assert "(/reference/models.md)" in text
     monkeypatch.setenv("DENSENET_SOLUTIONS_REPO_URL", "https://example.org/repo/")
-    assert "https://example.org/repo/blob/main/densenet_solutions/models/book.py#L" in (
-        page.source(ConvBlock).markdown
+    assert "https://example.org/repo/blob/main/densenet_solutions/models/densenet.py#L" in (
+        page.source(DenseBlock).markdown
     )
 
 

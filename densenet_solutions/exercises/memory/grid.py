@@ -39,7 +39,7 @@ SOURCES = (
     "measure/step.py",
     "measure/tracker.py",
     "measure/timing.py",
-    "models/book.py",
+    "models/resnet.py",
     "models/config.py",
     "models/densenet.py",
     "exercises/memory/grid.py",

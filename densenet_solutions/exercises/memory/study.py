@@ -16,7 +16,7 @@ from densenet_solutions.measure import count_flops, measure_memory, predict_memo
 from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import BookDenseNet, BookResNet18, DenseNet, densenet121
+from densenet_solutions.models import book_densenet, book_resnet18, densenet121
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe
 
@@ -36,7 +36,10 @@ class FairModel:
     inference_bytes: int
 
 
-BOOK: Mapping[str, Callable[[], nn.Module]] = {"DenseNet": BookDenseNet, "ResNet-18": BookResNet18}
+BOOK: Mapping[str, Callable[[], nn.Module]] = {
+    "DenseNet": book_densenet,
+    "ResNet-18": book_resnet18,
+}
 
 
 def book_steps(batch: int, side: int, *, train: bool = True) -> dict[str, MemoryResult]:
@@ -99,7 +102,7 @@ def by_depth(layers: Sequence[int] = (4, 8, 12, 16)) -> Depth:
 
 def _kept(apply: Callable[[nn.Module], nn.Module], layers: int) -> int:
     def build() -> nn.Module:
-        return apply(DenseNet(block_config=(layers,), stem="cifar", num_classes=10))
+        return apply(densenet121(block_config=(layers,), stem="cifar", num_classes=10))
 
     return activations(predict_memory(build, (1, 3, 32, 32)))
 
@@ -157,8 +160,8 @@ def summaries(batch: int = 8, side: int = 224) -> dict[str, Summary]:
     """The conventions of summaries, for the book's networks and DenseNet-121."""
     rows = {}
     for name, build, channels in (
-        ("the book's DenseNet", BookDenseNet, 1),
-        ("the book's ResNet-18", BookResNet18, 1),
+        ("the book's DenseNet", book_densenet, 1),
+        ("the book's ResNet-18", book_resnet18, 1),
         ("DenseNet-121", densenet121, 3),
     ):
         shape = (batch, channels, side, side)

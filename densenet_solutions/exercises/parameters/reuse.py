@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.images import cache_directory, load_fashion_mnist
-from densenet_solutions.models.book import BookDenseBlock, BookDenseNet
 from densenet_solutions.models.densenet import DenseBlock, DenseNet, cifar_densenet
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.serialise import from_json
@@ -63,7 +62,7 @@ SETTINGS = TrainingSettings(
 TRAIN_IMAGES = 5000
 
 
-def feature_reuse(model: DenseNet | BookDenseNet) -> tuple[BlockReuse, ...]:
+def feature_reuse(model: DenseNet) -> tuple[BlockReuse, ...]:
     """Mean absolute weight from every layer of a block to every later one, block by block.
 
     The weights are those of the convolution that reads the concatenated features (the 1x1 of a
@@ -73,12 +72,12 @@ def feature_reuse(model: DenseNet | BookDenseNet) -> tuple[BlockReuse, ...]:
     Raises:
         TypeError: the model has no dense blocks of this package.
     """
-    if not isinstance(model, DenseNet | BookDenseNet):
+    if not isinstance(model, DenseNet):
         raise TypeError(f"feature reuse is read off a DenseNet, got {type(model).__name__}")
     parts = dict(model.features.named_children())
     blocks = []
     for name, block in parts.items():
-        if not isinstance(block, DenseBlock | BookDenseBlock):
+        if not isinstance(block, DenseBlock):
             continue
         after = parts.get(name.replace("denseblock", "transition"))
         last = model.classifier if after is None else after.get_submodule("conv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -16,10 +15,9 @@ from densenet_solutions.measure import count_flops, count_parameters, predict_me
 from densenet_solutions.models import (
     TABLE_1,
     TABLE_2,
-    BookDenseNet,
-    BookResNet18,
     DenseNetConfig,
-    from_config,
+    book_densenet,
+    book_resnet18,
 )
 
 
@@ -69,7 +67,7 @@ def check_closed_form() -> tuple[FormulaCheck, ...]:
         FormulaCheck(
             row.name,
             closed_form(row.config),
-            count_parameters(_on_meta(partial(from_config, row.config))).total,
+            count_parameters(_on_meta(row.build)).total,
         )
         for row in rows
     )
@@ -91,11 +89,11 @@ def last_convolution_of_each_stage() -> tuple[LayerCost, ...]:
 
     ResNet maps `c` channels to `c`: `9c²`. DenseNet maps what it has to `k`: `9kc`.
     """
-    densenet, resnet = _on_meta(BookDenseNet), _on_meta(BookResNet18)
+    densenet, resnet = _on_meta(book_densenet), _on_meta(book_resnet18)
     costs = []
     for i in range(1, 5):
-        theirs = resnet.get_submodule(f"features.stage{i}.1.conv2")
-        ours = densenet.get_submodule(f"features.denseblock{i}.3.conv")
+        theirs = resnet.get_submodule(f"layer{i}.1.conv2")
+        ours = densenet.get_submodule(f"features.denseblock{i}.3.conv1")
         assert isinstance(theirs, nn.Conv2d)
         assert isinstance(ours, nn.Conv2d)
         costs.append(
@@ -116,15 +114,15 @@ def parameters_by_stage() -> Mapping[str, Mapping[str, int]]:
     A transition counts with the dense block before it.
     """
     return {
-        "DenseNet": _in_book_stages(BookDenseNet),
-        "ResNet-18": _in_book_stages(BookResNet18),
+        "DenseNet": _in_book_stages(book_densenet),
+        "ResNet-18": _in_book_stages(book_resnet18),
     }
 
 
 def _in_book_stages(factory: Callable[[], nn.Module]) -> dict[str, int]:
     def stage(path: str) -> str:
-        part = path.split(".")[1] if path.startswith("features.") else "head"
-        if part == "norm" or part == "head":
+        part = path.removeprefix("features.").split(".")[0]
+        if part in ("norm5", "classifier", "fc"):
             return "head"
         return f"stage {part[-1]}" if part[:-1] in _BLOCKS else "stem"
 
@@ -132,7 +130,7 @@ def _in_book_stages(factory: Callable[[], nn.Module]) -> dict[str, int]:
     return {name: counted[name] for name in BOOK_STAGES}
 
 
-_BLOCKS = {"denseblock", "transition", "stage"}
+_BLOCKS = {"denseblock", "transition", "layer"}
 
 
 @dataclass(frozen=True)
@@ -273,8 +271,8 @@ def book_multiply_adds(resolution: int) -> tuple[int, int]:
     """Multiply-adds of the book's DenseNet and ResNet-18 on one image of that side."""
     shape = (1, 1, resolution, resolution)
     return (
-        count_flops(_on_meta(BookDenseNet), shape).multiply_adds,
-        count_flops(_on_meta(BookResNet18), shape).multiply_adds,
+        count_flops(_on_meta(book_densenet), shape).multiply_adds,
+        count_flops(_on_meta(book_resnet18), shape).multiply_adds,
     )
 
 
@@ -317,8 +315,8 @@ def book_training_memory(resolution: int, batch: int) -> tuple[int, int]:
     """Predicted peak bytes of one training step of the book's DenseNet and ResNet-18."""
     shape = (batch, 1, resolution, resolution)
     return (
-        predict_memory(BookDenseNet, shape).peak_bytes,
-        predict_memory(BookResNet18, shape).peak_bytes,
+        predict_memory(book_densenet, shape).peak_bytes,
+        predict_memory(book_resnet18, shape).peak_bytes,
     )
 
 
@@ -329,8 +327,8 @@ def shortcut_hands_features_on() -> float:
     after a ReLU) then leaves unchanged: zero means the later layers do see the earlier feature.
     """
     torch.manual_seed(0)
-    block = BookResNet18().get_submodule("features.stage1.1")
-    norm = block.get_submodule("norm2")
+    block = book_resnet18().get_submodule("layer1.1")
+    norm = block.get_submodule("bn2")
     assert isinstance(norm, nn.BatchNorm2d)
     nn.init.zeros_(norm.weight)
     x = torch.rand(2, 64, 8, 8)

@@ -23,7 +23,7 @@ from densenet_solutions.exercises.pooling.gradients import (
 )
 from densenet_solutions.exercises.pooling.training import TrainingCase, reduced_recipe, trained
 from densenet_solutions.images import CLASSES, as_inputs, load_fashion_mnist
-from densenet_solutions.models.book import BookDenseNet
+from densenet_solutions.models import DenseNet
 from densenet_solutions.records.recorder import Recipe
 
 
@@ -93,7 +93,7 @@ class FeatureMap:
 
 _SOURCES = (
     "images.py",
-    "models/book.py",
+    "models/densenet.py",
     "exercises/pooling/features.py",
     "exercises/pooling/gradients.py",
     "exercises/pooling/training.py",
@@ -173,7 +173,7 @@ def features_recipe() -> Recipe:
 
 def measure_features(case: TrainingCase, device: str) -> TrainedPooling:
     """Disturb the images of a trained network, and pool its features in all three ways."""
-    model = cast(BookDenseNet, trained(case, device)[0])
+    model = cast(DenseNet, trained(case, device)[0])
     images = load_fashion_mnist("test", limit=_TEST_IMAGES)
     x = as_inputs(images.pixels, case.settings.side)
     seen = _classes(model, x)
@@ -214,7 +214,7 @@ def _share(hits: Tensor) -> float:
 
 
 @torch.no_grad()
-def _convolution_outputs(model: BookDenseNet, x: Tensor) -> dict[str, Tensor]:
+def _convolution_outputs(model: DenseNet, x: Tensor) -> dict[str, Tensor]:
     """Full-resolution outputs of the first two transitions' convolutions, whatever their stride."""
     outputs = {}
     model.eval()

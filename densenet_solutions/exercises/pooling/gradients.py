@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy, max_pool2d
 
-from densenet_solutions.models.book import BookDenseNet
+from densenet_solutions.models import DenseNet
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ POOLINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def gradient_reach(
-    model: BookDenseNet, images: Tensor, labels: Tensor, *, pooling: str
+    model: DenseNet, images: Tensor, labels: Tensor, *, pooling: str
 ) -> GradientReach:
     """Follow the gradient of one training step around the model's first transition.
 

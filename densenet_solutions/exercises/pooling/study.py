@@ -29,7 +29,7 @@ from densenet_solutions.exercises.pooling.gradients import (
 from densenet_solutions.images import ImageSet, as_inputs
 from densenet_solutions.measure import count_flops, predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import BookDenseNet, densenet121
+from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import RECORDS, load_record
@@ -195,7 +195,7 @@ def untrained_gradient_reach(side: int = 32, seed: int = 0) -> list[GradientReac
     for pooling in POOLINGS:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = BookDenseNet(pooling=pooling)  # type: ignore[arg-type]
+            model = book_densenet(pooling=pooling)  # type: ignore[arg-type]
         inputs = as_inputs(sample.pixels, side)
         results.append(gradient_reach(model, inputs, sample.labels, pooling=pooling))
     return results

@@ -6,7 +6,7 @@ ResNet-18 is trained alike for comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -14,7 +14,8 @@ from typing import Literal, get_args
 from torch import nn
 
 from densenet_solutions.images import cache_directory, load_fashion_mnist
-from densenet_solutions.models.book import BookDenseNet, BookResNet18, Pooling
+from densenet_solutions.models import NETWORKS
+from densenet_solutions.models.config import Pooling
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.store import fingerprint
 from densenet_solutions.training import TrainingResult, TrainingSettings, train
@@ -25,7 +26,13 @@ FULL = TrainingSettings()
 #: What one CPU core manages in a minute or two a network: 5,000 images at 32x32 for 3 epochs.
 REDUCED = TrainingSettings(epochs=3, batch_size=64, side=32, learning_rate=0.1, schedule="cosine")
 
-_SOURCES = ("images.py", "models/book.py", "exercises/pooling/training.py", "training.py")
+_SOURCES = (
+    "images.py",
+    "models/densenet.py",
+    "models/resnet.py",
+    "exercises/pooling/training.py",
+    "training.py",
+)
 
 
 @dataclass(frozen=True)
@@ -58,17 +65,14 @@ def run_case(case: TrainingCase, device: str) -> TrainingResult:
 
 def trained(case: TrainingCase, device: str = "cpu") -> tuple[nn.Module, TrainingResult]:
     """The trained network and its metrics. Checkpoints lie in the cache, one a case and code."""
-    networks: dict[str, Callable[[], nn.Module]] = {
-        "densenet": partial(BookDenseNet, pooling=case.pooling),
-        "resnet18": BookResNet18,
-    }
+    build = NETWORKS[f"book-{case.network}"].build
     settings = case.settings
     name = (
         f"{case.network}-{case.pooling}-{settings.side}px-{settings.epochs}epochs-"
         f"{case.train_images or 'all'}-{settings.seed}.pt"
     )
     return train(
-        networks[case.network],
+        partial(build, pooling=case.pooling) if case.network == "densenet" else build,
         load_fashion_mnist("train", limit=case.train_images),
         load_fashion_mnist("test"),
         settings,

@@ -16,7 +16,7 @@ from torch import nn
 from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.quantization import inference_only
-from densenet_solutions.models import BookDenseNet
+from densenet_solutions.models import book_densenet
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.training import evaluate
 
@@ -61,7 +61,7 @@ def recipe() -> Recipe:
         measure=lambda case, device: measure(*case, device=device),
         sources=(
             "exercises/saving_memory/accuracy.py",
-            "models/book.py",
+            "models/densenet.py",
             "models/connectivity.py",
             *(
                 f"memory/{file}.py"
@@ -75,7 +75,7 @@ def recipe() -> Recipe:
                     "pruning",
                     "quantization",
                     "sparse_connectivity",
-                    "surgery",
+                    "layers",
                 )
             ),
         ),
@@ -111,7 +111,7 @@ def _images() -> tuple[ImageSet, ImageSet]:
 def _fresh(seed: int, device: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BookDenseNet().to(device)
+        return book_densenet().to(device)
 
 
 @functools.lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from densenet_solutions.measure import measure_memory, time_interleaved
 from densenet_solutions.memory import STRATEGIES, shared_storage, training_step
-from densenet_solutions.models import TABLE_1, from_config
+from densenet_solutions.models import TABLE_1
 from densenet_solutions.records.recorder import Recipe
 
 
@@ -75,7 +75,7 @@ def contestants(variant: str, *, compiled: bool = False) -> dict[str, tuple[nn.M
         raise ValueError(f"variant is one of {list(TABLE_1)}, got {variant!r}")
     torch.manual_seed(0)
     config = TABLE_1[variant].config
-    model = from_config(config)
+    model = TABLE_1[variant].build()
     found: dict[str, tuple[nn.Module, Step]] = {}
     for name, efficient in ((BASELINE, False), (f"{BASELINE} memory_efficient", True)):
         theirs = TorchvisionDenseNet(

@@ -16,7 +16,7 @@ from densenet_solutions.measure.memory import predict_memory
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.compressed_activations import EightBit
 from densenet_solutions.memory.low_rank import low_rank
-from densenet_solutions.models import BookDenseNet, DenseNet
+from densenet_solutions.models import DenseNet, DenseNetConfig, book_densenet
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def running_statistics(names: Sequence[str]) -> tuple[StatisticsUpdates, ...]:
     options = {"growth_rate": 8, "block_config": (3, 4), "num_init_features": 16}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = DenseNet(**options, num_classes=10)  # type: ignore[arg-type]
+        model = DenseNet(DenseNetConfig(**options, num_classes=10))  # type: ignore[arg-type]
         images, labels = torch.randn(4, 3, 64, 64), torch.arange(4)
         naive = torchvision.models.DenseNet(**options, num_classes=10, memory_efficient=True)
     naive.load_state_dict(model.state_dict())
@@ -153,7 +153,7 @@ def distillation() -> MemoryClaim:
     Parameters are all those that training needs in memory.
     """
 
-    def student() -> BookDenseNet:
+    def student() -> DenseNet:
         return _network(growth_rate=16)
 
     untaught = predict_memory(student, SHAPE)
@@ -187,7 +187,7 @@ def early_freeing() -> MemoryClaim:
 def freeing_by_hand() -> MemoryClaim:
     """Inference that drops every feature map as soon as it can, against inference that does not."""
 
-    class Careful(BookDenseNet):
+    class Careful(DenseNet):
         def forward(self, x: Tensor) -> Tensor:
             held = [x]
             del x
@@ -195,9 +195,9 @@ def freeing_by_hand() -> MemoryClaim:
                 out = stage(held.pop())
                 held.append(out)
                 del out
-            return self.classifier(held.pop().mean(dim=(2, 3)))
+            return self.classifier(held.pop().relu().mean(dim=(2, 3)))
 
-    careful = predict_memory(lambda: Careful(block_config=(4,)), SHAPE, train=False)
+    careful = predict_memory(lambda: Careful(_network().config), SHAPE, train=False)
     plain = predict_memory(_network, SHAPE, train=False)
     parameters = count_parameters(_network()).total
     return MemoryClaim(
@@ -205,9 +205,9 @@ def freeing_by_hand() -> MemoryClaim:
     )
 
 
-def _network(growth_rate: int = 32) -> BookDenseNet:
+def _network(growth_rate: int = 32) -> DenseNet:
     """The book's DenseNet with its first dense block only, so that it is quick to predict."""
-    return BookDenseNet(growth_rate=growth_rate, block_config=(4,))
+    return book_densenet(growth_rate=growth_rate, block_config=(4,))
 
 
 def _compare(

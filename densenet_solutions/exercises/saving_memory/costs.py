@@ -70,7 +70,7 @@ SMALL_SHAPE = (4, 3, 32, 32)
 
 def small_network() -> DenseNet:
     """A DenseNet of two dense blocks with two layers each and a transition between, seeded."""
-    return _seeded(lambda: DenseNet(block_config=(2, 2), num_classes=10))
+    return _seeded(lambda: densenet121(block_config=(2, 2), num_classes=10))
 
 
 def full_network() -> DenseNet:

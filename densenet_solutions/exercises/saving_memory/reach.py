@@ -102,7 +102,7 @@ def reach(name: str, budget: int) -> Reach:
 
     def of_depth(layers: int) -> int:
         def build() -> DenseNet:
-            return DenseNet(block_config=(6, 12, layers, 16))
+            return densenet121(block_config=(6, 12, layers, 16))
 
         return predict_memory(
             lambda: strategy.apply(build()), (DEEP_BATCH, 3, SIDE, SIDE), step=strategy.step

@@ -22,7 +22,7 @@ from densenet_solutions.exercises.saving_memory.reach import Reach
 from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTimeline, thinned
 from densenet_solutions.measure.memory import MemoryResult, measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import BookDenseNet, DenseNetConfig, densenet121
+from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import Record
@@ -120,7 +120,7 @@ def first_block_bytes() -> int:
 def books_step(strategy: str) -> MemoryResult:
     """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
     row = STRATEGIES[strategy]
-    return predict_memory(lambda: row.apply(BookDenseNet()), (128, 1, 224, 224), step=row.step)
+    return predict_memory(lambda: row.apply(book_densenet()), (128, 1, 224, 224), step=row.step)
 
 
 def with_measured_peaks(

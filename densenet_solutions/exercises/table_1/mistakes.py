@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.measure import count_parameters
-from densenet_solutions.models import TABLE_1, BookDenseNet, densenet121
+from densenet_solutions.models import TABLE_1, DenseNet, book_densenet, densenet121
 
 _BLOCKS = TABLE_1["densenet121"].config.block_config
 _GROWTH_RATE = 32
@@ -60,12 +60,12 @@ def every_convolution_is_a_feature() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
-def no_bottleneck() -> BookDenseNet:
+def no_bottleneck() -> DenseNet:
     """The second wrong build: the book's network with Table 1's numbers of layers.
 
     The book's block has no bottleneck, so this has 58 convolutions where DenseNet-121 has 116.
     """
-    return BookDenseNet(block_config=_BLOCKS)
+    return book_densenet(block_config=_BLOCKS)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torchvision.models as published
 from torch import Tensor, nn
 
 from densenet_solutions.measure import count_flops, count_parameters
-from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, DenseNetConfig, from_config
+from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import Variant
 
 
@@ -154,7 +154,7 @@ def table_2() -> tuple[Table2Row, ...]:
 def on_meta(config: DenseNetConfig) -> DenseNet:
     """The network of `config` on the meta device: shapes without memory. Built once."""
     with torch.device("meta"):
-        return from_config(config)
+        return DenseNet(config)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def parity_with_torchvision(resolution: int = 64, seed: int = 0) -> Parity:
     """DenseNet-121 of torchvision and ours: same weights, same two images, one training step."""
     torch.manual_seed(seed)
     theirs = published.densenet121().double()
-    ours = DenseNet().double()
+    ours = densenet121().double()
     ours.load_state_dict(copy.deepcopy(theirs.state_dict()), strict=True)
     images = torch.randn(2, 3, resolution, resolution, dtype=torch.float64)
     targets = torch.tensor([1, 0])

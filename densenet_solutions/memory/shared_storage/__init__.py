@@ -19,8 +19,7 @@ from densenet_solutions.memory.shared_storage.arithmetic import stages
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
 from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import BookDenseNet, DenseNet
-from densenet_solutions.models.book import BookDenseBlock, BookTransition, ConvBlock
+from densenet_solutions.models import DenseNet
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 #: The modules that shared storage consists of: records that depend on it name them.
@@ -34,7 +33,7 @@ SOURCES = (
 
 
 class SharedStorageFeatures(nn.Sequential):
-    """The trunk of a `DenseNet` or a `BookDenseNet`, run segment by segment.
+    """The trunk of a `DenseNet`, run segment by segment.
 
     A segment is the stem, or a dense block with its transition. A segment that `obstacle` finds
     something in runs as plain modules do, with a warning: the results are the plain model's, the
@@ -43,7 +42,7 @@ class SharedStorageFeatures(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         for segment in _segments(self):
-            if len(segment) > 1 or isinstance(segment[0], DenseBlock | BookDenseBlock):
+            if len(segment) > 1 or isinstance(segment[0], DenseBlock):
                 reason = obstacle(segment)
                 if reason is None:
                     x = _run(segment, x)
@@ -60,7 +59,7 @@ def obstacle(modules: Sequence[nn.Module]) -> str | None:
     norms = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     known = {
         nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.MaxPool2d,
-        DenseBlock, DenseLayer, Transition, BookDenseBlock, ConvBlock, BookTransition,
+        DenseBlock, DenseLayer, Transition,
     }  # fmt: skip
     for module in inside:
         name = type(module).__name__
@@ -113,7 +112,7 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
     while modules:
         kinds = [type(module) for module in modules[:4]]
         length = 1
-        if kinds[:2] in ([DenseBlock, Transition], [BookDenseBlock, BookTransition]):
+        if kinds[:2] == [DenseBlock, Transition]:
             averages = isinstance(getattr(modules[1], "pool", None), nn.AvgPool2d)
             length = 2 if averages else 1  # only averaging may go before the convolution
         elif kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d]:
@@ -123,14 +122,14 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
 
 
 def _run(segment: tuple[nn.Module, ...], x: Tensor) -> Tensor:
-    if isinstance(segment[0], DenseBlock | BookDenseBlock):
+    if isinstance(segment[0], DenseBlock):
         return dense_block(x, list(segment[0]), *segment[1:])
     return imagenet_stem(x, segment[0], segment[1])  # type: ignore[arg-type]
 
 
 def shared_storage(model: nn.Module) -> nn.Module:
-    """A copy of a `DenseNet` or a `BookDenseNet` that keeps each feature once and nothing else."""
-    model = copy_of(model, DenseNet, BookDenseNet)
+    """A copy of a `DenseNet` that keeps each feature once and nothing else."""
+    model = copy_of(model, DenseNet)
     features = cast(nn.Module, model.features)
     features.__class__ = SharedStorageFeatures
     return model

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.models.book import BookTransition, ConvBlock
 from densenet_solutions.models.densenet import DenseLayer, Transition
 
 #: Normalisation and convolution of BN-ReLU-Conv, of which everything here is made.
@@ -31,7 +30,7 @@ def stages(module: nn.Module) -> tuple[Stage, ...]:
     if isinstance(module, DenseLayer):
         first = module.norm1, module.conv1
         return (first, (module.norm2, module.conv2)) if module.has_bottleneck else (first,)
-    if isinstance(module, ConvBlock | Transition | BookTransition):
+    if isinstance(module, Transition):
         return ((module.norm, module.conv),)
     raise TypeError(f"stages belong to a dense layer or a transition, got {type(module).__name__}")
 

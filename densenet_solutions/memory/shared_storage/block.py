@@ -45,8 +45,7 @@ def dense_block(
     """`(N, C, H, W)` → `(N, C + layers·k, H, W)`, or through the transition to `(N, C', H/2, W/2)`.
 
     The same function as the modules compute, running statistics included. In training mode all
-    normalisations use the batch's statistics; modes must not be mixed. Layers and transition are
-    those of `DenseNet` or of `BookDenseNet`; the transition averages.
+    normalisations use the batch's statistics; modes must not be mixed. The transition averages.
 
     Raises:
         ValueError: a batch that is to be normalised has one value per channel.

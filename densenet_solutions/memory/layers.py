@@ -1,8 +1,7 @@
 """Cut and re-join the layers of a DenseNet: what pruning, groups and gates all need.
 
-A network here is a DenseNet of `densenet_solutions.models`, the full one or the book's. Both have
-dense blocks whose layers read a concatenation, and readers that normalise before they convolve;
-they differ in the names. The names are in this file only.
+A DenseNet has dense blocks whose layers read a concatenation, and readers that normalise before
+they convolve.
 """
 
 from __future__ import annotations
@@ -14,36 +13,25 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.memory.strategies import copy_of
-from densenet_solutions.models.book import (
-    BookDenseBlock,
-    BookDenseNet,
-    BookTransition,
-    ConvBlock,
-)
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, DenseNet, Transition
 
 #: What reads features: module → names of its first normalisation and its first convolution.
 _FIRST: dict[type[nn.Module], tuple[str, str]] = {
     DenseLayer: ("norm1", "conv1"),
     Transition: ("norm", "conv"),
-    ConvBlock: ("norm", "conv"),
-    BookTransition: ("norm", "conv"),
 }
 
-_AS_BUILT = (
-    *(DenseBlock, DenseLayer, BookDenseBlock, ConvBlock),
-    *(nn.BatchNorm2d, nn.ReLU, nn.Conv2d),
-)
+_AS_BUILT = (DenseBlock, DenseLayer, nn.BatchNorm2d, nn.ReLU, nn.Conv2d)
 
 
 def changed_copy(model: nn.Module) -> nn.Module:
     """A deep copy to operate on.
 
     Raises:
-        TypeError: `model` is not a `DenseNet` or a `BookDenseNet`, or its layers are no longer as
-            they were built: after one operation, the next would not find what it looks for.
+        TypeError: `model` is not a `DenseNet`, or its layers are no longer as they were built:
+            after one operation, the next would not find what it looks for.
     """
-    model = copy_of(model, DenseNet, BookDenseNet)
+    model = copy_of(model, DenseNet)
     for block in dense_blocks(model).values():
         for module in (block, *block, *(part for layer in block for part in layer.children())):
             if type(module) not in _AS_BUILT:
