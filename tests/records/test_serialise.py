@@ -1,10 +1,9 @@
-"""Results survive JSON, and files are written whole or not at all."""
+"""Results survive JSON."""
 
 from dataclasses import dataclass
 
 import pytest
 
-from densenet_solutions.files import write_text_atomically
 from densenet_solutions.measure.flops import FlopCount
 from densenet_solutions.measure.parameters import ParameterCount
 from densenet_solutions.records.serialise import dumps, from_json, to_json
@@ -49,16 +48,3 @@ def test_what_is_no_result_is_refused():
         to_json({1, 2})
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps(float("nan"))
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = write_text_atomically(tmp_path / "deep" / "file.json", "old")
-
-    def fail(descriptor):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("densenet_solutions.files.os.fsync", fail)
-    with pytest.raises(KeyboardInterrupt):
-        write_text_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in path.parent.iterdir()] == ["file.json"]
