@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -55,10 +56,8 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> Path:
 
 
 def _remove(path: Path) -> None:
-    try:
+    with contextlib.suppress(OSError):  # where its folder is a file, there is nothing to remove
         path.unlink(missing_ok=True)
-    except OSError:  # its folder is a file, or has become unreadable: there is nothing to remove
-        pass
 
 
 def cache_directory() -> Path:

@@ -23,15 +23,6 @@ from densenet_solutions.models import BookDenseNet, DenseNet
 from densenet_solutions.models.book import BookDenseBlock, BookTransition, ConvBlock
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
-#: The modules that shared storage consists of: records that depend on it name them.
-SOURCES = (
-    "memory/shared_storage/__init__.py",
-    "memory/shared_storage/backward.py",
-    "memory/shared_storage/block.py",
-    "memory/shared_storage/arithmetic.py",
-    "memory/shared_storage/stem.py",
-)
-
 
 class SharedStorageFeatures(nn.Sequential):
     """The trunk of a `DenseNet` or a `BookDenseNet`, run segment by segment.
