@@ -1,13 +1,12 @@
 """Imports run one way. The rules are read from the syntax trees; nothing is imported."""
 
-import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "densenet_solutions"
-NAME = "densenet_solutions"
+from densenet_solutions.records import closure
+from densenet_solutions.records.closure import NAME, PACKAGE
 
 #: room → rooms it may import, besides itself.
 MAY_IMPORT = {
@@ -50,24 +49,10 @@ MODULES = {module_of(path): path for path in FILES}
 
 def imports(path: Path, *, at_load: bool = False) -> set[str]:
     """Names of the modules that a file imports; `at_load`: only when it is itself imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found: set[str] = set()
-    todo: list[ast.AST] = [tree]
-    while todo:
-        node = todo.pop()
-        if at_load and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if at_load and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in MODULES else str(node.module))
-        todo += list(ast.iter_child_nodes(node))
-    return found
+    found = closure.imports(path, at_load=at_load, types=not at_load)
+    return {
+        f"{module}.{name}" if f"{module}.{name}" in MODULES else module for module, name in found
+    }
 
 
 def room(module: str) -> str:

@@ -18,8 +18,11 @@ def record(
     name: Annotated[str | None, typer.Argument(help="Recording; see --list.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for NAME.json; the package's own without.")
+        Path | None, typer.Option(help="Folder for NAME.json; ./records without.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what another device or other code has made.")
+    ] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     show: Annotated[
         bool, typer.Option("--list", help="List recordings, and say which are stale.")
@@ -30,9 +33,9 @@ def record(
     from densenet_solutions.records import store
     from densenet_solutions.records.recorder import run_recipe
 
-    directory = out or store.RECORDS
+    directory = out or Path("records")
     if show:
-        _list(directory)
+        _list(out or store.RECORDS)
         return
     if name is None:
         raise typer.BadParameter("give the NAME of a recording, or --list to see them")
@@ -49,7 +52,12 @@ def record(
                 bars.update(task, description=case or name, completed=done, total=total)
 
             made = run_recipe(
-                chosen, device=device, directory=directory, only=only, progress=progress
+                chosen,
+                device=device,
+                directory=directory,
+                only=only,
+                force=force,
+                progress=progress,
             )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -78,7 +86,8 @@ def _list(directory: Path) -> None:
         if made is None:
             table.add_row(name, "", "not recorded", "")
             continue
-        state = "stale: the code has changed" if made.is_stale else "up to date"
-        when = f"{made.provenance.date[:10]}, {made.provenance.device}"
+        stale = len(made.stale_cases)
+        state = f"{stale} stale: the code has changed" if stale else "up to date"
+        when = f"{made.date[:10]}, {made.provenance.device}"
         table.add_row(name, str(len(made.cases)), state, when)
     Console().print(table)

@@ -21,16 +21,13 @@ from densenet_solutions.records.recorder import Recipe
 
 #: name of the record → function without arguments that returns its `Recipe`.
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
-    "fashion-mnist-sample": pooling_features.sample_recipe,
     "pooling-feature-map": pooling_features.map_recipe,
     "pooling-features": pooling_features.features_recipe,
     "feature-reuse": parameters_reuse.recipe,
     "strategies-accuracy": saving_memory_accuracy.recipe,
     "strategies-study": saving_memory_costs.recipe,
     "step-timelines": saving_memory_timelines.recipe,
-    "strategies-study-shared": saving_memory_costs.shared_storage_recipe,
     "explorer-grid": explorer_study.recipe,
-    "explorer-grid-shared": explorer_study.shared_storage_recipe,
     "memory-fair": memory_study.fair_recipe,
     "memory-grid": memory_grid.recipe,
     "memory-grid-rehearsal": memory_grid.rehearsal_recipe,

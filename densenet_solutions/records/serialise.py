@@ -1,76 +1,104 @@
-"""Results (frozen dataclasses) to JSON and back."""
+"""Results (frozen dataclasses) to JSON and back, by cattrs."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import types
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
+
+import cattrs
+from cattrs.errors import ForbiddenExtraKeysError
 
 T = TypeVar("T")
 
+_CONVERTER = cattrs.Converter(forbid_extra_keys=True)
+
 
 def to_json(value: Any) -> Any:
-    """Turn a result (or any nesting of results, mappings and sequences) into plain JSON data."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"results hold numbers, text, sequences and mappings, got {type(value)!r}")
+    """Turn a result (or any nesting of results, mappings and sequences) into plain JSON data.
+
+    Raises:
+        TypeError: something in it is no number, text, sequence, mapping or dataclass.
+        ValueError: a number is not finite.
+    """
+    return json.loads(dumps(value))
 
 
 def from_json(kind: type[T], data: Any) -> T:
     """Rebuild a result of type `kind` from what `to_json` made of it.
 
     Raises:
-        ValueError: a field is missing or unknown.
+        ValueError: a field is missing, unknown or of another type; one line for all of them.
     """
-    return typing.cast(T, _build(kind, data, kind.__name__))
-
-
-def _build(kind: Any, data: Any, where: str) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return data
-    if origin in (typing.Union, types.UnionType):
-        if data is None and type(None) in args:
-            return None
-        return _build(next(arg for arg in args if arg is not type(None)), data, where)
-    if dataclasses.is_dataclass(kind):
-        fields = {f.name: f for f in dataclasses.fields(kind)}
-        unknown = set(data) - set(fields)
-        missing = {
-            name
-            for name, f in fields.items()
-            if f.default is f.default_factory is dataclasses.MISSING and name not in data
-        }
-        if unknown or missing:
-            raise ValueError(
-                f"{where} has the fields {sorted(fields)}; "
-                f"got unknown {sorted(unknown)}, missing {sorted(missing)}"
-            )
-        hints = typing.get_type_hints(kind)
-        make = typing.cast(Callable[..., Any], kind)
-        return make(**{name: _build(hints[name], data[name], f"{where}.{name}") for name in data})
-    if origin is tuple:
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_build(args[0], item, where) for item in data)
-        return tuple(_build(arg, item, where) for arg, item in zip(args, data, strict=True))
-    if origin is list:
-        return [_build(args[0], item, where) for item in data]
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return {key: _build(args[1], item, where) for key, item in data.items()}
-    if kind is float and isinstance(data, int):
-        return float(data)
-    return data
+    try:
+        return _CONVERTER.structure(data, kind)
+    except Exception as error:  # cattrs raises groups, and what it finds on the way
+        messages = cattrs.transform_error(
+            error, path=getattr(kind, "__name__", str(kind)), format_exception=_message
+        )
+        raise ValueError("; ".join(messages)) from None
 
 
 def dumps(value: Any) -> str:
-    """JSON text of a result, stable in order and ending in a newline."""
-    return json.dumps(to_json(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON text of a result, stable in order and ending in a newline; numbers share a line."""
+    plain = _CONVERTER.unstructure(value)
+    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return re.sub(r"\[(\n[\s\d.,eE+-]+)\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+
+
+def _message(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "is missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"unknown fields {sorted(error.extra_fields)}"
+    return str(error) or type(error).__name__
+
+
+def _exactly(*types: type) -> Any:
+    """A number stays what it is: cattrs would make `"3"` of 3, and 3 of 3.9."""
+
+    def structure(data: Any, kind: Any) -> Any:
+        if isinstance(data, bool) != (kind is bool) or not isinstance(data, types):
+            raise ValueError(f"{kind.__name__} is expected, got {data!r:.60}")
+        return kind(data)
+
+    return structure
+
+
+def _sequence(kind: Any) -> Any:
+    """A tuple or a list, of a list alone: text is a sequence too."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+
+    def structure(data: Any, _: Any) -> Any:
+        if not isinstance(data, list):
+            raise ValueError(f"a list is expected, got {data!r:.60}")
+        same = origin is list or args[-1] is Ellipsis
+        kinds = [args[0]] * len(data) if same else args
+        return origin(_CONVERTER.structure(i, k) for i, k in zip(data, kinds, strict=True))
+
+    return structure
+
+
+def _mapping_by_integers(kind: Any) -> Any:
+    """JSON has no keys but text: those that were integers become integers again."""
+    _, values = typing.get_args(kind)
+
+    def structure(data: Any, _: Any) -> Any:
+        return {int(key): _CONVERTER.structure(item, values) for key, item in data.items()}
+
+    return structure
+
+
+def _has_integer_keys(kind: Any) -> bool:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    return isinstance(origin, type) and issubclass(origin, Mapping) and args[0] is int
+
+
+_CONVERTER.register_structure_hook_factory(
+    lambda kind: typing.get_origin(kind) in (tuple, list), _sequence
+)
+_CONVERTER.register_structure_hook_factory(_has_integer_keys, _mapping_by_integers)
+for _kind, _types in ((int, (int,)), (float, (int, float)), (str, (str,)), (bool, (bool,))):
+    _CONVERTER.register_structure_hook(_kind, _exactly(*_types))

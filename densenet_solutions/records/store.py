@@ -1,15 +1,15 @@
-"""One JSON file a record: read, write, and tell whether the code has changed since."""
+"""One JSON file a record: read, write, and tell which of its cases the code has left behind."""
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import json
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,32 +18,40 @@ from typing import Any
 
 import densenet_solutions
 from densenet_solutions.files import write_text_atomically
-from densenet_solutions.records.serialise import dumps, from_json, to_json
+from densenet_solutions.records.closure import PACKAGE, fingerprint
+from densenet_solutions.records.serialise import dumps, from_json
+
+RECORDS = Path(__file__).parent
+
+#: Distributions whose versions a page shows for what it computed itself.
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a number comes from: enough to make it again.
-
-    `packages` maps distribution names to versions; `date` is ISO 8601 in UTC.
-    """
+    """Where numbers come from. `packages` maps names of distributions to versions."""
 
     package: str
     python: str
     packages: Mapping[str, str]
     device: str
     platform: str
-    date: str
     driver: str | None = None
 
-    @property
-    def machine(self) -> str:
-        """The device, as a page writes it."""
-        return self.device.replace(", 1 threads", ", 1 thread")
 
+@dataclass(frozen=True)
+class Made:
+    """When and by which code a case was measured.
 
-RECORDS = Path(__file__).parent
-_PACKAGE = RECORDS.parent
+    `roots` are the modules, relative to the package, whose imports the `fingerprint` covers; see
+    `densenet_solutions.records.closure`. `date` is ISO 8601 in UTC; `commit` that of the checkout,
+    with `+` when files had been changed since, or `None` where there was no checkout.
+    """
+
+    roots: tuple[str, ...]
+    fingerprint: str
+    date: str
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,154 +59,172 @@ class Record:
     """Results of one recording.
 
     `cases` maps the name of a case to its result as plain JSON data; a case that did not fit into
-    memory is `{"out_of_memory": true}`. `sources` lists the package's modules the results depend
-    on, as paths relative to the package, and `fingerprint` is theirs at the time of recording.
+    memory is `{"out_of_memory": true}`. `made` says of every case how old it is.
     """
 
     name: str
     command: str
     provenance: Provenance
     seed: int | None
-    sources: tuple[str, ...]
-    fingerprint: str
     cases: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if set(self.cases) != set(self.made):
+            unlike = sorted(set(self.cases) ^ set(self.made))
+            raise ValueError(f"every case has a result and an entry in `made`, got {unlike}")
 
     @property
-    def is_stale(self) -> bool:
-        """Whether the sources have changed since, comments and docstrings aside."""
-        try:
-            return fingerprint(self.sources) != self.fingerprint
-        except FileNotFoundError:
-            return True
+    def stale_cases(self) -> tuple[str, ...]:
+        """Names of the cases whose code has changed since, comments and docstrings aside."""
+        now = {roots: _fingerprint(roots) for roots in {made.roots for made in self.made.values()}}
+        return tuple(
+            case for case, made in self.made.items() if now[made.roots] != made.fingerprint
+        )
+
+    @property
+    def date(self) -> str:
+        """When the latest case was measured, ISO 8601 in UTC; empty without cases."""
+        return max((made.date for made in self.made.values()), default="")
 
     @property
     def origin(self) -> str:
-        """One line for a page: device, library, date, and a warning when the code has changed."""
+        """One line for a page: device, library, dates, and a warning when the code has changed."""
         made = self.provenance
+        dates = sorted({case.date[:10] for case in self.made.values()})
         line = (
-            f"{made.machine}, PyTorch {made.packages.get('torch', 'unknown')}, "
-            f"Python {made.python}, {made.date[:10]}"
+            f"{made.device}, PyTorch {made.packages.get('torch', 'unknown')}, "
+            f"Python {made.python}, {' to '.join(dates[:: max(1, len(dates) - 1)])}"
         )
-        return f"{line}; recorded with an earlier version of the code" if self.is_stale else line
+        stale = self.stale_cases
+        if stale:
+            which = "" if len(stale) == len(self.cases) else f" ({_some(stale)})"
+            line += f"; recorded with an earlier version of the code{which}"
+        return line
 
 
-def fingerprint(sources: Iterable[str]) -> str:
-    """SHA-256 of the code in `sources` (paths relative to the package), comments left out.
-
-    Docstrings and formatting do not count either: the syntax tree is what is hashed, in a form that
-    is the same under every version of Python.
-
-    Raises:
-        FileNotFoundError: a source does not exist.
-    """
-    digest = hashlib.sha256()
-    for source in sorted(sources):
-        code = _code((_PACKAGE / source).read_text(encoding="utf-8"))
-        digest.update(source.encode() + b"\0" + code.encode() + b"\0")
-    return digest.hexdigest()
+#: Every record that was read in this process, in order; a page says at its end what it rests on.
+loaded: list[Record] = []
 
 
-@functools.cache
-def _code(text: str) -> str:
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
-            ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:]
-    return _tree(tree)
-
-
-def _tree(node: Any) -> str:
-    """Like `ast.dump`, without empty fields and empty text, which some versions of Python have."""
-    if isinstance(node, list):
-        return f"[{', '.join(_tree(item) for item in node if not _is_empty_text(item))}]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = [
-        f"{name}={_tree(value)}"
-        for name, value in ast.iter_fields(node)
-        if value is not None and value != []
-    ]
-    return f"{type(node).__name__}({', '.join(fields)})"
-
-
-def _is_empty_text(node: Any) -> bool:
-    return isinstance(node, ast.Constant) and node.value == ""
-
-
-def load_record(name: str, directory: Path = RECORDS) -> Record:
+def load_record(name: str, directory: str | Path = RECORDS) -> Record:
     """Read the record `name`.
 
     Raises:
         FileNotFoundError: there is no such record; the message lists those there are.
-        ValueError: the file is not a record, or was changed by something else than a recording.
+        ValueError: the file cannot be read, is not a record, or is that of another name.
     """
-    path = _path(name, directory)
+    path = _path(name, Path(directory))
     try:
-        text = path.read_text(encoding="utf-8")
+        record = from_json(Record, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         known = ", ".join(record_names(directory)) or "none"
         raise FileNotFoundError(f"no record {name!r} in {directory}; there are: {known}") from None
-    try:
-        data = json.loads(text)
-        seal = data.pop("sha256", None)
-        record = from_json(Record, data)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a record: {error}") from error
-    if seal != _seal(record):
-        raise ValueError(
-            f"{path} was edited after it was recorded: its checksum does not fit. Records are made "
-            f"by a program, never by hand: `{record.command}`"
-        )
+    if record.name != name:
+        raise ValueError(f"{path} should hold the record {name!r}, got {record.name!r}")
+    loaded.append(record)
     return record
 
 
-def save_record(record: Record, directory: Path = RECORDS) -> Path:
-    """Write `record` to its file, atomically and with a checksum, and return the path."""
-    sealed = {**to_json(record), "sha256": _seal(record)}
-    return write_text_atomically(_path(record.name, directory), dumps(sealed))
+def save_record(record: Record, directory: str | Path = RECORDS) -> Path:
+    """Write `record` to its file, atomically, and return the path."""
+    return write_text_atomically(_path(record.name, Path(directory)), dumps(record))
 
 
-def _seal(record: Record) -> str:
-    return hashlib.sha256(dumps(record).encode()).hexdigest()
-
-
-def record_names(directory: Path = RECORDS) -> list[str]:
+def record_names(directory: str | Path = RECORDS) -> list[str]:
     """Names of the records in `directory`, sorted."""
-    return sorted(path.stem for path in directory.glob("*.json"))
+    return sorted(path.stem for path in Path(directory).glob("*.json"))
 
 
-def provenance(device: str = "cpu") -> Provenance:
-    """Provenance of what is computed now on `device` (`"cpu"` or `"cuda"`)."""
+def provenance(device: str = "cpu", libraries: Iterable[str] = LIBRARIES) -> Provenance:
+    """Provenance of what is computed now on `device` (`"cpu"` or `"cuda"`).
+
+    `libraries` are names of distributions or of modules; those that are not installed are left out.
+    """
     import torch
 
     driver = None
-    name = f"CPU ({_processor()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    name = f"CPU ({_processor()}, {threads} thread{'s' if threads > 1 else ''})"
     if torch.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
         driver = f"CUDA {torch.version.cuda}"
-    packages = {}
-    for package in ("torch", "torchvision", "numpy", "pandas", "scikit-learn"):
-        try:
-            packages[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return Provenance(
         package=densenet_solutions.__version__,
         python=".".join(map(str, sys.version_info[:3])),
-        packages=packages,
+        packages=_versions(libraries),
         device=name,
         platform=platform.platform(terse=True),
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         driver=driver,
     )
 
 
+def made_now(roots: Iterable[str]) -> Made:
+    """The entry of a case that is measured now by the code in `roots`."""
+    roots = tuple(sorted(set(roots)))
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Made(roots, fingerprint(roots), now, _commit())
+
+
+def _fingerprint(roots: tuple[str, ...]) -> str | None:
+    try:
+        return fingerprint(roots)
+    except FileNotFoundError:
+        return None  # a module has gone
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    versions = {}
+    for library in libraries:
+        for name in (library, *_distributions().get(library, ())):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions[name] = importlib.metadata.version(name)
+                break
+    return versions
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Name of a module → distributions that bring it: scikit-learn brings `sklearn`."""
+    return importlib.metadata.packages_distributions()
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The checkout's commit, with `+` when its files have changed; `None` without a checkout."""
+    git = ("git", "-C", str(PACKAGE))
+    try:
+        # A package that was installed may lie inside of somebody else's repository.
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True
+        )
+        described = subprocess.run(
+            [*git, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
 def _path(name: str, directory: Path) -> Path:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a record is text, got {name!r}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(f"record names are lower-case words joined by - or _, got {name!r}")
     return directory / f"{name}.json"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """The first few names.
+
+    >>> _some(("a", "b", "c", "d", "e"))
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _processor() -> str:

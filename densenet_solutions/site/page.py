@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import os
 import textwrap
@@ -94,8 +95,8 @@ def how_made(*records: Record) -> Markdown:
     ]
     text = (
         f"Everything on this page that is not marked as recorded was computed when the page was "
-        f"built, on {here.date[:10]}: densenet-solutions {here.package}, Python {here.python}, "
-        f"{', '.join(versions)}, {here.machine}."
+        f"built, on {datetime.date.today()}: densenet-solutions {here.package}, Python {here.python}, "
+        f"{', '.join(versions)}, {here.device}."
     )
     if not records:
         return Markdown(text + " Nothing on this page is recorded.")

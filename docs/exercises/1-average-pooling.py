@@ -572,5 +572,4 @@ how_made(
     training_record,
     features_record,
     load_record("pooling-feature-map"),
-    load_record("fashion-mnist-sample"),
 )

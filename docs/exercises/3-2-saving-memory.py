@@ -24,10 +24,10 @@ from densenet_solutions.exercises.saving_memory import claims as memory_claims
 from densenet_solutions.exercises.saving_memory import costs as strategies_cost
 from densenet_solutions.exercises.saving_memory import study
 
-record, shared_record = load_record("strategies-study"), load_record("strategies-study-shared")
+record = load_record("strategies-study")
 timeline_record = load_record("step-timelines")
 lines = study.timelines(timeline_record) | {"plain": study.plain_timeline()}
-predicted = study.costs(record, shared_record)
+predicted = study.costs(record)
 bench_record = load_record("bench-memory")
 bench, one_bench, half_bench = (
     from_json(MemoryBench, bench_record.cases[f"densenet121-8x224-{setting}"])
@@ -821,4 +821,4 @@ loss = strategy.step(model, torch.randn(2, 3, 64, 64), torch.tensor([3, 7]))
 # ## How these numbers were made
 
 # %% tags=["hide-input"]
-how_made(timeline_record, bench_record, record, shared_record, reach_record, accuracy_record)
+how_made(timeline_record, bench_record, record, reach_record, accuracy_record)

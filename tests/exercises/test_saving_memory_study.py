@@ -15,12 +15,13 @@ from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.measure.memory import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.serialise import to_json
-from densenet_solutions.records.store import Provenance, Record
+from densenet_solutions.records.store import Made, Provenance, Record
 
 
 def record_of(cases: dict[str, object]) -> Record:
-    made = Provenance("0", "3", {}, "a machine", "an OS", "2000-01-01")
-    return Record("x", "made up", made, 0, (), "", {name: to_json(v) for name, v in cases.items()})
+    where = Provenance("0", "3", {}, "a machine", "an OS")
+    made = dict.fromkeys(cases, Made((), "", "2000-01-01"))
+    return Record("x", "made up", where, 0, {n: to_json(v) for n, v in cases.items()}, made)
 
 
 def test_every_strategy_has_its_family_and_verdict() -> None:

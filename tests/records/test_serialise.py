@@ -1,16 +1,16 @@
-"""Results survive JSON, and files are written whole or not at all."""
+"""Results survive JSON."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
 
-from densenet_solutions.files import write_text_atomically
 from densenet_solutions.measure.flops import FlopCount
 from densenet_solutions.measure.parameters import ParameterCount
 from densenet_solutions.records.serialise import dumps, from_json, to_json
 from densenet_solutions.records.store import Provenance
 
-PROVENANCE = Provenance("1.0", "3.11.7", {"torch": "2.14"}, "CPU", "Linux", "2026-01-01T00:00:00Z")
+PROVENANCE = Provenance("1.0", "3.11.7", {"torch": "2.14"}, "CPU", "Linux")
 
 
 @pytest.mark.parametrize(
@@ -39,26 +39,46 @@ def test_nested_results_come_back_as_their_own_types():
     assert from_json(Both, to_json(both)) == both
 
 
-def test_unknown_and_missing_fields_are_named():
-    with pytest.raises(ValueError, match=r"unknown \['extra'\], missing \['by_kind'\]"):
-        from_json(ParameterCount, {"total": 1, "by_stage": {}, "extra": 2})
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"total": 1, "by_stage": {}}, r"is missing @ ParameterCount\.by_kind"),
+        ({"total": 1, "by_stage": {}, "by_kind": {}, "extra": 2}, r"unknown fields \['extra'\]"),
+        ({"total": "1", "by_stage": {}, "by_kind": {}}, r"int is expected, got '1' @ .*\.total"),
+        ({"total": 1.5, "by_stage": {}, "by_kind": {}}, "int is expected, got 1.5"),
+        ({"total": True, "by_stage": {}, "by_kind": {}}, "int is expected, got True"),
+        ({"total": 1, "by_stage": {"a": None}, "by_kind": {}}, r"got None @ .*by_stage\['a'\]"),
+        ({"total": 1, "by_stage": 5, "by_kind": {}}, "by_stage"),
+        ([], "ParameterCount"),
+        (None, "ParameterCount"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named_in_one_line(data, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        from_json(ParameterCount, data)
+    assert "\n" not in str(raised.value)
+
+
+def test_text_is_no_list():
+    with pytest.raises(ValueError, match="a list is expected, got 'abc'"):
+        from_json(tuple[str, ...], "abc")
+
+
+def test_integer_keys_come_back_as_integers():
+    """The first version promised to invert `to_json`, and gave text (A7)."""
+    updates = {3: (1.0, None), 12: (0.5, 2.0)}
+    assert from_json(Mapping[int, tuple[float, float | None]], to_json(updates)) == updates
+
+
+def test_lists_of_numbers_stay_on_one_line():
+    assert dumps({"a": [1, -2.5, 3e-9], "b": ["x\n1", []]}) == (
+        '{\n "a": [1, -2.5, 3e-09],\n "b": [\n  "x\\n1",\n  []\n ]\n}\n'
+    )
 
 
 def test_what_is_no_result_is_refused():
-    with pytest.raises(TypeError, match="results hold numbers"):
+    with pytest.raises(TypeError, match="not JSON serializable"):
         to_json({1, 2})
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps(float("nan"))
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = write_text_atomically(tmp_path / "deep" / "file.json", "old")
-
-    def fail(descriptor):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("densenet_solutions.files.os.fsync", fail)
-    with pytest.raises(KeyboardInterrupt):
-        write_text_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in path.parent.iterdir()] == ["file.json"]

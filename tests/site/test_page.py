@@ -4,7 +4,7 @@ import pytest
 
 from densenet_solutions.memory.checkpoint import running_statistics_untouched
 from densenet_solutions.models.densenet import DenseBlock
-from densenet_solutions.records.store import Record, fingerprint, provenance
+from densenet_solutions.records.store import Made, Record, made_now, provenance
 from densenet_solutions.site import page
 
 
@@ -14,9 +14,8 @@ def record(**changes: object) -> Record:
         "command": "densenet-solutions record demo --device cpu",
         "provenance": provenance("cpu"),
         "seed": 3,
-        "sources": ("files.py",),
-        "fingerprint": fingerprint(["files.py"]),
         "cases": {"a": {"x": 1}, "b": {"out_of_memory": True}},
+        "made": dict.fromkeys("ab", made_now(["files.py"])),
     }
     return Record(**(fields | changes))
 
@@ -59,7 +58,9 @@ def test_claims_carry_their_verdict() -> None:
 
 def test_how_made_names_records_and_says_what_is_stale() -> None:
     assert "Nothing on this page is recorded" in page.how_made().markdown
-    text = page.how_made(record(), record(name="old", fingerprint="0")).markdown
+    text = page.how_made(
+        record(), record(name="old", made=dict.fromkeys("ab", Made((), "0", "2000")))
+    ).markdown
     assert "`demo` (2 cases, 1 of them out of memory, seed 3)" in text
     assert text.count("recorded with an earlier version of the code") == 1
     assert "by `densenet-solutions record NAME --device cpu`: `demo` (2 cases" in text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from densenet_solutions.records.store import Record, provenance, save_record
+from densenet_solutions.records.store import Record, made_now, provenance, save_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -203,16 +203,18 @@ def test_an_interrupted_build_leaves_nothing_wrong_behind(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_text(path.read_text().replace("41", "42")), "was edited"),
+        (lambda path: path.write_text(path.read_text()[:-9]), "is not a record"),
         (lambda path: path.unlink(), "no record 'demo'"),
     ],
-    ids=["edited", "missing"],
+    ids=["cut", "missing"],
 )
 def test_a_wrong_record_fails_the_build_with_a_message(
     project: Project, damage: Callable[[Path], None], message: str
 ) -> None:
     records = project.root / "records"
-    record = Record("demo", "-", provenance(), 0, ("files.py",), "", {"a": {"answer": 41}})
+    record = Record(
+        "demo", "-", provenance(), 0, {"a": {"answer": 41}}, {"a": made_now(["files.py"])}
+    )
     save_record(record, records)
     shown = (
         "from densenet_solutions.records import load_record\n"

@@ -7,13 +7,13 @@ points, which tell its error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from densenet_solutions.measure import count_flops, count_parameters, predict_memory
-from densenet_solutions.memory import STRATEGIES, shared_storage
+from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe
@@ -113,38 +113,18 @@ def point(
     return ExplorerPoint(batch, side, result.peak_bytes, result.bytes_by_category)
 
 
-_SOURCES = (
-    "measure/memory.py",
-    "measure/step.py",
-    "measure/tracker.py",
-    "memory/strategies.py",
-    "models/config.py",
-    "models/densenet.py",
-    "exercises/explorer/study.py",
-)
-
-
 def recipe() -> Recipe:
     """The recording behind the explorer page."""
+    others = tuple(name for name in OFFERED if name != "shared_storage")
     return Recipe(
         name="explorer-grid",
-        cases=cases((*(name for name in OFFERED if name != "shared_storage"), "inference")),
+        # Shared storage comes last: it takes longest.
+        cases={**cases((*others, "inference")), **cases(("shared_storage",))},
         measure=predict_case,
-        sources=(
-            *_SOURCES,
-            "memory/checkpoint.py",
-            "memory/inplace.py",
-            "memory/plain.py",
-            "memory/transition.py",
-        ),
+        uses=_strategy_of,
     )
 
 
-def shared_storage_recipe() -> Recipe:
-    """The explorer's numbers for shared storage, a record of their own: its code is the largest."""
-    return Recipe(
-        name="explorer-grid-shared",
-        cases=cases(("shared_storage",)),
-        measure=predict_case,
-        sources=(*_SOURCES, *shared_storage.SOURCES),
-    )
+def _strategy_of(case: tuple[str, str, bool]) -> tuple[Callable[..., object], ...]:
+    row = STRATEGIES.get(case[1])
+    return () if row is None else (row.apply, row.step)

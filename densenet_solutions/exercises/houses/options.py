@@ -9,14 +9,12 @@ from densenet_solutions.exercises.houses.search import (
     NETWORK_DEFAULT,
     NETWORKS,
     SEARCH,
-    SOURCES,
     build,
     evaluate,
     summary,
 )
 from densenet_solutions.records.recorder import Recipe
 
-_SOURCES = (*SOURCES, "exercises/houses/options.py")
 #: Networks an ensemble, for all of this file.
 SEEDS = 3
 
@@ -59,7 +57,7 @@ def depth_recipe() -> Recipe:
         for depth in DEPTHS
         for connection in NETWORKS
     }
-    return Recipe("houses-depth", cases, _at_depth, _SOURCES, seed=0)
+    return Recipe("houses-depth", cases, _at_depth, seed=0)
 
 
 GROWTH_RATES = (4, 8, 16, 32, 64)
@@ -73,7 +71,7 @@ def _on_the_books_folds(case: Mapping[str, Any], device: str) -> dict[str, Any]:
 def growth_recipe() -> Recipe:
     """The dense network over its growth rate, nothing else changed."""
     cases = {str(k): {"growth_rate": k} for k in GROWTH_RATES}
-    return Recipe("houses-growth", cases, _on_the_books_folds, _SOURCES, seed=0)
+    return Recipe("houses-growth", cases, _on_the_books_folds, seed=0)
 
 
 #: One step after the other from a plain start to the recipe.
@@ -94,4 +92,4 @@ def steps_recipe() -> Recipe:
     for name, change in STEPS.items():
         options = {**options, **change}
         cases[name] = options
-    return Recipe("houses-steps", cases, _on_the_books_folds, _SOURCES, seed=0)
+    return Recipe("houses-steps", cases, _on_the_books_folds, seed=0)

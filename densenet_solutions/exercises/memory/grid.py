@@ -33,18 +33,6 @@ class GridResult:
     out_of_memory: bool
 
 
-SOURCES = (
-    "measure/memory.py",
-    "measure/allocator.py",
-    "measure/step.py",
-    "measure/tracker.py",
-    "measure/timing.py",
-    "models/resnet.py",
-    "models/config.py",
-    "models/densenet.py",
-    "exercises/memory/grid.py",
-    "models/catalogue.py",
-)
 GRID_NETWORKS = (
     "book-densenet", "book-resnet18", "densenet121", "densenet169", "densenet201", "densenet264",
     "densenet161", "resnet50", "resnet101", "resnet152",
@@ -141,7 +129,6 @@ def recipe(cases: Iterable[GridCase] | None = None, name: str = "memory-grid") -
         name=name,
         cases={case.name: case for case in rows},
         measure=measure_case,
-        sources=SOURCES,
     )
 
 

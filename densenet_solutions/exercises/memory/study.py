@@ -198,14 +198,6 @@ def fair_recipe() -> Recipe:
         name="memory-fair",
         cases={name: name for name in (*FAIR_DENSENETS, *FAIR_RESNETS)},
         measure=fair_model,
-        sources=(
-            "measure/memory.py",
-            "measure/step.py",
-            "measure/tracker.py",
-            "models/config.py",
-            "models/densenet.py",
-            "models/catalogue.py",
-        ),
     )
 
 

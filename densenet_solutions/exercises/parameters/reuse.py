@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from densenet_solutions.images import cache_directory, load_fashion_mnist
 from densenet_solutions.models.densenet import DenseBlock, DenseNet, cifar_densenet
+from densenet_solutions.records.closure import fingerprint, root
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.records.store import fingerprint, load_record
+from densenet_solutions.records.store import load_record
 from densenet_solutions.training import TrainingResult, TrainingSettings, train
 
 
@@ -46,8 +47,6 @@ class FeatureReuse:
     trained: tuple[BlockReuse, ...]
     untrained: tuple[BlockReuse, ...]
 
-
-_SOURCES = ("images.py", "models/densenet.py", "exercises/parameters/reuse.py", "training.py")
 
 #: Weight decay is strong, as the training is short: what is not needed must have time to fade.
 SETTINGS = TrainingSettings(
@@ -117,7 +116,6 @@ def recipe() -> Recipe:
         name="feature-reuse",
         cases={"cifar-densenet-22-12": SETTINGS},
         measure=measure,
-        sources=_SOURCES,
         seed=SETTINGS.seed,
     )
 
@@ -131,7 +129,8 @@ def measure(settings: TrainingSettings, device: str) -> FeatureReuse:
         untrained.append(copy.deepcopy(model))
         return model
 
-    folder = cache_directory() / "training" / fingerprint(_SOURCES)[:12] / torch.device(device).type
+    code = fingerprint([root(measure)])[:12]
+    folder = cache_directory() / "training" / code / torch.device(device).type
     model, result = train(
         build,
         load_fashion_mnist("train", limit=TRAIN_IMAGES),

@@ -5,8 +5,6 @@ The networks are those of `pooling_training`, taken from their checkpoints where
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -91,37 +89,14 @@ class FeatureMap:
     gradient: tuple[tuple[float, ...], ...]
 
 
-_SOURCES = (
-    "images.py",
-    "models/densenet.py",
-    "exercises/pooling/features.py",
-    "exercises/pooling/gradients.py",
-    "exercises/pooling/training.py",
-    "training.py",
-)
 _SHIFTS = (1, 2, 3, 4)  # pixels of the 32x32 image; the stem halves the resolution twice
 _SALT = (0.0, 0.02, 0.05, 0.1)
 _TEST_IMAGES = 1000
 
 
-def sample_recipe() -> Recipe:
-    """`fashion-mnist-sample`: the first test images, so that pages need no data set."""
-    return Recipe("fashion-mnist-sample", {"sample": 16}, sample, ("images.py",))
-
-
-def sample(count: int, device: str) -> dict[str, object]:
-    """The first `count` test images as compressed text, with labels and origin."""
-    images = load_fashion_mnist("test", limit=count)
-    return {
-        "source": "Fashion-MNIST, t10k-images-idx3-ubyte, first images; Zalando SE, MIT licence",
-        "pixels": base64.b64encode(zlib.compress(images.pixels.numpy().tobytes(), 9)).decode(),
-        "labels": images.labels.tolist(),
-    }
-
-
 def map_recipe() -> Recipe:
     """`pooling-feature-map`: three channels of a trained network with their gradients."""
-    return Recipe("pooling-feature-map", {"maps": "average-0"}, feature_maps, _SOURCES, seed=0)
+    return Recipe("pooling-feature-map", {"maps": "average-0"}, feature_maps, seed=0)
 
 
 def feature_maps(case: str, device: str) -> list[FeatureMap]:
@@ -168,7 +143,7 @@ def features_recipe() -> Recipe:
     cases = {
         name: case for name, case in reduced_recipe().cases.items() if case.network == "densenet"
     }
-    return Recipe("pooling-features", cases, measure_features, _SOURCES, seed=0)
+    return Recipe("pooling-features", cases, measure_features, seed=0)
 
 
 def measure_features(case: TrainingCase, device: str) -> TrainedPooling:

@@ -16,8 +16,8 @@ from torch import nn
 from densenet_solutions.images import cache_directory, load_fashion_mnist
 from densenet_solutions.models import NETWORKS
 from densenet_solutions.models.config import Pooling
+from densenet_solutions.records.closure import fingerprint, root
 from densenet_solutions.records.recorder import Recipe
-from densenet_solutions.records.store import fingerprint
 from densenet_solutions.training import TrainingResult, TrainingSettings, train
 
 #: The book's setting: all 60,000 images at 96x96 for 10 epochs. It asks for a GPU.
@@ -25,14 +25,6 @@ FULL = TrainingSettings()
 
 #: What one CPU core manages in a minute or two a network: 5,000 images at 32x32 for 3 epochs.
 REDUCED = TrainingSettings(epochs=3, batch_size=64, side=32, learning_rate=0.1, schedule="cosine")
-
-_SOURCES = (
-    "images.py",
-    "models/densenet.py",
-    "models/resnet.py",
-    "exercises/pooling/training.py",
-    "training.py",
-)
 
 
 @dataclass(frozen=True)
@@ -71,13 +63,14 @@ def trained(case: TrainingCase, device: str = "cpu") -> tuple[nn.Module, Trainin
         f"{case.network}-{case.pooling}-{settings.side}px-{settings.epochs}epochs-"
         f"{case.train_images or 'all'}-{settings.seed}.pt"
     )
+    code = fingerprint([root(trained)])[:12]
     return train(
         partial(build, pooling=case.pooling) if case.network == "densenet" else build,
         load_fashion_mnist("train", limit=case.train_images),
         load_fashion_mnist("test"),
         settings,
         device=device,
-        checkpoint=cache_directory() / "training" / fingerprint(_SOURCES)[:12] / device / name,
+        checkpoint=cache_directory() / "training" / code / device / name,
         test_every_epoch=False,
     )
 
@@ -93,4 +86,4 @@ def _recipe(
     for seed in resnet_seeds:
         seeded = replace(settings, seed=seed)
         cases[f"resnet18-{seed}"] = TrainingCase("resnet18", "average", seeded, train_images)
-    return Recipe(name=name, cases=cases, measure=run_case, sources=_SOURCES, seed=0)
+    return Recipe(name=name, cases=cases, measure=run_case, seed=0)

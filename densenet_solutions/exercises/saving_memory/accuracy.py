@@ -58,29 +58,14 @@ def recipe() -> Recipe:
     return Recipe(
         name="strategies-accuracy",
         cases={f"{name}, seed {seed}": (name, seed) for seed in SEEDS for name in names},
-        measure=lambda case, device: measure(*case, device=device),
-        sources=(
-            "exercises/saving_memory/accuracy.py",
-            "models/densenet.py",
-            "models/connectivity.py",
-            *(
-                f"memory/{file}.py"
-                for file in (
-                    "accumulation",
-                    "compressed_activations",
-                    "gates",
-                    "groups",
-                    "low_rank",
-                    "precision",
-                    "pruning",
-                    "quantization",
-                    "sparse_connectivity",
-                    "layers",
-                )
-            ),
-        ),
+        measure=_measure_case,
         seed=SEEDS[0],
+        uses=lambda case: (STRATEGIES[case[0]].apply, STRATEGIES[case[0]].step),
     )
+
+
+def _measure_case(case: tuple[str, int], device: str) -> StrategyAccuracy:
+    return measure(*case, device=device)
 
 
 def measure(name: str, seed: int, *, device: str = "cpu") -> StrategyAccuracy:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from densenet_solutions.measure import measure_memory, time_interleaved
-from densenet_solutions.memory import STRATEGIES, shared_storage, training_step
+from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records.recorder import Recipe
 
@@ -202,9 +202,10 @@ def recipe() -> Recipe:
             "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16},
         },
         measure=_bench_case,
-        sources=(
-            "exercises/saving_memory/bench.py", "measure/memory.py", "measure/timing.py",
-            "memory/checkpoint.py", "models/densenet.py", *shared_storage.SOURCES,
-        ),
         seed=0,
-    )  # fmt: skip
+        uses=lambda case: [
+            function
+            for name in ((*OURS, "compiled") if case.get("compiled") else OURS)
+            for function in (STRATEGIES[name].apply, STRATEGIES[name].step)
+        ],
+    )

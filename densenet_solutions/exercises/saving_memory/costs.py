@@ -8,12 +8,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-import densenet_solutions.memory
 from densenet_solutions.measure import count_flops, count_parameters, time_interleaved
 from densenet_solutions.measure.memory import MemoryResult, measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
@@ -144,31 +142,25 @@ def small_costs(names: Sequence[str]) -> tuple[StrategyCost, ...]:
 
 
 def recipe() -> Recipe:
-    """The recording `strategies-study`: every strategy but shared storage, at the full size."""
+    """The recording `strategies-study`: every strategy, at the full size."""
     names = [name for name, row in STRATEGIES.items() if not row.on_request]
-    return _recipe("strategies-study", [name for name in names if name != "shared_storage"])
-
-
-def shared_storage_recipe() -> Recipe:
-    """The recording `strategies-study-shared`: shared storage, with the same step and rounds."""
-    return _recipe("strategies-study-shared", ["shared_storage"])
-
-
-def _recipe(record: str, names: Sequence[str]) -> Recipe:
+    names = [*(name for name in names if name != "shared_storage"), "shared_storage"]
     return Recipe(
-        name=record,
+        name="strategies-study",
         cases={name: name for name in names},
-        measure=lambda name, device: cost(
-            name,
-            full_network().to(device),
-            FULL_SHAPE,
-            trial_shape=TRIAL_SHAPE,
-            rounds=3,
-            device=device,
-        ),
-        sources=("exercises/saving_memory/costs.py", "models/densenet.py", *_files_of(names)),
+        measure=_full_cost,
         seed=0,
+        uses=lambda name: [
+            function
+            for row in (STRATEGIES["plain"], STRATEGIES[name])
+            for function in (row.apply, row.step)
+        ],
     )
+
+
+def _full_cost(name: str, device: str) -> StrategyCost:
+    model = full_network().to(device)
+    return cost(name, model, FULL_SHAPE, trial_shape=TRIAL_SHAPE, rounds=3, device=device)
 
 
 def _seeded(model_fn: Callable[[], DenseNet]) -> DenseNet:
@@ -267,11 +259,3 @@ def _processor_seconds(
             function()
             seconds[name].append(time.process_time() - start)
     return {name: tuple(values) for name, values in seconds.items()}
-
-
-def _files_of(names: Sequence[str]) -> list[str]:
-    """The files of these strategies, with those that belong to the same idea."""
-    directory = Path(densenet_solutions.memory.__file__).parent
-    modules = {STRATEGIES[name].apply.__module__.rpartition(".")[2] for name in names}
-    files = {file.name for module in modules for file in directory.glob(f"{module}*.py")}
-    return [f"memory/{file}" for file in sorted(files)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from densenet_solutions.exercises.explorer.study import OFFERED
 from densenet_solutions.measure import predict_memory
-from densenet_solutions.memory import STRATEGIES, shared_storage
+from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
 
@@ -130,10 +131,10 @@ def recipe() -> Recipe:
             for name in OFFERED
             for budget in BUDGETS
         },
-        measure=lambda case, device: reach(**case),
-        sources=(
-            "exercises/saving_memory/reach.py", "measure/memory.py",
-            "memory/checkpoint.py", "memory/inplace.py",
-            "memory/transition.py", "models/densenet.py", *shared_storage.SOURCES,
-        ),
-    )  # fmt: skip
+        measure=_reach_of,
+        uses=lambda case: (STRATEGIES[case["name"]].apply, STRATEGIES[case["name"]].step),
+    )
+
+
+def _reach_of(case: Mapping[str, Any], device: str) -> Reach:
+    return reach(**case)  # a prediction: the device does not matter

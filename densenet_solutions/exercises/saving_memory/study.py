@@ -95,11 +95,10 @@ VERDICTS: Mapping[str, str] = {
 }
 
 
-def costs(*records: Record) -> dict[str, StrategyCost]:
+def costs(record: Record) -> dict[str, StrategyCost]:
     """The recorded costs by strategy; what did not fit is left out."""
     return {
         name: from_json(StrategyCost, case)
-        for record in records
         for name, case in record.cases.items()
         if "out_of_memory" not in case
     }

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from densenet_solutions.exercises.saving_memory.costs import FULL_SHAPE, full_network
 from densenet_solutions.measure.memory import MemoryResult, measure_memory
-from densenet_solutions.memory import STRATEGIES, shared_storage
+from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.recorder import Recipe
 
 
@@ -31,7 +31,7 @@ class StepTimeline:
 POINTS = 240
 
 
-def step_timeline(name: str, *, device: str = "cpu") -> StepTimeline:
+def step_timeline(name: str, device: str = "cpu") -> StepTimeline:
     """Timeline of a strategy's training step, measured: shared storage works in slices whose size
     depends on the device."""
     strategy = STRATEGIES[name]
@@ -59,11 +59,7 @@ def recipe() -> Recipe:
     return Recipe(
         name="step-timelines",
         cases={name: name for name in ("plain", "shared_storage")},
-        measure=lambda name, device: step_timeline(name, device=device),
-        sources=(
-            "exercises/saving_memory/timelines.py",
-            "models/densenet.py",
-            *shared_storage.SOURCES,
-        ),
+        measure=step_timeline,
         seed=0,
+        uses=lambda name: (STRATEGIES[name].apply, STRATEGIES[name].step),
     )

@@ -22,15 +22,6 @@ from densenet_solutions.memory.strategies import Strategy, copy_of
 from densenet_solutions.models import DenseNet
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
-#: The modules that shared storage consists of: records that depend on it name them.
-SOURCES = (
-    "memory/shared_storage/__init__.py",
-    "memory/shared_storage/backward.py",
-    "memory/shared_storage/block.py",
-    "memory/shared_storage/arithmetic.py",
-    "memory/shared_storage/stem.py",
-)
-
 
 class SharedStorageFeatures(nn.Sequential):
     """The trunk of a `DenseNet`, run segment by segment.

@@ -10,7 +10,7 @@ from densenet_solutions.site.numbers import percent
 from densenet_solutions.exercises.explorer.study import ExplorerCase
 from densenet_solutions.records.serialise import from_json
 
-RECORDS = ("explorer-grid", "explorer-grid-shared")
+RECORDS = ("explorer-grid",)
 
 
 def on_page_markdown(markdown: str, *, page: Any, **kwargs: Any) -> str:
