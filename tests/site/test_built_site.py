@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from densenet_solutions.site.build.execute import execute
+from densenet_solutions.site.build.run import run
 
 pytestmark = pytest.mark.site
 
@@ -152,7 +152,7 @@ def test_every_run_page_can_be_taken_away(site: Path, soups: dict[str, Beautiful
 def test_a_downloaded_notebook_runs_from_top_to_bottom(site: Path) -> None:
     """Pages run when the site is built; what is downloaded has one cell more."""
     notebook = nbformat.read(site / "network/network.ipynb", as_version=4)
-    done = execute(notebook, "network.ipynb", timeout=120, threads=1)
+    done = run(notebook, "network.ipynb", timeout=120)
     outputs = [o for cell in done.cells for o in cell.get("outputs", ())]
     assert outputs
     assert not any(o.output_type in ("error", "stream") for o in outputs)

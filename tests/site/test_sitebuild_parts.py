@@ -10,8 +10,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from densenet_solutions.site.build.cache import PageCache, environment, package_digest, page_key
 from densenet_solutions.site.build.compose import compose
 from densenet_solutions.site.build.downloads import write_notebook
-from densenet_solutions.site.build.execute import PageError, execute
-from densenet_solutions.site.build.warm import WarmKernels
 from densenet_solutions.site.build.mathml import plain_math, render_math, to_mathml
 
 
@@ -45,7 +43,7 @@ def test_cells_and_outputs_become_one_document() -> None:
 
 
 def test_a_fence_is_longer_than_any_in_the_code() -> None:
-    text = compose(new_notebook(cells=[cell('x = """\n```\n"""')]), "a.py").markdown
+    text = compose(new_notebook(cells=[cell('x = """\n```\n"""', tags=("show",))]), "a.py").markdown
     assert text.startswith("````python\n")
 
 
@@ -153,26 +151,6 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     PageCache(tmp_path / "file").store("a.py", "k" * 64, NOTEBOOK)
 
 
-# execute
-
-
-def test_a_page_that_takes_too_long_is_stopped() -> None:
-    notebook = new_notebook(cells=[new_code_cell("import time; time.sleep(60)")])
-    with pytest.raises(PageError, match=r"a.py ran longer than 4 s"):
-        execute(notebook, "a.py", timeout=4, threads=1)
-
-
-def test_a_missing_kernel_is_explained() -> None:
-    with pytest.raises(PageError, match=r"there is no Python kernel"):
-        execute(new_notebook(), "a.py", timeout=20, threads=1, kernel="no-such-kernel")
-
-
-def test_a_dead_kernel_is_explained() -> None:
-    notebook = new_notebook(cells=[new_code_cell("import os; os._exit(3)")])
-    with pytest.raises(PageError, match=r"a.py: the kernel died"):
-        execute(notebook, "a.py", timeout=30, threads=1)
-
-
 # downloads
 
 
@@ -186,47 +164,3 @@ def test_download_is_a_valid_notebook_and_always_the_same(tmp_path: Path) -> Non
     assert [c.cell_type for c in notebook.cells] == ["markdown", "markdown", "code"]
     write_notebook(page, str(tmp_path / "c.ipynb"), "https://example.org/repo")
     assert "git+https://example.org/repo" in (tmp_path / "c.ipynb").read_text()
-
-
-# warm
-
-
-@pytest.fixture(scope="module")
-def warm():
-    if not WarmKernels.available():
-        pytest.skip("kernels are forked on Linux only")
-    kernels = WarmKernels(1)
-    yield kernels
-    kernels.close()
-
-
-def test_a_warm_kernel_has_the_libraries_but_not_the_package(warm):
-    code = (
-        "import sys; print('torch' in sys.modules, 'densenet_solutions.models' in sys.modules, "
-        "len(__import__('os').listdir()))"
-    )
-    done = execute(new_notebook(cells=[new_code_cell(code)]), "a.py", timeout=60, threads=1, warm=warm)
-    assert done.cells[0].outputs[0].text == "True False 0\n"
-
-
-def test_warm_kernels_do_not_see_each_other(warm):
-    first = new_notebook(cells=[new_code_cell("import torch; torch.mine = 1")])
-    second = new_notebook(cells=[new_code_cell("import torch; hasattr(torch, 'mine')")])
-    execute(first, "a.py", timeout=60, threads=1, warm=warm)
-    done = execute(second, "b.py", timeout=60, threads=1, warm=warm)
-    assert done.cells[0].outputs[0].data["text/plain"] == "False"
-
-
-@pytest.mark.parametrize(
-    ("code", "timeout", "message"),
-    [
-        ("1 / 0", 60, "cell 1 raised ZeroDivisionError"),
-        ("import time; time.sleep(60)", 3, "ran longer than 3 s"),
-        ("import os; os._exit(3)", 60, "the kernel died"),
-    ],
-    ids=["raises", "hangs", "dies"],
-)
-def test_a_warm_kernel_fails_like_a_cold_one(warm, code, timeout, message):
-    notebook = new_notebook(cells=[new_code_cell(code)])
-    with pytest.raises(PageError, match=message):
-        execute(notebook, "a.py", timeout=timeout, threads=1, warm=warm)

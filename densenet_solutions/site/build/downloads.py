@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import jupytext
 import nbformat
-from nbformat import NotebookNode
 
 from densenet_solutions.files import write_text_atomically
-
-
-def read_page(text: str) -> NotebookNode:
-    """The cells of a page in percent format."""
-    return jupytext.reads(text, fmt="py:percent")
+from densenet_solutions.site.build.run import read_page
 
 
 def write_notebook(text: str, path: str, repository: str | None) -> None:

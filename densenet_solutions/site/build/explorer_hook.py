@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from densenet_solutions.records import load_record, record_names
 from densenet_solutions.exercises.explorer import pictures as explorer
-from densenet_solutions.site.numbers import percent
 from densenet_solutions.exercises.explorer.study import ExplorerCase
+from densenet_solutions.records import load_record, record_names
 from densenet_solutions.records.serialise import from_json
+from densenet_solutions.site.numbers import percent
 
 RECORDS = ("explorer-grid",)
 

@@ -25,10 +25,9 @@ from densenet_solutions.files import write_text_atomically
 from densenet_solutions.site.build.cache import PageCache, environment, package_digest, page_key
 from densenet_solutions.site.build.compose import Document, build_note, compose
 from densenet_solutions.site.build.dark import dark_without_script
-from densenet_solutions.site.build.downloads import read_page, write_notebook
-from densenet_solutions.site.build.execute import PageError, execute, stop_all
+from densenet_solutions.site.build.downloads import write_notebook
 from densenet_solutions.site.build.mathml import plain_math, render_math
-from densenet_solutions.site.build.warm import WarmKernels
+from densenet_solutions.site.build.run import PageError, read_page, run, stop_all
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
 
@@ -44,23 +43,19 @@ class SiteConfig(Config):
 
     cache_dir = config_options.Type(str, default=".cache/pages")
     timeout = config_options.Type(int, default=300)  # seconds a page; for slow machines
-    workers = config_options.Type(int, default=0)
     colab = config_options.Optional(config_options.Type(str))
 
 
 class SitePlugin(BasePlugin[SiteConfig]):
     """Executes pages side by side, and lets MkDocs render them as Markdown."""
 
-    _warm: WarmKernels | None = None
-    _serving = False
     _whole: str | None = None
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
-        self._serving = command == "serve"  # then the warm process stays for the next edit
+        """Having this makes MkDocs keep the plugin from build to build while it serves."""
 
     def on_shutdown(self) -> None:
         stop_all()  # after an interruption pages still run, and their threads would be waited for
-        self._serving = False
         self._close()
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
@@ -81,11 +76,7 @@ class SitePlugin(BasePlugin[SiteConfig]):
 
     @event_priority(-100)  # mkdocs-jupyter has marked its files
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
-        cores = os.cpu_count() or 1
-        workers = self.config.workers or min(2, cores)
-        threads = max(1, cores // workers)
         package, env = package_digest(), environment()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
         self._sources: dict[str, str] = {}
         self._runs: dict[str, Future[NotebookNode]] = {}
         executed = [file for file in files if self._notebooks.should_include(file)]
@@ -94,15 +85,11 @@ class SitePlugin(BasePlugin[SiteConfig]):
             text = Path(str(file.abs_src_path)).read_text(encoding="utf-8")
             self._sources[file.src_uri] = text
             keys[file.src_uri] = page_key(text.encode(), package, env)
-        unknown = sum(not self._cache.path(name, key).exists() for name, key in keys.items())
-        # Warming up takes longer than one or two pages save.
-        if self._warm is None and WarmKernels.available() and (unknown > 2 or self._serving):
-            self._warm = WarmKernels(threads)
+        workers = max(1, min(4, os.cpu_count() or 1, len(executed)))
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
         for file in executed:
             name = file.src_uri
-            self._runs[name] = self._pool.submit(
-                self._run, name, self._sources[name], keys[name], threads
-            )
+            self._runs[name] = self._pool.submit(self._run, name, self._sources[name], keys[name])
             files.remove(file)  # to the end: MkDocs renders the others while these run
             files.append(file)
         sheets = [Path(str(file.abs_src_path)) for file in files if file.src_uri.endswith(".css")]
@@ -115,17 +102,11 @@ class SitePlugin(BasePlugin[SiteConfig]):
         files.append(File.generated(config, DARK, content=dark))
         return files
 
-    def _run(self, name: str, text: str, key: str, threads: int) -> NotebookNode:
+    def _run(self, name: str, text: str, key: str) -> NotebookNode:
         if (cached := self._cache.load(name, key)) is not None:
             return cached
         log.info("Running %s", name)
-        done = execute(
-            read_page(text),
-            name,
-            timeout=self.config.timeout,
-            threads=threads,
-            warm=self._warm,
-        )
+        done = run(read_page(text), name, timeout=self.config.timeout)
         log.info("Ran %s in %.1f s", name, done.metadata["densenet"]["seconds"])
         self._cache.store(name, key, done)
         return done
@@ -210,9 +191,6 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
-        if self._warm is not None and not self._serving:
-            self._warm.close()
-            self._warm = None
 
 
 def without_search_noise(html: str) -> str:
