@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from densenet_solutions.houses.preprocessing import BookEncoder, HouseEncoder
+from densenet_solutions.houses.encoders import BookEncoder, HouseEncoder
 from densenet_solutions.houses.training import Optimisation, Task, fit_predict
 from densenet_solutions.models.mlp import DenseMLP
 

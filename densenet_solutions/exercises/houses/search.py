@@ -11,18 +11,20 @@ partitions. These trials count: the rivals get as many draws more.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from densenet_solutions.houses.cross_validation import out_of_fold, scores
 from densenet_solutions.houses.data import load_houses
+from densenet_solutions.houses.encoders import HouseEncoder
 from densenet_solutions.houses.folds import partition
 from densenet_solutions.houses.models import Estimator, Model, Network, log_price
-from densenet_solutions.houses.preprocessing import HouseEncoder
 from densenet_solutions.houses.training import Optimisation
 from densenet_solutions.models.mlp import matched_growth_rate
 from densenet_solutions.records.recorder import Recipe
@@ -43,7 +45,7 @@ FEATURES = 564
 
 SOURCES = (
     "houses/ames.py",
-    "houses/preprocessing.py",
+    "houses/encoders.py",
     "houses/training.py",
     "houses/models.py",
     "houses/folds.py",
@@ -213,11 +215,19 @@ def best_configuration(family: str) -> dict[str, Any]:
 # Recordings ---------------------------------------------------------------------------------------
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch inside: sums over several round differently."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
 def _houses() -> tuple[pd.DataFrame, np.ndarray]:
-    import torch
-
-    torch.set_num_threads(1)
     train = load_houses().train
     return train, log_price(train)
 
@@ -226,7 +236,8 @@ def evaluate(model: Model, name: str, seeds: range) -> tuple[np.ndarray, np.ndar
     """Predictions `(seeds, rows)` and folds of a partition."""
     houses, _ = _houses()
     folds = partition(name)
-    return out_of_fold(model, houses, folds, seeds), folds
+    with one_thread():
+        return out_of_fold(model, houses, folds, seeds), folds
 
 
 def summary(predictions: np.ndarray, folds: np.ndarray) -> dict[str, Any]:
@@ -304,7 +315,8 @@ def _final(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     family = case["family"]
     houses = load_houses()
     model = build(family, best_configuration(family))
-    (predictions,) = model.predict([Split(houses.train, houses.test)], range(case["seeds"]))
+    with one_thread():
+        (predictions,) = model.predict([Split(houses.train, houses.test)], range(case["seeds"]))
     truth = np.log(hidden_prices().to_numpy(dtype=float))
     errors = predictions.mean(axis=0) - truth
     return {**case, "rmse": round(float(np.sqrt(np.mean(errors**2))), 5), "errors": pack(errors)}

@@ -27,6 +27,7 @@ from densenet_solutions.houses.cross_validation import (
 )
 from densenet_solutions.houses.cross_validation import splits as make_splits
 from densenet_solutions.houses.data import load_houses
+from densenet_solutions.houses.encoders import BookEncoder
 from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import (
     BookLinear,
@@ -37,7 +38,6 @@ from densenet_solutions.houses.models import (
     Split,
     log_price,
 )
-from densenet_solutions.houses.preprocessing import BookEncoder
 from densenet_solutions.records.store import load_record
 
 #: The records behind the page.

@@ -5,6 +5,7 @@ They follow scikit-learn's conventions. What is fitted on training rows never se
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class BookEncoder(TransformerMixin, BaseEstimator):
         numeric = [c for c in features if pd.api.types.is_numeric_dtype(features[c])]
         self.mean_ = features[numeric].mean()
         self.std_ = features[numeric].std().replace(0, 1)
-        dummies = pd.get_dummies(features.drop(columns=numeric), dummy_na=True)
+        dummies = _dummies(features.drop(columns=numeric))
         self.columns_ = [*numeric, *dummies.columns]
         return self
 
@@ -71,7 +72,7 @@ class BookEncoder(TransformerMixin, BaseEstimator):
         features = _features(houses)
         numeric = list(self.mean_.index)
         numbers = ((features[numeric] - self.mean_) / self.std_).fillna(0)
-        dummies = pd.get_dummies(features.drop(columns=numeric), dummy_na=True)
+        dummies = _dummies(features.drop(columns=numeric))
         table = pd.concat([numbers, dummies], axis=1).reindex(columns=self.columns_, fill_value=0)
         return table.to_numpy(dtype=np.float32)
 
@@ -251,6 +252,14 @@ def house_levels(houses: pd.DataFrame) -> pd.DataFrame:
 
 def _features(houses: pd.DataFrame) -> pd.DataFrame:
     return houses.drop(columns=[c for c in NOT_FEATURES if c in houses])
+
+
+def _dummies(levels: pd.DataFrame) -> pd.DataFrame:
+    with warnings.catch_warnings():  # of pandas 2's own, where a column has no values
+        warnings.filterwarnings(
+            "ignore", "The behavior of Index.insert with object-dtype", FutureWarning
+        )
+        return pd.get_dummies(levels, dummy_na=True)
 
 
 # pandas fills and clips column by column, a hundred times slower than these two.
