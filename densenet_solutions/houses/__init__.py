@@ -1,5 +1,15 @@
 """House prices (exercise 5): data, preprocessing, cross-validation, submission."""
 
+try:
+    import pandas  # noqa: F401
+    import sklearn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed; houses need the extra 'houses': "
+        "pip install 'densenet-solutions[houses]'",
+        name=error.name,
+    ) from None
+
 from densenet_solutions.houses.cross_validation import cross_validate as cross_validate
 from densenet_solutions.houses.cross_validation import out_of_fold as out_of_fold
 from densenet_solutions.houses.cross_validation import paired_difference as paired_difference
@@ -12,3 +22,4 @@ from densenet_solutions.houses.folds import shuffled_folds as shuffled_folds
 from densenet_solutions.houses.models import Network as Network
 from densenet_solutions.houses.submission import score_submission as score_submission
 from densenet_solutions.houses.submission import write_submission as write_submission
+from densenet_solutions.houses.training import TrainingOptions as TrainingOptions

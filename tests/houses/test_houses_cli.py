@@ -21,13 +21,13 @@ from densenet_solutions.houses import Network, load_houses, score_submission
 from densenet_solutions.houses.cross_validation import splits
 from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import log_price
-from densenet_solutions.houses.training import Optimisation
+from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.records import load_record
 
 
 @pytest.fixture
 def small(monkeypatch):
-    network = Network({"growth_rate": 4, "block_config": (1,)}, Optimisation(epochs=4))
+    network = Network({"growth_rate": 4, "block_config": (1,)}, TrainingOptions(epochs=4))
     monkeypatch.setattr(cli, "chosen_network", lambda: network)
     monkeypatch.setattr(study, "chosen_network", lambda: network)
     study.live_fold.cache_clear()
