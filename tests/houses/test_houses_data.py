@@ -37,11 +37,6 @@ def test_an_unknown_pickle_is_not_opened(monkeypatch):
         ames._read_ames()
 
 
-def test_unknown_source_is_refused():
-    with pytest.raises(ValueError, match="'ames', 'book', got 'web'"):
-        load_houses("web")
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A local server that fails `server.failures` times, then serves the two files."""
@@ -96,11 +91,6 @@ def test_failed_download_leaves_nothing(server, tmp_path):
     with pytest.raises(ConnectionError, match=r"in 2 attempts.*SHA-1"):
         data.download(NAME, url=server.url, attempts=2, wait=0.01)
     assert not list(tmp_path.glob("cache/*"))
-
-
-def test_unknown_file_is_refused():
-    with pytest.raises(ValueError, match=r"got 'x\.csv'"):
-        data.download("x.csv")
 
 
 def good() -> tuple[list[int], list[float]]:
