@@ -6,6 +6,7 @@ only by the checks of tensors and devices.
 
 from __future__ import annotations
 
+import importlib
 import math
 import numbers
 import operator
@@ -13,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -227,6 +229,20 @@ def targets(value: object, *, batch: int, classes: int) -> None:
         low, high = int(value.min()), int(value.max())
         if low < 0 or high >= classes:
             raise ValueError(f"targets lie in 0 … {classes - 1}, got {low} … {high}")
+
+
+def library(name: str, *, extra: str) -> ModuleType:
+    """A library that only some rooms need, imported; or an error that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ModuleNotFoundError(
+            f"{name} is not installed; it comes with the extra {extra!r}: "
+            f"pip install 'densenet-solutions[{extra}]'",
+            name=name,
+        ) from None
 
 
 def output_file(path: str | Path) -> Path:

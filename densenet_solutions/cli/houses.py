@@ -82,7 +82,7 @@ def score(path: Annotated[Path, typer.Argument(help="A submission, Id and SalePr
 def _predict(parts: list[Split], seeds: int) -> list[np.ndarray]:
     network = chosen_network()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("training", total=network.optimisation.epochs)
+        bar = progress.add_task("training", total=network.training.epochs)
 
         def advance(epoch: int, predict: Callable[[], list[np.ndarray]]) -> None:
             progress.update(bar, completed=epoch)

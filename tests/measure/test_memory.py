@@ -1,6 +1,6 @@
 """Prediction against the CPU allocator, categories against hand sums, refusals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,10 +101,18 @@ CASES = [
 ]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_prediction_meets_the_allocator(case: Case) -> None:
     """Within the larger of 1% and 4 MiB; each further thread may take a workspace of its own."""
-    torch.set_num_threads(1)
     predicted = predict_memory(case.build, case.shape, **case.options)
     measured = measure_memory(case.build, case.shape, **case.options)
     workspace = measured.bytes_by_category["workspace"]

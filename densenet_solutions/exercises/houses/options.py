@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from densenet_solutions.exercises.houses import search
 from densenet_solutions.exercises.houses.search import (
     NETWORK_DEFAULT,
     NETWORKS,
@@ -77,9 +78,9 @@ def growth_recipe() -> Recipe:
 #: One step after the other from a plain start to the recipe.
 STEPS: Mapping[str, Mapping[str, Any]] = {
     "a dense MLP": {
-        "num_bins": 0, "dropout": 0.1, "input_dropout": 0.0, "epochs": 60, "learning_rate": 2e-3,
+        "n_bins": 0, "dropout": 0.1, "input_dropout": 0.0, "epochs": 60, "learning_rate": 2e-3,
     },
-    "piecewise-linear bins": {"num_bins": NETWORK_DEFAULT["num_bins"]},
+    "piecewise-linear bins": {"n_bins": NETWORK_DEFAULT["n_bins"]},
     "more dropout": {k: NETWORK_DEFAULT[k] for k in ("dropout", "input_dropout")},
     "twice the epochs and learning rate": {"epochs": 120, "learning_rate": 4e-3},
 }  # fmt: skip
@@ -93,3 +94,16 @@ def steps_recipe() -> Recipe:
         options = {**options, **change}
         cases[name] = options
     return Recipe("houses-steps", cases, _on_the_books_folds, seed=0)
+
+
+#: The recordings of exercise 5.
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "houses-depth": depth_recipe,
+    "houses-final": search.final_recipe,
+    "houses-growth": growth_recipe,
+    "houses-partitions": search.partitions_recipe,
+    "houses-partitions-rivals": search.rival_partitions_recipe,
+    "houses-search": search.search_recipe,
+    "houses-search-rivals": search.rival_search_recipe,
+    "houses-steps": steps_recipe,
+}

@@ -10,19 +10,22 @@ partitions. These trials count: the rivals get as many draws more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from densenet_solutions import checks
 from densenet_solutions.houses.cross_validation import out_of_fold, scores
 from densenet_solutions.houses.data import load_houses
+from densenet_solutions.houses.encoders import HouseEncoder
 from densenet_solutions.houses.folds import partition
 from densenet_solutions.houses.models import Estimator, Model, Network, log_price
-from densenet_solutions.houses.preprocessing import HouseEncoder
-from densenet_solutions.houses.training import Optimisation
+from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.models.mlp import matched_growth_rate
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.store import load_record
@@ -60,7 +63,7 @@ _NETWORK_SPACE: Mapping[str, Draw] = {
     "activation": _one_of("silu", "relu", "gelu"),
     "learning_rate": _between(2e-3, 8e-3),
     "weight_decay": _between(0.003, 0.3),
-    "num_bins": _one_of(4, 6, 8),
+    "n_bins": _one_of(4, 6, 8),
 }
 NETWORK_DEFAULT: Mapping[str, Any] = {
     "depth": 4,
@@ -70,50 +73,50 @@ NETWORK_DEFAULT: Mapping[str, Any] = {
     "activation": "silu",
     "learning_rate": 4e-3,
     "weight_decay": 0.01,
-    "num_bins": 6,
+    "n_bins": 6,
 }
 _BINS = _one_of(0, 6)
 
 #: family → (default configuration, space of the random draws).
 SPACES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Draw]]] = {
     **dict.fromkeys(NETWORKS, (NETWORK_DEFAULT, _NETWORK_SPACE)),
-    "ridge": ({"alpha": 30.0, "num_bins": 0}, {"alpha": _between(3, 300), "num_bins": _BINS}),
+    "ridge": ({"alpha": 30.0, "n_bins": 0}, {"alpha": _between(3, 300), "n_bins": _BINS}),
     "svr": (
-        {"C": 1.0, "gamma": 5e-4, "epsilon": 0.05, "num_bins": 0},
+        {"C": 1.0, "gamma": 5e-4, "epsilon": 0.05, "n_bins": 0},
         {"C": _between(0.3, 10), "gamma": _between(1e-4, 2e-3), "epsilon": _between(0.01, 0.1),
-         "num_bins": _BINS},
+         "n_bins": _BINS},
     ),
     "hist-boosting": (
         {"max_iter": 200, "learning_rate": 0.07, "max_leaf_nodes": 8, "l2_regularization": 1.0,
-         "max_features": 0.3, "min_samples_leaf": 10, "num_bins": 0},
+         "max_features": 0.3, "min_samples_leaf": 10, "n_bins": 0},
         {"max_iter": _one_of(150, 250), "learning_rate": _between(0.05, 0.12),
          "max_leaf_nodes": _one_of(4, 8, 16), "l2_regularization": _between(0.1, 30),
          "max_features": _one_of(0.1, 0.3, 0.6), "min_samples_leaf": _one_of(5, 10, 20),
-         "num_bins": _BINS},
+         "n_bins": _BINS},
     ),
     "lightgbm": (
         {"n_estimators": 700, "learning_rate": 0.03, "num_leaves": 8, "reg_lambda": 1.0,
          "colsample_bytree": 0.2, "subsample": 0.7, "min_child_samples": 8,
-         "num_bins": 0},
+         "n_bins": 0},
         {"n_estimators": _one_of(500, 800), "learning_rate": _between(0.02, 0.06),
          "num_leaves": _one_of(5, 8, 16), "reg_lambda": _between(0.1, 30),
          "colsample_bytree": _one_of(0.1, 0.2, 0.4), "subsample": _one_of(0.5, 0.7, 0.9),
-         "min_child_samples": _one_of(4, 8, 16), "num_bins": _BINS},
+         "min_child_samples": _one_of(4, 8, 16), "n_bins": _BINS},
     ),
     "xgboost": (
         {"n_estimators": 700, "learning_rate": 0.03, "max_depth": 4, "reg_lambda": 1.0,
-         "colsample_bytree": 0.2, "subsample": 0.6, "min_child_weight": 2, "num_bins": 0},
+         "colsample_bytree": 0.2, "subsample": 0.6, "min_child_weight": 2, "n_bins": 0},
         {"n_estimators": _one_of(500, 800), "learning_rate": _between(0.02, 0.06),
          "max_depth": _one_of(3, 4, 5), "reg_lambda": _between(0.1, 30),
          "colsample_bytree": _one_of(0.1, 0.2, 0.4), "subsample": _one_of(0.5, 0.7, 0.9),
-         "min_child_weight": _one_of(1, 2, 4), "num_bins": _BINS},
+         "min_child_weight": _one_of(1, 2, 4), "n_bins": _BINS},
     ),
     "catboost": (
         {"iterations": 800, "learning_rate": 0.05, "depth": 5, "l2_leaf_reg": 3.0, "rsm": 0.2,
-         "num_bins": 0},
+         "n_bins": 0},
         {"iterations": _one_of(600, 900), "learning_rate": _between(0.03, 0.08),
          "depth": _one_of(4, 5, 6), "l2_leaf_reg": _between(1, 10), "rsm": _one_of(0.1, 0.2, 0.4),
-         "num_bins": _BINS},
+         "n_bins": _BINS},
     ),
 }  # fmt: skip
 
@@ -139,14 +142,13 @@ def configurations(family: str) -> list[dict[str, Any]]:
 def build(family: str, configuration: Mapping[str, Any]) -> Model:
     """The model of a configuration.
 
-    Raises:
-        ModuleNotFoundError: LightGBM, XGBoost or CatBoost is not installed; no page needs them.
+    LightGBM, XGBoost and CatBoost come with the extra `rivals`, and are missed when it is fitted.
     """
     c = dict(configuration)
-    encoder = partial(HouseEncoder, num_bins=c.pop("num_bins"))
+    encoder = partial(HouseEncoder, n_bins=c.pop("n_bins"))
     if family not in NETWORKS:
         return Estimator(partial(_regressor, family, tuple(sorted(c.items()))), encoder)
-    optimisation = Optimisation(
+    training = TrainingOptions(
         epochs=c.pop("epochs", EPOCHS),
         learning_rate=c.pop("learning_rate"),
         weight_decay=c.pop("weight_decay"),
@@ -154,7 +156,7 @@ def build(family: str, configuration: Mapping[str, Any]) -> Model:
     options = {"connection": family, "block_config": (c.pop("depth"),), **c}
     if "growth_rate" not in options:
         options["growth_rate"] = matched_growth_rate(PARAMETERS, FEATURES, **options)
-    return Network(options, optimisation, encoder)
+    return Network(options, training, encoder)
 
 
 def _regressor(family: str, items: tuple[tuple[str, Any], ...], seed: int) -> Any:
@@ -172,16 +174,15 @@ def _regressor(family: str, items: tuple[tuple[str, Any], ...], seed: int) -> An
 
         return HistGradientBoostingRegressor(**c, random_state=seed)
     if family == "lightgbm":
-        from lightgbm import LGBMRegressor
-
-        return LGBMRegressor(**c, subsample_freq=1, random_state=seed, n_jobs=1, verbose=-1)
+        lightgbm = checks.library("lightgbm", extra="rivals")
+        return lightgbm.LGBMRegressor(
+            **c, subsample_freq=1, random_state=seed, n_jobs=1, verbose=-1
+        )
     if family == "xgboost":
-        from xgboost import XGBRegressor
-
-        return XGBRegressor(**c, random_state=seed, n_jobs=1)
-    from catboost import CatBoostRegressor
-
-    return CatBoostRegressor(
+        xgboost = checks.library("xgboost", extra="rivals")
+        return xgboost.XGBRegressor(**c, random_state=seed, n_jobs=1)
+    catboost = checks.library("catboost", extra="rivals")
+    return catboost.CatBoostRegressor(
         **c, random_seed=seed, thread_count=1, verbose=False, allow_writing_files=False
     )
 
@@ -202,11 +203,19 @@ def best_configuration(family: str) -> dict[str, Any]:
 # Recordings ---------------------------------------------------------------------------------------
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch inside: sums over several round differently."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
 def _houses() -> tuple[pd.DataFrame, np.ndarray]:
-    import torch
-
-    torch.set_num_threads(1)
     train = load_houses().train
     return train, log_price(train)
 
@@ -215,7 +224,8 @@ def evaluate(model: Model, name: str, seeds: range) -> tuple[np.ndarray, np.ndar
     """Predictions `(seeds, rows)` and folds of a partition."""
     houses, _ = _houses()
     folds = partition(name)
-    return out_of_fold(model, houses, folds, seeds), folds
+    with one_thread():
+        return out_of_fold(model, houses, folds, seeds), folds
 
 
 def summary(predictions: np.ndarray, folds: np.ndarray) -> dict[str, Any]:
@@ -299,7 +309,8 @@ def _final(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     family = case["family"]
     houses = load_houses()
     model = build(family, best_configuration(family))
-    (predictions,) = model.predict([Split(houses.train, houses.test)], range(case["seeds"]))
+    with one_thread():
+        (predictions,) = model.predict([Split(houses.train, houses.test)], range(case["seeds"]))
     truth = np.log(hidden_prices().to_numpy(dtype=float))
     errors = predictions.mean(axis=0) - truth
     return {**case, "rmse": round(float(np.sqrt(np.mean(errors**2))), 5), "errors": pack(errors)}

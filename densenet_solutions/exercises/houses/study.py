@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.frozen import FrozenEstimator
 
 from densenet_solutions.exercises.houses.options import DEPTHS
 from densenet_solutions.exercises.houses.search import (
@@ -27,6 +28,7 @@ from densenet_solutions.houses.cross_validation import (
 )
 from densenet_solutions.houses.cross_validation import splits as make_splits
 from densenet_solutions.houses.data import load_houses
+from densenet_solutions.houses.encoders import BookEncoder
 from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import (
     BookLinear,
@@ -34,10 +36,8 @@ from densenet_solutions.houses.models import (
     Mean,
     Model,
     Network,
-    Split,
     log_price,
 )
-from densenet_solutions.houses.preprocessing import BookEncoder
 from densenet_solutions.records.store import load_record
 
 #: The records behind the page.
@@ -76,18 +76,17 @@ def ladder() -> tuple[Rung, ...]:
 
     Every rung changes one thing. All are scored on the book's five folds.
     """
-    houses = load_houses()
-    everything = pd.concat(houses, ignore_index=True)
     ridge = partial(_ridge, alpha=30.0)
     models: dict[str, Model] = {
         "the mean of the training fold": Mean(),
-        "the book: linear, SGD, 10 epochs": _BookLinear(everything=everything),
-        "fitted on the training fold only": _BookLinear(),
-        "target centred": _BookLinear(centred=True),
-        "solved exactly with a penalty (ridge)": Estimator(ridge, encoder=_BookEncoder),
+        "the book: linear, SGD, 10 epochs": BookLinear(encoder=_fitted_on_all_rows),
+        "fitted on the training fold only": BookLinear(),
+        "target centred": BookLinear(centered=True),
+        "solved exactly with a penalty (ridge)": Estimator(ridge, encoder=BookEncoder),
         "our features": Estimator(ridge),
     }
-    return tuple(Rung(name, cross_validate(m, houses.train)) for name, m in models.items())
+    train = load_houses().train
+    return tuple(Rung(name, cross_validate(model, train)) for name, model in models.items())
 
 
 def _ridge(seed: int, alpha: float) -> Any:
@@ -96,38 +95,10 @@ def _ridge(seed: int, alpha: float) -> Any:
     return Ridge(alpha=alpha)
 
 
-class _BookEncoder(BookEncoder):
-    """The book's encoder, which encodes the same houses once for all models of the ladder."""
-
-    _seen: ClassVar[dict[tuple[int, ...], dict[str, Any]]] = {}
-    _encoded: ClassVar[dict[tuple[tuple[int, ...], tuple[int, ...]], np.ndarray]] = {}
-
-    def fit(self, houses: pd.DataFrame, y: Any = None) -> BookEncoder:
-        key = tuple(houses["Id"])
-        if key not in self._seen:
-            self._seen[key] = dict(vars(BookEncoder().fit(houses)))
-        self.__dict__.update(self._seen[key])
-        self._key = key
-        return self
-
-    def transform(self, houses: pd.DataFrame) -> np.ndarray:
-        key = self._key, tuple(houses["Id"])
-        if key not in self._encoded:
-            self._encoded[key] = super().transform(houses)
-        return self._encoded[key]
-
-
-class _BookLinear(BookLinear):
-    def _features(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        encoder = _BookEncoder().fit(split.train if self.everything is None else self.everything)
-        return encoder.transform(split.train), encoder.transform(split.new)
-
-
-class _FittedOnAllRows(_BookEncoder):
+@cache
+def _fitted_on_all_rows() -> FrozenEstimator:
     """The book's encoder as the book fits it: on training and test rows together."""
-
-    def fit(self, houses: pd.DataFrame, y: Any = None) -> BookEncoder:
-        return super().fit(pd.concat(load_houses(), ignore_index=True))
+    return FrozenEstimator(BookEncoder().fit(pd.concat(load_houses(), ignore_index=True)))
 
 
 def leak() -> float:
@@ -135,7 +106,7 @@ def leak() -> float:
 
     The error with the leak minus the error without it, on the book's folds.
     """
-    leaking = Estimator(partial(_ridge, alpha=30.0), encoder=_FittedOnAllRows)
+    leaking = Estimator(partial(_ridge, alpha=30.0), encoder=_fitted_on_all_rows)
     honest = next(r for r in ladder() if r.name.endswith("(ridge)"))
     return cross_validate(leaking, load_houses().train).rmse - honest.scores.rmse
 
@@ -185,7 +156,7 @@ def live_fold(fold: int = 0, epochs: int = 16, every: int = 2) -> LearningCurve:
     For `epochs` at most: a page is built in seconds.
     """
     network = chosen_network()
-    schedule = replace(network.optimisation, epochs=min(epochs, network.optimisation.epochs))
+    training = replace(network.training, epochs=min(epochs, network.training.epochs))
     train = load_houses().train
     split = make_splits(train, contiguous_folds(len(train)))[fold]
     target = log_price(train)[contiguous_folds(len(train)) == fold]
@@ -197,7 +168,7 @@ def live_fold(fold: int = 0, epochs: int = 16, every: int = 2) -> LearningCurve:
             seen.append(epoch)
             rmse.append(float(np.sqrt(np.mean((predict()[0][0] - target) ** 2))))
 
-    replace(network, optimisation=schedule).predict([split], range(1), on_epoch=watch)
+    replace(network, training=training).predict([split], range(1), on_epoch=watch)
     return LearningCurve(tuple(seen), tuple(rmse))
 
 

@@ -5,6 +5,7 @@ They follow scikit-learn's conventions. What is fitted on training rows never se
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,31 +13,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-#: Columns that are no property of the house.
-NOT_FEATURES = ("Id", "SalePrice")
+from densenet_solutions import checks
+from densenet_solutions.houses.columns import ALWAYS_THERE, GRADES, KINDS, NUMBERS, features
 
-_QUALITY = ("Po", "Fa", "TA", "Gd", "Ex")
-_FINISH = ("Unf", "LwQ", "Rec", "BLQ", "ALQ", "GLQ")
-#: Graded columns → their levels from worst to best. Grades count from 1; missing means "there is
-#: none" (no basement, no pool), which is 0.
-GRADES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(
-        ("ExterQual", "ExterCond", "BsmtQual", "BsmtCond", "HeatingQC", "KitchenQual",
-         "FireplaceQu", "GarageQual", "GarageCond", "PoolQC"), _QUALITY),
-    "BsmtExposure": ("No", "Mn", "Av", "Gd"),
-    "BsmtFinType1": _FINISH,
-    "BsmtFinType2": _FINISH,
-    "GarageFinish": ("Unf", "RFn", "Fin"),
-    "Functional": ("Sal", "Sev", "Maj2", "Maj1", "Mod", "Min2", "Min1", "Typ"),
-    "LotShape": ("IR3", "IR2", "IR1", "Reg"),
-    "LandSlope": ("Sev", "Mod", "Gtl"),
-    "PavedDrive": ("N", "P", "Y"),
-    "CentralAir": ("N", "Y"),
-    "Street": ("Grvl", "Pave"),
-}  # fmt: skip
-#: Graded columns that every house has: missing means unknown, and the median stands in.
-_ALWAYS_THERE = ("ExterQual", "ExterCond", "HeatingQC", "KitchenQual", "Functional", "LotShape",
-                 "LandSlope", "PavedDrive", "CentralAir", "Street")  # fmt: skip
 #: Numbers that name a class.
 _CODES = ("MSSubClass", "MoSold")
 #: Areas and sums whose logarithm is closer to the logarithm of a price.
@@ -46,7 +25,17 @@ _LOGARITHMS = ("LotArea", "LotFrontage", "GrLivArea", "1stFlrSF", "TotalSF", "Ga
 _RELATIVE = ("log GrLivArea", "log TotalSF", "OverallQual", "YearBuilt", "log LotArea")
 
 
-class BookEncoder(TransformerMixin, BaseEstimator):
+class _Encoder(TransformerMixin, BaseEstimator):
+    """What both encoders share: names of what they read, and of what they make."""
+
+    columns_: list[str]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.columns_, dtype=object)
+
+
+class BookEncoder(_Encoder):
     """The book's features: standardised numbers, missing ones 0, and one column a level.
 
     The book fits on train and test rows together, which gives 331 columns, and lets the test rows'
@@ -54,40 +43,40 @@ class BookEncoder(TransformerMixin, BaseEstimator):
 
     Attributes:
         columns_: names of the features, in order.
+
+    Raises:
+        TypeError, ValueError: the houses are not a frame with the competition's features.
     """
 
     def fit(self, houses: pd.DataFrame, y: Any = None) -> BookEncoder:
-        features = _features(houses)
-        numeric = [c for c in features if pd.api.types.is_numeric_dtype(features[c])]
-        self.mean_ = features[numeric].mean()
-        self.std_ = features[numeric].std().replace(0, 1)
-        dummies = pd.get_dummies(features.drop(columns=numeric), dummy_na=True)
+        table = features(houses)
+        self.feature_names_in_ = np.asarray(table.columns, dtype=object)
+        numeric = [c for c in table if c in NUMBERS]
+        self.mean_ = table[numeric].mean()
+        self.std_ = table[numeric].std().replace(0, 1)
+        dummies = _dummies(table.drop(columns=numeric))
         self.columns_ = [*numeric, *dummies.columns]
         return self
 
     def transform(self, houses: pd.DataFrame) -> np.ndarray:
         """`(rows, features)` in float32; levels unknown to `fit` are all zero."""
         check_is_fitted(self)
-        features = _features(houses)
+        table = features(houses, self.feature_names_in_.tolist())
         numeric = list(self.mean_.index)
-        numbers = ((features[numeric] - self.mean_) / self.std_).fillna(0)
-        dummies = pd.get_dummies(features.drop(columns=numeric), dummy_na=True)
-        table = pd.concat([numbers, dummies], axis=1).reindex(columns=self.columns_, fill_value=0)
-        return table.to_numpy(dtype=np.float32)
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        check_is_fitted(self)
-        return np.asarray(self.columns_, dtype=object)
+        numbers = ((table[numeric] - self.mean_) / self.std_).fillna(0)
+        dummies = _dummies(table.drop(columns=numeric))
+        encoded = pd.concat([numbers, dummies], axis=1).reindex(columns=self.columns_, fill_value=0)
+        return encoded.to_numpy(dtype=np.float32)
 
 
-class HouseEncoder(TransformerMixin, BaseEstimator):
+class HouseEncoder(_Encoder):
     """Our features: grades as numbers, sums a buyer would make, logarithms, neighbours, levels.
 
     Args:
-        num_bins: piecewise-linear bins per number beside the number itself (equation 1 of
+        n_bins: piecewise-linear bins per number beside the number itself (equation 1 of
             Gorishniy et al., arXiv:2203.05556); 0, the default, for none. Edges are quantiles
             of the training rows.
-        min_rows: a level seen in fewer training rows gets no column.
+        min_frequency: a level seen in fewer training rows gets no column.
         clip: share of the training rows at either end beyond which numbers are cut off.
         limit: standardised numbers are squeezed smoothly into ±`limit` (the smooth clipping of
             RealMLP, Holzmüller et al., arXiv:2407.04491).
@@ -97,20 +86,24 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
 
     Attributes:
         columns_: names of the features, in order.
+
+    Raises:
+        TypeError, ValueError: an option is impossible (`fit` looks), or the houses are not a frame
+            with the competition's features.
     """
 
     def __init__(
         self,
-        num_bins: int = 0,
-        min_rows: int = 8,
+        n_bins: int = 0,
+        min_frequency: int = 8,
         clip: float = 0.005,
         limit: float = 3.0,
         bin_scale: float = 1.0,
         level_scale: float = 1.0,
         shrinkage: float = 5.0,
     ) -> None:
-        self.num_bins = num_bins
-        self.min_rows = min_rows
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
         self.clip = clip
         self.limit = limit
         self.bin_scale = bin_scale
@@ -118,11 +111,14 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
         self.shrinkage = shrinkage
 
     def fit(self, houses: pd.DataFrame, y: Any = None) -> HouseEncoder:
+        self._check_options()
+        houses = features(houses)
+        self.feature_names_in_ = np.asarray(houses.columns, dtype=object)
         own = house_numbers(houses)
         around = own[list(_RELATIVE)].groupby(houses["Neighborhood"])
         self.town_ = own[list(_RELATIVE)].mean()
         # A neighbourhood with few sales is drawn towards the town.
-        self.neighbourhoods_ = (
+        self.neighborhoods_ = (
             around.sum().add(self.shrinkage * self.town_).div(around.count() + self.shrinkage)
         )
         numbers = self._numbers(houses)
@@ -134,7 +130,7 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
         kept = list(self.std_.index[self.std_ > 0])
         self.mean_, self.std_ = self.mean_[kept], self.std_[kept]
 
-        shares = np.linspace(0, 1, self.num_bins + 1) if self.num_bins else np.zeros(0)
+        shares = np.linspace(0, 1, self.n_bins + 1) if self.n_bins else np.zeros(0)
         self.edges_ = (
             {c: np.unique(np.quantile(numbers[c], shares)) for c in kept} if len(shares) else {}
         )
@@ -142,7 +138,7 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
         self.bin_mean_ = bins.mean(axis=0)
 
         counts = {c: values.value_counts() for c, values in house_levels(houses).items()}
-        self.levels_ = {c: sorted(n.index[n >= self.min_rows]) for c, n in counts.items()}
+        self.levels_ = {c: sorted(n.index[n >= self.min_frequency]) for c, n in counts.items()}
         self.level_mean_ = self._one_hot(house_levels(houses)).mean(axis=0)
         self.columns_ = [
             *kept,
@@ -159,6 +155,7 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
     def transform(self, houses: pd.DataFrame) -> np.ndarray:
         """`(rows, features)` in float32; levels unknown to `fit` are all zero before centring."""
         check_is_fitted(self)
+        houses = features(houses, self.feature_names_in_.tolist())
         numbers = _filled(self._numbers(houses), self.median_)
         numbers = _clipped(numbers, self.low_, self.high_)
         standard = ((numbers[self.mean_.index] - self.mean_) / self.std_).to_numpy()
@@ -173,17 +170,23 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
         )
         return table.astype(np.float32)
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        check_is_fitted(self)
-        return np.asarray(self.columns_, dtype=object)
+    def _check_options(self) -> None:
+        checks.integer("n_bins", self.n_bins, at_least=0)
+        checks.integer("min_frequency", self.min_frequency)
+        if checks.share("clip", self.clip) >= 0.5:
+            raise ValueError(f"clip is less than one half, got {self.clip!r}")
+        checks.number("limit", self.limit, above=0)
+        checks.number("bin_scale", self.bin_scale, above=0)
+        checks.number("level_scale", self.level_scale, above=0)
+        checks.number("shrinkage", self.shrinkage, at_least=0)
 
     def _numbers(self, houses: pd.DataFrame) -> pd.DataFrame:
         """The house's own numbers, its neighbourhood's means, and how far it stands out there."""
         own = house_numbers(houses)
-        means = self.neighbourhoods_.reindex(houses["Neighborhood"]).fillna(self.town_)
+        means = self.neighborhoods_.reindex(houses["Neighborhood"]).fillna(self.town_)
         means = means.set_index(houses.index)
         relative = (own[list(_RELATIVE)] - means).add_suffix(" against neighbours")
-        # A house sold before it is finished costs less for its size.
+        # Two columns of their own for houses that were not complete when last assessed.
         unfinished = relative[[f"{c} against neighbours" for c in ("log TotalSF", "log GrLivArea")]]
         unfinished = unfinished.mul(houses["SaleCondition"] == "Partial", axis=0)
         return pd.concat(
@@ -210,13 +213,12 @@ class HouseEncoder(TransformerMixin, BaseEstimator):
 
 def house_numbers(houses: pd.DataFrame) -> pd.DataFrame:
     """What is more or less about each house, as floats, missing where unknown."""
-    numeric = [c for c in houses if pd.api.types.is_numeric_dtype(houses[c])]
-    n = {c: houses[c].astype(float) for c in numeric if c not in (*NOT_FEATURES, "MSSubClass")}
+    n = {c: houses[c].astype(float) for c in houses if c in NUMBERS and c != "MSSubClass"}
     for column, levels in GRADES.items():
         grade = (
             houses[column].map({level: i for i, level in enumerate(levels, start=1)}).astype(float)
         )
-        absent = houses[column].isna() & (column not in _ALWAYS_THERE)
+        absent = houses[column].isna() & (column not in ALWAYS_THERE)
         n[column] = grade.mask(absent, 0.0)
     for column in ("MasVnrArea", "TotalBsmtSF", "BsmtFinSF1", "BsmtFinSF2", "BsmtFullBath",
                    "BsmtHalfBath", "GarageArea", "GarageCars"):  # fmt: skip
@@ -232,25 +234,29 @@ def house_numbers(houses: pd.DataFrame) -> pd.DataFrame:
     n["YearsSinceRemodel"] = n["YrSold"] - n["YearRemodAdd"]
     n["SaleTime"] = n["YrSold"] + n["MoSold"] / 12
     n["Grade"] = n["OverallQual"] * n["OverallCond"]
-    n["QualitySF"] = n["OverallQual"] * np.log1p(n["TotalSF"])
-    n["SFPerRoom"] = n["GrLivArea"] / n["TotRmsAbvGrd"]
+    n["QualitySF"] = n["OverallQual"] * np.log1p(n["TotalSF"].clip(lower=0))
+    n["SFPerRoom"] = n["GrLivArea"] / n["TotRmsAbvGrd"].where(n["TotRmsAbvGrd"] > 0)
     n["GradesInside"] = n["KitchenQual"] + n["HeatingQC"] + n["FireplaceQu"]
     n["GradesOutside"] = n["ExterQual"] + n["ExterCond"] + n["GarageQual"]
     for column in _LOGARITHMS:
-        n[f"log {column}"] = n[column].transform(np.log1p)
+        n[f"log {column}"] = n[column].clip(lower=0).transform(np.log1p)
     return pd.DataFrame(n, index=houses.index)
 
 
 def house_levels(houses: pd.DataFrame) -> pd.DataFrame:
     """What kind each house is, as text; missing is a level of its own."""
-    columns = [c for c in houses if c not in NOT_FEATURES and c not in GRADES
-               and (c in _CODES or not pd.api.types.is_numeric_dtype(houses[c]))]  # fmt: skip
-    levels = houses[columns].astype(object)
+    levels = houses[[c for c in houses if c in KINDS or c in _CODES]].astype(object)
+    for code in _CODES:  # 20 and 20.0 are one class
+        levels[code] = levels[code].map("{:g}".format, na_action="ignore")
     return levels.where(levels.notna(), "missing").astype(str)
 
 
-def _features(houses: pd.DataFrame) -> pd.DataFrame:
-    return houses.drop(columns=[c for c in NOT_FEATURES if c in houses])
+def _dummies(levels: pd.DataFrame) -> pd.DataFrame:
+    with warnings.catch_warnings():  # of pandas 2's own, where a column has no values
+        warnings.filterwarnings(
+            "ignore", "The behavior of Index.insert with object-dtype", FutureWarning
+        )
+        return pd.get_dummies(levels.astype(object), dummy_na=True)
 
 
 # pandas fills and clips column by column, a hundred times slower than these two.

