@@ -1,23 +1,26 @@
 """`densenet-solutions`: measure, record, bench, train, houses.
 
-Each command lives in its own module and is imported only when it runs.
+Each command lives in its own module and is imported only when it is needed; the modules import
+PyTorch only when they run.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from densenet_solutions import __version__
+
 #: command → module that defines a Typer `app` with it.
 COMMANDS = {
     "measure": "densenet_solutions.cli.measure",
-    "record": "densenet_solutions.cli.record",
-    "bench": "densenet_solutions.cli.bench",
     "train": "densenet_solutions.cli.train",
     "houses": "densenet_solutions.cli.houses",
+    "bench": "densenet_solutions.cli.bench",
+    "record": "densenet_solutions.cli.record",
 }
 
 
@@ -28,17 +31,26 @@ class _LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        return typer.main.get_command(importlib.import_module(COMMANDS[cmd_name]).app)
+        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name]).app)
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(
-    cls=_LazyGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    help="Measured answers to the DenseNet exercises of Dive into Deep Learning.",
+    cls=_LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"densenet-solutions {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _main() -> None:
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
     """Measured answers to the DenseNet exercises of Dive into Deep Learning."""

@@ -1,80 +1,93 @@
-"""`densenet-solutions bench`: memory and time of training steps, time of the site's builds."""
+"""`densenet-solutions bench`: memory and time of training steps, held against torchvision's."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.cli.options import (
+    IMAGENET,
+    Autocast,
+    Batch,
+    Device,
+    Network,
+    Repeats,
+    Resolution,
+    chosen_device,
+    err,
+    faults_in_words,
+    names,
+)
 
-app = typer.Typer(no_args_is_help=True, help="Measure against a baseline or a bar.")
+if TYPE_CHECKING:
+    from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 
-DTYPES = {"float32": None, "bfloat16": "bfloat16", "float16": "float16"}
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Measure memory and time against torchvision."
+)
 
 
 @app.callback()
 def _bench() -> None:
-    """Measure against a baseline or a bar."""
+    """Measure memory and time against torchvision."""
 
 
-@app.command()
+@app.command(
+    help="Compare peak and time of a training step: torchvision, recomputation, shared storage.\n\n"
+    + names(NETWORK=IMAGENET)
+)
 def memory(
-    variant: Annotated[str, typer.Option(help="row of Table 1")] = "densenet121",
-    batch: Annotated[int, typer.Option(min=1, help="images in a batch")] = 8,
-    side: Annotated[int, typer.Option(min=29, help="height and width of the images")] = 224,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    dtype: Annotated[
-        str, typer.Option(help="float32, or bfloat16 or float16 for autocast")
-    ] = "float32",
-    repeats: Annotated[int, typer.Option(min=1, help="timed rounds")] = 5,
-    compile_: Annotated[
-        bool, typer.Option("--compile", help="with torch.compile's memory budget: minutes")
+    network: Network = "densenet121",
+    batch: Batch = 8,
+    resolution: Resolution = 224,
+    device: Device = None,
+    autocast: Autocast = None,
+    repeats: Repeats = 5,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="With torch.compile's memory budget: takes minutes.")
     ] = False,
 ) -> None:
-    """Peak memory and time of one training step: torchvision, recomputation, shared storage."""
-    import torch
+    with faults_in_words(), err.status("setting up") as status:
+        import torch
 
-    from densenet_solutions.exercises.saving_memory.bench import bench_memory
+        from densenet_solutions import checks
+        from densenet_solutions.exercises.saving_memory.bench import bench_memory
 
-    if dtype not in DTYPES:
-        raise typer.BadParameter(f"dtype is one of {list(DTYPES)}, got {dtype!r}")
-    errors = Console(stderr=True)
-    autocast = DTYPES[dtype]
-    try:
-        with errors.status("setting up") as status:
-            bench = bench_memory(
-                variant,
-                batch,
-                side,
-                device=device,
-                autocast=None if autocast is None else getattr(torch, autocast),
-                repeats=repeats,
-                compiled=compile_,
-                progress=status.update,
-            )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        checks.choice("NETWORK", network, IMAGENET)
+        bench = bench_memory(
+            network,
+            batch,
+            resolution,
+            device=chosen_device(device),
+            autocast=getattr(torch, autocast) if autocast else None,
+            repeats=repeats,
+            compiled=compiled,
+            progress=status.update,
+        )
     Console().print(report(bench))
 
 
 @app.command()
 def speed(
-    batch: Annotated[int, typer.Option(min=1, help="images in a batch")] = 4,
-    side: Annotated[int, typer.Option(min=29, help="height and width of the images")] = 224,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, help="timed rounds")] = 15,
+    batch: Batch = 4,
+    resolution: Resolution = 224,
+    device: Device = None,
+    repeats: Repeats = 15,
 ) -> None:
-    """Time of our DenseNet-121 as a ratio to torchvision's, forward and training step."""
-    from densenet_solutions.exercises.table_1.speed import against_torchvision
+    """Compare times of our DenseNet-121 and torchvision's: forward pass and training step."""
+    with faults_in_words(), err.status("timing in turn"):
+        from densenet_solutions.exercises.table_1.speed import against_torchvision
 
-    with Console(stderr=True).status("timing in turn"):
-        found = against_torchvision(batch=batch, resolution=side, repeats=repeats, device=device)
+        device = chosen_device(device)
+        found = against_torchvision(
+            batch=batch, resolution=resolution, repeats=repeats, device=device
+        )
     table = Table(
-        title=f"DenseNet-121, {batch} images of {side}x{side}, {device}",
+        title=f"DenseNet-121, {batch} × 3 × {resolution} × {resolution}, float32, {device}, "
+        f"{repeats} rounds",
         caption="our time over torchvision's, median and 95% interval of the rounds",
     )
     for column in ("", "ratio", "interval", "our seconds"):
@@ -85,45 +98,11 @@ def speed(
     Console().print(table)
 
 
-@app.command()
-def site(
-    root: Annotated[Path, typer.Option(help="a checkout of the repository")] = Path(),
-    page: Annotated[
-        list[str] | None, typer.Option(help="edit only this page; may be repeated")
-    ] = None,
-) -> None:
-    """Time builds of the site: cold, unchanged, one page edited. Exit code 1: one is too slow."""
-    from densenet_solutions.site.build.benchmark import BARS, build_times
-
-    table = Table("build", "seconds", "at most", "slowest page", "its seconds", title="The site")
-    slow = False
-    try:
-        with Console(stderr=True).status("building"):
-            for made in build_times(root, page):
-                slowest = max(made.pages, key=made.pages.__getitem__, default="")
-                table.add_row(
-                    f"{made.kind} {made.edited or ''}".strip(),
-                    f"{made.seconds:.1f}",
-                    f"{BARS[made.kind]:.0f}",
-                    slowest,
-                    f"{made.pages[slowest]:.1f}" if slowest else "",
-                    style=None if made.is_within else "bold red",
-                )
-                slow |= not made.is_within
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    except RuntimeError as error:
-        Console(stderr=True).print(str(error), markup=False)
-        raise typer.Exit(2) from error
-    Console().print(table)
-    raise typer.Exit(int(slow))
-
-
 def report(bench: MemoryBench) -> Table:
     """The table that the command prints; the first row is what the others are compared with."""
-    shape = "x".join(map(str, bench.input_shape))
+    shape = " × ".join(map(str, bench.input_shape))
     table = Table(
-        title=f"{bench.variant}, {shape}, {bench.dtype}, {bench.device}",
+        title=f"{bench.network}, {shape}, {bench.dtype}, {bench.device}, {bench.repeats} rounds",
         caption="peak beyond parameters, buffers and input; time as a ratio to the first row",
     )
     for column in ("", "peak", "less", "time", "quartiles"):

@@ -4,39 +4,63 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from densenet_solutions import checks
+from densenet_solutions.cli.options import (
+    NETWORKS,
+    STRATEGIES,
+    Autocast,
+    Batch,
+    Network,
+    Resolution,
+    err,
+    faults_in_words,
+    names,
+)
+
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(
+    help="Predict the peak memory of a step, and measure it if a --device is given.\n\n"
+    + names(NETWORK=NETWORKS, STRATEGY=STRATEGIES)
+)
 def measure(
-    name: Annotated[str, typer.Argument(help="Network, for example densenet121.")],
-    batch: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 8,
-    resolution: Annotated[int, typer.Option(min=1, help="Side of the images in pixels.")] = 224,
-    train: Annotated[bool, typer.Option("--train/--infer", help="What to run.")] = True,
+    network: Network,
+    batch: Batch = 8,
+    resolution: Resolution = 224,
+    train: Annotated[
+        bool, typer.Option("--train/--infer", help="A training step, or inference.")
+    ] = True,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, sgd_momentum, adam or adamw; none without.")
+        Literal["sgd", "sgd_momentum", "adam", "adamw"] | None,
+        typer.Option(help="Its step and state count too."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    autocast: Annotated[bool, typer.Option(help="Run the forward pass in bfloat16.")] = False,
-    strategy: Annotated[str | None, typer.Option(help="A memory strategy by name.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16", "float64"],
+        typer.Option(help="Of parameters, buffers and images."),
+    ] = "float32",
+    autocast: Autocast = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="STRATEGY", help="A way to save memory, see above.")
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda: measure there too, not only predict.")
+        str | None,
+        typer.Option(help="cpu or cuda: measure there too; only predict without."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Predict the peak memory of a step, and measure it if a --device is given."""
-    try:
+    with faults_in_words(), err.status(f"{network}: predicting"):
+        checks.choice("NETWORK", network, NETWORKS)
+        checks.choice("--strategy", strategy, (None, *STRATEGIES))
         report = _report(
-            name, batch, resolution, train, optimizer, dtype, autocast, strategy, device
+            network, batch, resolution, train, optimizer, dtype, autocast, strategy, device
         )
-    except (ValueError, TypeError) as error:
-        raise typer.BadParameter(str(error)) from error
     if as_json:
         typer.echo(json.dumps(report, indent=1))
     else:
@@ -50,7 +74,7 @@ def _report(
     train: bool,
     optimizer: str | None,
     dtype: str,
-    autocast: bool,
+    autocast: str | None,
     strategy: str | None,
     device: str | None,
 ) -> dict[str, Any]:
@@ -63,54 +87,55 @@ def _report(
         predict_memory,
     )
     from densenet_solutions.memory import STRATEGIES
-    from densenet_solutions.models.catalogue import network
+    from densenet_solutions.models import NETWORKS
     from densenet_solutions.records.serialise import to_json
 
     # torch.distributed tells of a missing platform feature; a table has no use for it
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
-    types = ("float32", "bfloat16", "float16", "float64")
-    if dtype not in types:
-        raise ValueError(f"--dtype is one of {types}, got {dtype!r}")
-    if strategy is not None and strategy not in STRATEGIES:
-        raise ValueError(f"--strategy is one of {sorted(STRATEGIES)}, got {strategy!r}")
-    net = network(name)
+    if device is not None:
+        checks.device(device)
+    net = NETWORKS[name]
     shape = net.shape(batch, resolution)
-    build, options = net.build, dict[str, Any](train=train, optimizer=optimizer)
     chosen = STRATEGIES[strategy] if strategy else None
-    if chosen is not None:
-        build = lambda: chosen.apply(net.build())  # noqa: E731 (two factories, one name)
-        options["step"] = chosen.step if train else None
-    options["dtype"] = getattr(torch, dtype)
-    options["autocast"] = torch.bfloat16 if autocast else None
+
+    def build() -> torch.nn.Module:
+        return net.build() if chosen is None else chosen.apply(net.build())
+
+    options: dict[str, Any] = {
+        "train": train,
+        "optimizer": optimizer,
+        "dtype": getattr(torch, dtype),
+        "autocast": getattr(torch, autocast) if autocast else None,
+        "step": chosen.step if chosen is not None and train else None,
+    }
     with torch.device("meta"):
         model = build()
     try:
         work = count_flops(model, shape).multiply_adds
     except RuntimeError:  # this step does not run without data
         work = None
-    report: dict[str, Any] = {
-        "network": name,
-        "input_shape": list(shape),
-        "strategy": strategy,
-        "parameters": count_parameters(model).total,
-        "multiply_adds": work,
-        "results": [],
-    }
+    results = []
     if chosen is None or chosen.predictable:
-        report["results"].append(predict_memory(build, shape, **options))
+        results.append(predict_memory(build, shape, **options))
     elif device is None:
         raise ValueError(
             f"strategy {strategy!r} cannot be predicted; add --device cpu or --device cuda "
             "to measure it"
         )
     if device is not None:
-        report["results"].append(measure_memory(build, shape, device=device, **options))
-    report["results"] = [
-        {key: value for key, value in to_json(result).items() if key != "timeline"}
-        | {"peak_beyond_parameters": result.peak_beyond_parameters}
-        for result in report["results"]
-    ]
-    return report
+        results.append(measure_memory(build, shape, device=device, **options))
+    return {
+        "network": name,
+        "input_shape": list(shape),
+        "strategy": strategy,
+        "parameters": count_parameters(model).total,
+        "multiply_adds": work,
+        "results": [
+            {key: value for key, value in to_json(result).items() if key != "timeline"}
+            | {"peak_beyond_parameters": result.peak_beyond_parameters}
+            for result in results
+        ],
+    }
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -118,15 +143,20 @@ def _print(report: dict[str, Any]) -> None:
 
     results = report["results"]
     first = results[0]
-    what = "training step" if first["train"] else "inference"
-    shape = " x ".join(map(str, report["input_shape"]))
-    changed = f" with {report['strategy'].replace('_', ' ')}" if report["strategy"] else ""
-    table = Table(title=f"{report['network']}{changed}, {what}, input {shape}")
+    settings = [
+        "training step" if first["train"] else "inference",
+        "input " + " × ".join(map(str, report["input_shape"])),
+        first["dtype"] + (f", autocast to {first['autocast']}" if first["autocast"] else ""),
+        f"optimizer {first['optimizer']}" if first["optimizer"] else "no optimizer",
+    ]
+    if report["strategy"]:
+        settings.insert(1, report["strategy"])
+    table = Table(title=f"{report['network']}\n{', '.join(settings)}")
     table.add_column("")
     for result in results:
         device = "" if result["method"] == "predicted" else f" ({result['device']})"
         table.add_column(result["method"] + device, justify="right")
-    table.add_row("parameters", *[count(report["parameters"])] * len(results))
+    table.add_row("number of parameters", *[count(report["parameters"])] * len(results))
     work = report["multiply_adds"]
     table.add_row(
         "multiply-adds, forward", *["—" if work is None else billions(work)] * len(results)

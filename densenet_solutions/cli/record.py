@@ -3,91 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from densenet_solutions.cli.options import Device, chosen_device, faults_in_words, progress
+
+if TYPE_CHECKING:
+    from densenet_solutions.records import Record
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def record(
-    name: Annotated[str | None, typer.Argument(help="Recording; see --list.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    name: Annotated[str | None, typer.Argument(help="A recording; --list names them.")] = None,
+    device: Device = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for NAME.json; ./records without.")
+        Path | None, typer.Option(help="Folder of NAME.json; ./records without.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this case; may be given several times.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace what another device or other code has made.")
+        bool,
+        typer.Option("--force", help="Replace what was made on another device or by other code."),
     ] = False,
-    only: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     show: Annotated[
-        bool, typer.Option("--list", help="List recordings, and say which are stale.")
+        bool, typer.Option("--list", help="List the recordings, and which of them are stale.")
     ] = False,
 ) -> None:
     """Measure the cases of a recording one by one and write each; run again to resume."""
-    from densenet_solutions.exercises.recipes import recipe
-    from densenet_solutions.records import store
-    from densenet_solutions.records.recorder import run_recipe
+    with faults_in_words(resumes=True):
+        if show:
+            _list(out)
+            return
+        if name is None:
+            raise ValueError("give the NAME of a recording; --list names them")
+        from densenet_solutions.exercises.recipes import recipe
+        from densenet_solutions.records.recorder import run_recipe
 
-    directory = out or Path("records")
-    if show:
-        _list(out or store.RECORDS)
-        return
-    if name is None:
-        raise typer.BadParameter("give the NAME of a recording, or --list to see them")
-    console = Console(stderr=True)
-    try:
+        folder = Path("records") if out is None else out
         chosen = recipe(name)
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), console=console,
-        ) as bars:  # fmt: skip
-            task = bars.add_task(name, total=None)
-
-            def progress(case: str, done: int, total: int) -> None:
-                bars.update(task, description=case or name, completed=done, total=total)
-
+        where = chosen_device(device)
+        with progress(name) as told:
             made = run_recipe(
-                chosen,
-                device=device,
-                directory=directory,
-                only=only,
-                force=force,
-                progress=progress,
+                chosen, device=where, directory=folder, only=only, force=force, progress=told
             )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    except KeyboardInterrupt:
-        console.print("stopped; the same command resumes")
-        raise typer.Exit(130) from None
     failed = sum(_ran_out(result) for result in made.cases.values())
-    console.print(
-        f"{directory / name}.json: {len(made.cases)} of {len(chosen.cases)} cases, "
-        f"{failed} of them out of memory"
-    )
+    typer.echo(f"{folder / name}.json")
+    typer.echo(f"{len(made.cases)} of {len(chosen.cases)} cases, {failed} of them out of memory")
 
 
 def _ran_out(result: object) -> bool:
     return isinstance(result, dict) and bool(result.get("out_of_memory"))
 
 
-def _list(directory: Path) -> None:
+def _list(folder: Path | None) -> None:
     from densenet_solutions.exercises.recipes import RECIPES
-    from densenet_solutions.records import store
+    from densenet_solutions.records import load_record, record_names
 
-    there = {name: store.load_record(name, directory) for name in store.record_names(directory)}
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"--out is a folder with records, got {str(folder)!r}")
+    where = () if folder is None else (folder,)  # those of the package without
+    there = {name: load_record(name, *where) for name in record_names(*where)}
     table = Table("recording", "cases", "state", "made")
     for name in sorted(set(RECIPES) | set(there)):
-        made = there.get(name)
-        if made is None:
-            table.add_row(name, "", "not recorded", "")
-            continue
-        stale = len(made.stale_cases)
-        state = f"{stale} stale: the code has changed" if stale else "up to date"
-        when = f"{made.date[:10]}, {made.provenance.device}"
-        table.add_row(name, str(len(made.cases)), state, when)
+        table.add_row(name, *(_row(there[name]) if name in there else ("", "not recorded", "")))
     Console().print(table)
+
+
+def _row(made: Record) -> tuple[str, str, str]:
+    stale = len(made.stale_cases)
+    state = f"{stale} stale" if stale else "up to date"
+    return str(len(made.cases)), state, made.date[:10]

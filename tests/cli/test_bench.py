@@ -1,80 +1,49 @@
+"""`bench` prints what was measured, with every setting; the measuring has tests of its own."""
+
 import pytest
 from typer.testing import CliRunner
 
 from densenet_solutions.cli.bench import app
-from densenet_solutions.site.build import benchmark
+from densenet_solutions.exercises.saving_memory import bench as study
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
+from densenet_solutions.exercises.table_1 import speed
+from densenet_solutions.exercises.table_1.speed import RatioOfTimes
 
-run = CliRunner().invoke
-
-
-def test_the_bench_prints_a_row_for_every_contestant():
-    result = run(app, ["memory", "--batch", "2", "--side", "32", "--repeats", "1"])
-    assert result.exit_code == 0, result.output
-    for name in ("torchvision", "torchvision memory_efficient", "recompute_layer",
-                 "recompute_block", "shared_storage"):  # fmt: skip
-        assert name in result.stdout
-    assert "MiB" in result.stdout
+ROWS = (
+    MemoryBenchRow("torchvision", 8 * 2**20, (1.0,), 1.0, 1.0, 1.0),
+    MemoryBenchRow("shared_storage", 2**20, (1.25,), 1.25, 1.2, 1.3),
+    MemoryBenchRow("recompute_layer", None, (), None, None, None),
+)
 
 
-def test_impossible_requests_are_refused_with_the_rule():
-    for arguments in (["--variant", "densenet122"], ["--dtype", "int8"], ["--device", "tpu"]):
-        result = run(app, ["memory", *arguments])
-        assert result.exit_code == 2
-        assert arguments[1] in result.output
+def test_memory_prints_a_row_for_every_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
 
+    def bench_memory(network, batch, resolution, *, progress, **options):
+        seen.update(options, network=network)
+        return MemoryBench(network, (batch, 3, resolution, resolution), "float32", "cpu", 3, ROWS)
 
-def test_the_speed_bench_compares_forward_and_training_step():
-    result = CliRunner().invoke(app, ["speed", "--batch", "2", "--side", "32", "--repeats", "1"])
-    assert result.exit_code == 0, result.output
-    for row in ("forward", "training step"):
-        (line,) = (line for line in result.output.splitlines() if row in line)
-        assert "to" in line
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    """A checkout with two executed pages and folders that a copy does without."""
-    (tmp_path / "mkdocs.yml").write_text("site_name: x")
-    (tmp_path / "docs" / "exercises").mkdir(parents=True)
-    for page in ("index.py", "exercises/one.py"):
-        (tmp_path / "docs" / page).write_text("# %%\n")
-    (tmp_path / ".cache").mkdir()
-    return tmp_path
-
-
-def test_site_builds_are_timed_in_a_copy_and_slow_ones_are_told(checkout, monkeypatch):
-    seen, clock = [], iter((0, 30, 0, 4, 0, 16, 0, 9))
-    logs = iter(
-        ("Ran index.py in 14.5 s\nRan exercises/one.py in 8.0 s", "", "", "Ran a in 15.1 s")
+    monkeypatch.setattr(study, "bench_memory", bench_memory)
+    result = CliRunner().invoke(
+        app, ["memory", "densenet169", "--batch", "2", "--resolution", "32", "--repeats", "3"]
     )
-
-    def build(root):
-        assert not (root / ".cache").exists()
-        seen.append({p.name: p.read_text() for p in (root / "docs").rglob("*.py")})
-        return next(logs)
-
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
-    cold, unchanged, first, second = benchmark.build_times(checkout, build=build)
-    assert cold.pages == {"index.py": 14.5, "exercises/one.py": 8.0}
-    assert (cold.seconds, unchanged.seconds) == (30, 4)
-    assert cold.is_within
-    assert unchanged.is_within
-    assert (first.edited, second.edited) == ("exercises/one.py", "index.py")
-    assert not first.is_within  # 16 s
-    assert not second.is_within  # a page of 15.1 s
-    assert seen[0] == seen[1] == {"index.py": "# %%\n", "one.py": "# %%\n"}
-    assert seen[2] == {"index.py": "# %%\n", "one.py": "# %%\n# edited\n"}
-    assert (checkout / "docs/exercises/one.py").read_text() == "# %%\n"
+    assert result.exit_code == 0, result.output
+    assert "densenet169, 2 × 3 × 32 × 32, float32, cpu, 3 rounds" in result.stdout
+    assert seen["network"] == "densenet169"
+    assert seen["repeats"] == 3
+    lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
+    assert "8.0 MiB" in lines["torchvision"]
+    for part in ("1.0 MiB", "8.0x", "1.25", "1.20 to 1.30"):
+        assert part in lines["shared_storage"]
+    assert "does not fit" in lines["recompute_layer"]
 
 
-def test_what_is_no_checkout_or_no_page_or_does_not_build_is_refused(checkout, tmp_path_factory):
-    result = run(app, ["site", "--root", str(tmp_path_factory.mktemp("empty"))])
-    assert result.exit_code == 2
-    assert "mkdocs.yml" in result.output
-    result = run(app, ["site", "--root", str(checkout), "--page", "two.py"])
-    assert result.exit_code == 2
-    assert "two.py" in result.output
-    (checkout / "mkdocs.yml").write_text("site_name: x\nplugins: [nosuch]")
-    result = run(app, ["site", "--root", str(checkout)])
-    assert result.exit_code == 2
-    assert "the site does not build" in result.output
+def test_speed_prints_ratio_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"forward": RatioOfTimes(0.98, 0.95, 1.01, 4, 0.5)}
+    monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
+    result = CliRunner().invoke(app, ["speed", "--repeats", "4", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "4 × 3 × 224 × 224, float32, cpu, 4 rounds" in result.output
+    (line,) = (line for line in result.output.splitlines() if "forward" in line)
+    assert "0.98" in line
+    assert "0.95 to 1.01" in line

@@ -1,0 +1,108 @@
+"""What the commands have in common: options, how faults are told, and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+# Help must not wait for PyTorch, so the keys of `models.NETWORKS` and `memory.STRATEGIES` stand
+# here once more; a test compares them.
+IMAGENET = ("densenet121", "densenet169", "densenet201", "densenet264", "densenet161")
+SMALL = (
+    *("book-densenet", "book-resnet18"),
+    *("cifar-densenet-40-12", "cifar-densenet-100-12", "cifar-densenet-100-24"),
+    *("cifar-densenet-bc-100-12", "cifar-densenet-bc-250-24", "cifar-densenet-bc-190-40"),
+)
+NETWORKS = (*SMALL, *IMAGENET, "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+STRATEGIES = (
+    *("plain", "out_of_place", "in_place", "pool_first"),
+    *("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage"),
+    *("offload", "compiled", "bfloat16", "saved_in_8_bits", "quantized_inference"),
+    *("random_connections", "logarithmic_connections", "harmonic_connections", "gates"),
+    *("learned_groups", "channel_pruning", "low_rank", "gradient_accumulation"),
+)
+
+
+def names(**groups: Iterable[str]) -> str:
+    """Paragraphs for help: what may be given for an argument."""
+    return "\n\n".join(f"{what}: {', '.join(known)}." for what, known in groups.items())
+
+
+Network = Annotated[str, typer.Argument(metavar="NETWORK", help="By its name, see above.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images of a step.")]
+Resolution = Annotated[int, typer.Option(min=1, help="Height and width of the images, in pixels.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu or cuda (or cuda:1, …); by default cuda if there is one.")
+]
+Autocast = Annotated[
+    Literal["bfloat16", "float16"] | None,
+    typer.Option(help="Run the forward pass in 16 bits; parameters stay in float32."),
+]
+Repeats = Annotated[int, typer.Option(min=1, help="Timed rounds.")]
+
+err = Console(stderr=True)
+
+
+def chosen_device(device: str | None) -> str:
+    """The device asked for, or CUDA if it is there; `ValueError` if there is no such device."""
+    import torch
+
+    from densenet_solutions import checks
+
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return str(checks.device(device))
+
+
+@contextlib.contextmanager
+def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
+    """One line instead of a traceback, and an exit code: 2 wrong usage, 1 failure, 130 Ctrl-C."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from error
+    except (OSError, ImportError, FloatingPointError, MemoryError) as error:
+        words = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            words = f"{error.filename or 'writing'}: {error.strerror}"
+        typer.echo(f"Error: {words}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        typer.echo("stopped" + ("; the same command resumes" if resumes else ""), err=True)
+        raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields `told(what, done, total)`: a bar on a terminal, elsewhere a line every ten seconds."""
+    if err.is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=err, transient=True) as bars:
+            task = bars.add_task(title, total=None)
+            yield lambda what, done, total: bars.update(
+                task, description=what or title, completed=done, total=total or None
+            )
+        return
+    last = time.monotonic()
+
+    def told(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 10:
+            last = time.monotonic()
+            of = f", {done} of {total}" if total else ""
+            typer.echo(f"{title}: {what}{of}", err=True)
+
+    yield told
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks: under `torchrun` one of them does."""
+    return os.environ.get("RANK", "0") == "0"
