@@ -112,7 +112,7 @@ def _report(
         model = build()
     try:
         work = count_flops(model, shape).multiply_adds
-    except RuntimeError:  # this step does not run without data
+    except ValueError:  # this step does not run without data
         work = None
     results = []
     if chosen is None or chosen.predictable:

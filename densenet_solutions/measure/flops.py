@@ -11,7 +11,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from densenet_solutions.measure.parameters import stage_of
+from densenet_solutions.measure.copies import Factory, build
+from densenet_solutions.measure.parameters import named, stage_of
+from densenet_solutions.measure.prepared import prepare
+from densenet_solutions.measure.step import StepError, StepOptions
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,15 @@ class FlopCount:
 
     multiply_adds: int
     by_stage: Mapping[str, int]
-    input_shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
 
 
 def count_flops(
-    model: nn.Module, input_shape: Sequence[int], *, stage: Callable[[str], str] = stage_of
+    model: nn.Module | Factory,
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    stage: Callable[[str], str] = stage_of,
+    input_dtype: torch.dtype | Sequence[torch.dtype] | None = None,
 ) -> FlopCount:
     """Multiply-adds of one forward pass in evaluation mode; one multiply-add counts **one**.
 
@@ -38,39 +45,37 @@ def count_flops(
     convention of the DenseNet paper and of torchvision's metadata.
 
     Args:
-        model: any module that takes one floating-point tensor; neither it nor its buffers change.
-        input_shape: shape of that tensor, batch included.
+        model: any module, which stays as it is, or a function that builds one.
+        input_shape: shape of its input, batch included, or one shape for each input.
         stage: stage that a module's path belongs to; work outside any child is `"other"`.
+        input_dtype: of the input, if it is not the model's: `torch.int64` for token numbers.
 
     Raises:
-        TypeError: `model` is not a module.
-        ValueError: `input_shape` is not a sequence of positive integers.
+        TypeError, ValueError: an argument is impossible, or the model does not run on the meta
+            device with such an input; the message says what it raised.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a torch.nn.Module, got {type(model)!r}")
-    shape = tuple(input_shape)
-    if not shape or not all(isinstance(side, int) and side > 0 for side in shape):
-        raise ValueError(f"input_shape holds positive integers, batch first, got {input_shape!r}")
-
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    on_meta = {name: tensor.detach().to("meta") for name, tensor in state.items()}
-    dtype = next((t.dtype for t in on_meta.values() if t.is_floating_point()), torch.float32)
-    modes = {module: module.training for module in model.modules()}
+    with torch.random.fork_rng(devices=[]):
+        built = build(model, torch.device("meta"))
+    floating = (t.dtype for t in built.parameters() if t.is_floating_point())
+    options = StepOptions(
+        built,
+        input_shape,
+        train=False,
+        dtype=next(floating, torch.float32),
+        input_dtype=input_dtype,
+    )
     counter = FlopCounterMode(display=False)
-    model.eval()
-    try:
-        with torch.no_grad(), warnings.catch_warnings(), counter:
-            # The module tracker of torch warns about its own hooks; nothing here is wrong.
-            warnings.simplefilter("ignore")
-            torch.func.functional_call(
-                model, on_meta, torch.empty(shape, dtype=dtype, device="meta")
-            )
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    # The module tracker of torch warns about its own hooks; nothing here is wrong.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with prepare(options, torch.device("meta")) as prepared, counter:
+                prepared.run()
+        except StepError as failed:
+            raise options.refusal({"on the meta device": failed}) from failed.error
 
     # torch counts a module with everything inside it; what is a module's own is the difference.
-    root = type(model).__name__
+    root = type(built).__name__
     inclusive = {
         path.removeprefix(root).removeprefix("."): sum(counts.values()) // 2
         for path, counts in counter.get_flop_counts().items()
@@ -81,10 +86,10 @@ def count_flops(
         if path:
             own[_caller(path, inclusive)] -= work
     by_stage = Counter[str]()
-    for path, _ in model.named_modules():
+    for path, _ in built.named_modules():
         if own[path]:
-            by_stage[stage(path) if path else "other"] += own[path]
-    return FlopCount(counter.get_total_flops() // 2, dict(by_stage), shape)
+            by_stage[named(stage, path) if path else "other"] += own[path]
+    return FlopCount(counter.get_total_flops() // 2, dict(by_stage), options.shapes)
 
 
 def _caller(path: str, called: Collection[str]) -> str:

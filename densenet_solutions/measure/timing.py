@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from densenet_solutions import checks
+
 
 def time_interleaved(
     functions: Mapping[str, Callable[[], object]],
     *,
     repeats: int,
     warmup: int = 1,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> dict[str, tuple[float, ...]]:
     """Seconds of each call, in the order A B C, A B C, …: compare medians of ratios, not means.
 
@@ -24,21 +26,23 @@ def time_interleaved(
         device: on a CUDA device each call is followed by a synchronisation.
 
     Raises:
-        ValueError: there is nothing to time, or a count is out of range.
+        TypeError, ValueError: there is nothing to time, a count is out of range, or the device is
+            not there.
     """
-    if not functions or repeats < 1 or warmup < 0:
-        raise ValueError(
-            "at least one function, repeats at least 1 and warmup at least 0, "
-            f"got {len(functions)} functions, {repeats=}, {warmup=}"
-        )
-    on_gpu = torch.device(device).type == "cuda"
+    if not isinstance(functions, Mapping) or not all(map(callable, functions.values())):
+        raise TypeError(f"functions is a mapping, name → function, got {functions!r}")
+    if not functions:
+        raise ValueError("functions holds at least one function, got none")
+    repeats = checks.integer("repeats", repeats)
+    warmup = checks.integer("warmup", warmup, at_least=0)
+    where = checks.device(device)
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(warmup + repeats):
         for name, function in functions.items():
             start = time.perf_counter()
             function()
-            if on_gpu:
-                torch.cuda.synchronize(device)
+            if where.type == "cuda":
+                torch.cuda.synchronize(where)
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return {name: tuple(values) for name, values in seconds.items()}

@@ -15,8 +15,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+
+from densenet_solutions.measure.torch_private import (
+    TorchDispatchMode,
+    current_graph_task,
+    current_node,
+    next_sequence_number,
+    sequence_number,
+    storage_key,
+    tree_iter,
+)
 
 #: What a byte of memory is there for; see `MemoryResult`.
 MEMORY_CATEGORIES = (
@@ -56,7 +64,6 @@ class _Storage:
     category: str | None = None
     gradient_since: int | None = None
     died: int | None = None
-    needed_in_backward: bool = False
 
 
 class _Reference(weakref.ref):
@@ -99,8 +106,9 @@ class StorageTracker(TorchDispatchMode):
     """Within this context, record what is alive after every operation.
 
     Args:
-        model: its parameters and buffers are known as such, and its modules name the operations.
-        resident: name of a category → tensors of that category that exist beforehand.
+        model: its modules name the operations.
+        resident: name of a category → tensors of that category that exist beforehand, the model's
+            parameters and buffers among them.
 
     `timeline()` has the record. Modules are followed by global hooks, so none is put on the model.
     """
@@ -118,12 +126,7 @@ class StorageTracker(TorchDispatchMode):
         self._stack: list[str] = []
         self._entered: list[tuple[int, str]] = []  # (autograd's sequence number, module)
         self._handles: list[Any] = []
-        named: dict[str, Iterable[Tensor]] = {
-            "parameters": model.parameters(),
-            "buffers": model.buffers(),
-            **resident,
-        }
-        for category, tensors in named.items():
+        for category, tensors in resident.items():
             for tensor in tensors:
                 self._see(tensor, category)
 
@@ -165,22 +168,22 @@ class StorageTracker(TorchDispatchMode):
         return out
 
     def _where(self) -> tuple[str, str]:
-        if torch._C._current_graph_task_id() == -1:
+        if current_graph_task() == -1:
             return self.phase, self._stack[-1] if self._stack else ""
         if self._stack:  # a module runs again inside the backward pass
             return "backward", self._stack[-1]
-        node = torch._C._current_autograd_node()
+        node = current_node()
         if node is None:
             return "backward", ""
         if (parameter := getattr(node, "variable", None)) is not None:
             return "backward", self._owners.get(parameter, "")
-        number = getattr(node, "_sequence_nr", lambda: 0)()
+        number = sequence_number(node)
         at = bisect_right(self._entered, number, key=lambda item: item[0])
         return "backward", self._entered[at - 1][1] if at else ""
 
     def _see(self, tensor: Tensor, category: str | None = None) -> None:
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage_key(storage)
         if (known := self._live.get(key)) is not None:
             if (size := storage.nbytes()) != known[1].bytes:  # resized in place
                 self._forget(known[0])
@@ -209,7 +212,7 @@ class StorageTracker(TorchDispatchMode):
 
     def mark_gradient(self, gradient: Tensor) -> None:
         """Say that `gradient` is a parameter's from now on."""
-        known = self._live.get(gradient.untyped_storage()._cdata)
+        known = self._live.get(storage_key(gradient.untyped_storage()))
         if known is not None and known[1].category is None and known[1].gradient_since is None:
             known[1].gradient_since = len(self._operations)
 
@@ -225,7 +228,7 @@ class StorageTracker(TorchDispatchMode):
 
     def _note(self, path: str) -> None:
         """Operations from here on belong to `path`; autograd numbers its nodes in this order."""
-        number = torch._C._autograd._get_sequence_nr()
+        number = next_sequence_number()
         if not self._entered or number >= self._entered[-1][0]:  # each thread counts for itself
             self._entered.append((number, path))
 

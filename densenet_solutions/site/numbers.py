@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_MIB = 2**20
-_GIB = 2**30
+MIB = 2**20
+GIB = 2**30
 
 
 def count(n: int) -> str:
@@ -39,7 +39,7 @@ def mib(num_bytes: float, digits: int = 1) -> str:
     >>> mib(1045690777)
     '997.2 MiB'
     """
-    return f"{num_bytes / _MIB:,.{digits}f} MiB"
+    return f"{num_bytes / MIB:,.{digits}f} MiB"
 
 
 def gib(num_bytes: float, digits: int = 1) -> str:
@@ -48,7 +48,7 @@ def gib(num_bytes: float, digits: int = 1) -> str:
     >>> gib(48 * 2**30)
     '48.0 GiB'
     """
-    return f"{num_bytes / _GIB:,.{digits}f} GiB"
+    return f"{num_bytes / GIB:,.{digits}f} GiB"
 
 
 def percent(share: float, digits: int = 1) -> str:

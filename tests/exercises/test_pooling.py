@@ -16,6 +16,7 @@ from densenet_solutions.exercises.pooling.features import pooled_features, shift
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
 from densenet_solutions.images import as_inputs, fashion_mnist_is_here, load_fashion_mnist
+from densenet_solutions.measure import saved_bytes
 from densenet_solutions.models import book_densenet, densenet121
 
 
@@ -92,7 +93,7 @@ def test_pooling_first_saves_what_a_count_by_hand_says() -> None:
     statistics = 2 * 4 * channels  # mean and inverse deviation of the batch
     # input of the norm, output of the ReLU, input of the pool (half the channels)
     expected = full * channels + full * channels + full * channels // 2 + statistics
-    assert study.bytes_kept(transition, (1, channels, side, side)) == expected
+    assert saved_bytes(transition, (1, channels, side, side)) == expected
 
 
 def test_paired_differences_are_scipys() -> None:

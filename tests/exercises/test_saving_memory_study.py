@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from densenet_solutions.exercises.saving_memory import claims as memory_claims
 from densenet_solutions.exercises.saving_memory import costs as strategies_cost
@@ -12,7 +13,7 @@ from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import StrategyCost
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
-from densenet_solutions.measure.memory import measure_memory, predict_memory
+from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.serialise import to_json
 from densenet_solutions.records.store import Made, Provenance, Record
@@ -95,6 +96,20 @@ def test_what_is_kept_follows_the_closed_form() -> None:
     assert study.feature_bytes(shape) < study.read_bytes(shape)
     # 44.4 MiB at full size: the features of the four blocks, each once.
     assert study.feature_bytes() == 8 * 4 * (256 * 56**2 + 512 * 28**2 + 1024 * 14**2 + 1024 * 7**2)
+
+
+def test_a_gpu_holds_no_second_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that a recorded cost starts from stays on the CPU, or it would be in every peak."""
+
+    class Stays(nn.Linear):
+        def to(self, *args: object, **options: object) -> Stays:
+            raise AssertionError("moved")
+
+    passed = []
+    monkeypatch.setattr(strategies_cost, "full_network", lambda: Stays(1, 1))
+    monkeypatch.setattr(strategies_cost, "cost", lambda name, model, *_, **__: passed.append(model))
+    strategies_cost.recipe().measure("plain", "cuda")
+    assert [model.weight.device.type for model in passed] == ["cpu"]
 
 
 def test_naive_recomputation_updates_twice_and_ours_once() -> None:

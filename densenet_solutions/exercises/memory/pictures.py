@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from densenet_solutions.measure.memory import MemoryResult
+from densenet_solutions.measure import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
 from densenet_solutions.site.figures import COLOURS, new_figure, svg
 from densenet_solutions.site.html import Html
-from densenet_solutions.site.numbers import mib
+from densenet_solutions.site.numbers import GIB, MIB, mib
 
-_MIB = 2**20
-_GIB = 2**30
 #: From the bottom of a stack to its top.
 _STACK = ("parameters", "buffers", "input", "optimizer", "gradients", "activations", "temporaries")
 _HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
@@ -21,14 +19,14 @@ _HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
 def step_timelines(steps: Mapping[str, MemoryResult]) -> Html:
     """Live bytes over one training step, one panel a network on one scale, by category."""
     fig, axes = new_figure(height=5.6, rows=len(steps), sharey=True, squeeze=False)
-    top = max(result.peak_bytes for result in steps.values()) / _GIB
+    top = max(result.peak_bytes for result in steps.values()) / GIB
     sentences = []
     shown = [name for name in _STACK if any(r.bytes_by_category[name] for r in steps.values())]
     for ax, (name, result) in zip(axes[:, 0], steps.items(), strict=True):
         points = thin_out(result.timeline, 260)
         places = [i / (len(points) - 1) for i in range(len(points))]
         values = [
-            [p.by_category[MEMORY_CATEGORIES.index(category)] / _GIB for p in points]
+            [p.by_category[MEMORY_CATEGORIES.index(category)] / GIB for p in points]
             for category in shown
         ]
         ax.stackplot(
@@ -73,12 +71,12 @@ def batch_lines(
     for ax, (side, by_network) in zip(axes[0], peaks.items(), strict=True):
         for name, values in by_network.items():
             colour = COLOURS[_HUES[name]]
-            ax.plot(batches, [v / _MIB for v in values], marker="o", markersize=4, color=colour)
+            ax.plot(batches, [v / MIB for v in values], marker="o", markersize=4, color=colour)
             end, beside, align = (
                 (-1, (-12, 2), "right") if name == "DenseNet" else (0, (-4, 24), "left")
             )
             ax.annotate(
-                name, (batches[end], values[end] / _MIB), xytext=beside, ha=align,
+                name, (batches[end], values[end] / MIB), xytext=beside, ha=align,
                 textcoords="offset points", color=colour, fontweight="bold",
             )  # fmt: skip
         ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
@@ -103,9 +101,9 @@ def depth_lines(layers: Sequence[int], kept: Mapping[str, Sequence[int]]) -> Htm
     fig, ax = new_figure(height=3.2)
     for name, values in kept.items():
         colour = COLOURS["densenet" if name == "naive" else "activations"]
-        ax.plot(layers, [v / _MIB for v in values], marker="o", color=colour)
+        ax.plot(layers, [v / MIB for v in values], marker="o", color=colour)
         shown = "plain" if name == "naive" else name
-        _label(ax, shown, (layers[-1], values[-1] / _MIB), colour)
+        _label(ax, shown, (layers[-1], values[-1] / MIB), colour)
     ax.set_xticks(list(layers))
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layers in the dense block")

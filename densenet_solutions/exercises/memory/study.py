@@ -12,9 +12,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from densenet_solutions.measure import count_flops, measure_memory, predict_memory
-from densenet_solutions.measure.memory import MemoryResult
-from densenet_solutions.measure.tracker import MEMORY_CATEGORIES
+from densenet_solutions.measure import MemoryResult, count_flops, measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, book_resnet18, densenet121
 from densenet_solutions.models.catalogue import network
@@ -104,13 +102,7 @@ def _kept(apply: Callable[[nn.Module], nn.Module], layers: int) -> int:
     def build() -> nn.Module:
         return apply(densenet121(block_config=(layers,), stem="cifar", num_classes=10))
 
-    return activations(predict_memory(build, (1, 3, 32, 32)))
-
-
-def activations(result: MemoryResult) -> int:
-    """Most bytes that were kept for the backward pass at any time."""
-    index = MEMORY_CATEGORIES.index("activations")
-    return max(point.by_category[index] for point in result.timeline)
+    return predict_memory(build, (1, 3, 32, 32)).most("activations")
 
 
 def predicted_and_measured(batch: int, side: int) -> dict[str, tuple[MemoryResult, MemoryResult]]:
@@ -166,7 +158,7 @@ def summaries(batch: int = 8, side: int = 224) -> dict[str, Summary]:
     ):
         shape = (batch, channels, side, side)
         everything, distinct = hook_summary(build, shape)
-        kept = activations(predict_memory(build, shape))
+        kept = predict_memory(build, shape).most("activations")
         rows[name] = Summary(everything, 2 * everything, distinct, kept)
     return rows
 

@@ -6,7 +6,6 @@ networks, `pooling_training` the trainings.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy import integrate, stats
-from torch import Tensor, nn
+from torch import nn
 
 from densenet_solutions.exercises.pooling.features import FeatureMap, Moments, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
@@ -26,7 +25,7 @@ from densenet_solutions.exercises.pooling.gradients import (
     route_gradient,
 )
 from densenet_solutions.images import ImageSet, as_inputs
-from densenet_solutions.measure import count_flops, predict_memory
+from densenet_solutions.measure import count_flops, predict_memory, saved_bytes
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.densenet import Transition
@@ -144,7 +143,7 @@ def pool_first_saving(batch: int = 8, side: int = 224) -> PoolFirstSaving:
     for i in (1, 2, 3):
         transitions = [cast(Transition, m.get_submodule(f"features.transition{i}")) for m in models]
         shape = (1, transitions[0].norm.num_features, *[side // 2 ** (i + 1)] * 2)
-        kept[f"transition{i}"] = _pair([bytes_kept(module, shape) for module in transitions])
+        kept[f"transition{i}"] = _pair([saved_bytes(module, shape) for module in transitions])
     peaks = [
         predict_memory(model_fn, (batch, 3, side, side)).peak_beyond_parameters
         for model_fn in (densenet121, lambda: pool_first(densenet121()))
@@ -162,30 +161,6 @@ def pool_first_saving(batch: int = 8, side: int = 224) -> PoolFirstSaving:
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     plain, changed = values
     return plain, changed
-
-
-def bytes_kept(module: nn.Module, input_shape: Sequence[int]) -> int:
-    """Bytes of float32 activations that autograd keeps for the backward pass of `module`.
-
-    Every storage counts once; parameters and buffers do not.
-    """
-    module = copy.deepcopy(module).float().train()
-    owned = {_address(tensor) for tensor in (*module.parameters(), *module.buffers())}
-    kept: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice
-
-    def note(tensor: Tensor) -> Tensor:
-        if _address(tensor) not in owned:
-            kept[_address(tensor)] = tensor
-        return tensor
-
-    x = torch.zeros(tuple(input_shape), requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        module(x)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 # --- where the gradient goes -------------------------------------------------------------------

@@ -124,6 +124,7 @@ def bench_memory(
             device=device,
             autocast=autocast,
             step=step,
+            threads=torch.get_num_threads(),
         )
         peaks[name] = None if result.out_of_memory else result.peak_beyond_parameters
     x = torch.randn(shape, device=device)

@@ -11,8 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from densenet_solutions.measure import count_parameters
-from densenet_solutions.measure.memory import predict_memory
+from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.compressed_activations import EightBit
 from densenet_solutions.memory.low_rank import low_rank

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.measure import count_flops, count_parameters, time_interleaved
-from densenet_solutions.measure.memory import MemoryResult, measure_memory, predict_memory
+from densenet_solutions.measure import (
+    MemoryResult,
+    count_flops,
+    count_parameters,
+    measure_memory,
+    predict_memory,
+    time_interleaved,
+)
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.quantization import inference_only
 from densenet_solutions.models import DenseNet, densenet121
@@ -159,7 +165,7 @@ def recipe() -> Recipe:
 
 
 def _full_cost(name: str, device: str) -> StrategyCost:
-    model = full_network().to(device)
+    model = full_network()  # on the CPU, or a GPU would hold it beside the changed one
     return cost(name, model, FULL_SHAPE, trial_shape=TRIAL_SHAPE, rounds=3, device=device)
 
 
@@ -204,7 +210,7 @@ def _batch(model: nn.Module, input_shape: Sequence[int], device: str) -> tuple[T
 def _multiply_adds(model: nn.Module, input_shape: Sequence[int]) -> int | None:
     try:
         return count_flops(model, input_shape).multiply_adds
-    except RuntimeError:  # autocast does not run on the meta device; its operations are plain ones
+    except ValueError:  # autocast does not run on the meta device; its operations are plain ones
         return None
 
 
@@ -214,7 +220,7 @@ def _gradient_error(
     """Relative error of the gradient, or `None` where the parameters are others."""
     gradients = []
     for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
-        changed = strategy.apply(model).train()
+        changed = strategy.apply(model).to(device).train()
         strategy.step(changed, *_batch(model, input_shape, device))
         gradients.append({key: _gradient(p) for key, p in changed.named_parameters()})
     plain, ours = gradients
@@ -236,7 +242,7 @@ def _seconds(
     batch = _batch(model, input_shape, device)
     steps = {}
     for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
-        changed = strategy.apply(model).train()
+        changed = strategy.apply(model).to(device).train()
         steps[strategy.name] = lambda s=strategy, m=changed: s.step(m, *batch)
     if torch.device(device).type == "cuda":
         return time_interleaved(steps, repeats=rounds, device=device)

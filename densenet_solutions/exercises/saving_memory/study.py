@@ -20,7 +20,12 @@ from densenet_solutions.exercises.saving_memory.costs import (
 )
 from densenet_solutions.exercises.saving_memory.reach import Reach
 from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTimeline, thinned
-from densenet_solutions.measure.memory import MemoryResult, measure_memory, predict_memory
+from densenet_solutions.measure import (
+    MemoryResult,
+    measure_memory,
+    predict_memory,
+    saved_bytes,
+)
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
 from densenet_solutions.models.densenet import DenseLayer
@@ -178,31 +183,13 @@ def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]
     A storage that several operations keep counts for the first of them.
     """
     with torch.device("meta"):
-        model = densenet121().train()
-        x = torch.empty(*input_shape)
-    kinds: list[str] = ["other"]
-    kept: dict[str, int] = {}
-    seen: list[Tensor] = []  # they hold the storages, so no address is used twice
+        model = densenet121()
 
-    def note(tensor: Tensor) -> Tensor:
-        known = any(tensor.untyped_storage()._cdata == t.untyped_storage()._cdata for t in seen)
-        if not isinstance(tensor, nn.Parameter) and tensor.ndim == 4 and not known:
-            seen.append(tensor)
-            kept[kinds[-1]] = kept.get(kinds[-1], 0) + tensor.untyped_storage().nbytes()
-        return tensor
+    def reader(path: str, tensor: Tensor) -> str:
+        return (_kind(model, path) or "other") if tensor.ndim == 4 else _STATISTICS
 
-    handles = []
-    for path, module in model.named_modules():
-        if kind := _kind(model, path, module):
-            handles += [
-                module.register_forward_pre_hook(lambda *_, kind=kind: kinds.append(kind)),
-                module.register_forward_hook(lambda *_: (kinds.pop(), None)[1]),
-            ]
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        model(x)
-    for handle in handles:
-        handle.remove()
-    return kept
+    kept = saved_bytes(model, input_shape, by=reader)
+    return {kind: size for kind, size in kept.items() if kind != _STATISTICS}
 
 
 def feature_bytes(input_shape: Sequence[int] = FULL_SHAPE) -> int:
@@ -273,6 +260,8 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), _QUANTILES[len(values) - 1] * error
 
 
+_STATISTICS = "statistics of a batch"
+
 #: Place in a dense layer → what is kept there.
 _PLACES = {
     "norm1": "concatenated features",
@@ -284,7 +273,7 @@ _PLACES = {
 }
 
 
-def _kind(model: nn.Module, path: str, module: nn.Module) -> str | None:
+def _kind(model: nn.Module, path: str) -> str | None:
     parent, _, name = path.rpartition(".")
     if parent and isinstance(model.get_submodule(parent), DenseLayer):
         return _PLACES[name]

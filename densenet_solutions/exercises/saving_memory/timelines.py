@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from densenet_solutions.exercises.saving_memory.costs import FULL_SHAPE, full_network
-from densenet_solutions.measure.memory import MemoryResult, measure_memory
+from densenet_solutions.measure import MemoryResult, measure_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records.recorder import Recipe
 
