@@ -71,7 +71,10 @@ def test_two_figures_have_ids_of_their_own() -> None:
 
 
 def test_a_figure_says_its_finding() -> None:
-    soup = BeautifulSoup(figure(board(640), board(), caption="In b there is more than in a: b > a.").html, "html.parser")
+    soup = BeautifulSoup(
+        figure(board(640), board(), caption="In b there is more than in a: b > a.").html,
+        "html.parser",
+    )
     assert soup.figcaption.text == "In b there is more than in a: b > a."
 
 

@@ -70,6 +70,7 @@ def test_the_slider_the_buttons_and_the_keys_choose_the_frame(browser: Any, page
 
 def test_the_picture_itself_is_dragged(browser: Any, page: str) -> None:
     tab, _ = opened(browser, page, **WIDE)
+    tab.locator(".ds-frames-all").first.scroll_into_view_if_needed()
     box = tab.locator(".ds-frames-all").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + 60
     tab.mouse.move(x, y)
@@ -120,6 +121,68 @@ def test_no_accessibility_rule_is_broken(browser: Any, page: str, view: dict, sc
     assert [(rule["id"], [n["html"][:150] for n in rule["nodes"][:3]]) for rule in violations] == []
 
 
+def test_a_guess_stands_beside_the_answer(browser: Any, page: str) -> None:
+    tab, found = opened(browser, page, **WIDE)
+    turn = tab.locator(".admonition.turn")
+    said = turn.locator(".ds-guess-said")
+    turn.get_by_label("different").fill("200")
+    assert not said.is_visible()
+    turn.locator("details.solution > summary").press("Enter")
+    assert said.inner_text() == "Your guess was different: 200."
+    assert found == []
+
+
+def test_a_side_note_opens_by_keyboard_on_a_phone_and_stands_beside_the_text_elsewhere(
+    browser: Any, page: str
+) -> None:
+    for options in (PHONE, PHONE | {"java_script_enabled": False}):
+        tab, _ = opened(browser, page, **options)
+        note = tab.locator(".ds-side-text").first
+        assert not note.is_visible()
+        box = tab.locator(".ds-side-box").first
+        box.focus()
+        tab.keyboard.press("Space")
+        assert note.is_visible()
+        tab.locator(".ds-side-mark").first.click()
+        assert not note.is_visible()
+    tab, _ = opened(browser, page, **WIDE)
+    for note in tab.locator(".ds-side-text").all():
+        assert note.is_visible()
+
+
+def test_the_rail_says_where_one_is_on_a_phone(browser: Any, page: str) -> None:
+    tab, _ = opened(browser, page, **PHONE)
+    rail = tab.locator(".ds-rail")
+    assert not rail.is_visible()  # nothing to say at the top
+    tab.evaluate("document.querySelector('#check-yours').scrollIntoView()")
+    rail.wait_for(state="visible")
+    assert rail.locator("summary").inner_text() == "3 of 5 · Check yours"
+    rail.locator("summary").press("Enter")
+    rail.locator("a", has_text="How it works").press("Enter")
+    tab.wait_for_function("document.querySelector('.ds-rail summary').textContent.startsWith('1')")
+    assert tab.locator("#how-it-works").bounding_box()["y"] > rail.bounding_box()["y"] + 30
+    assert not rail.locator("ol").is_visible()
+    tab, _ = opened(browser, page, **WIDE)
+    assert not tab.locator(".ds-rail").is_visible()
+
+
+def test_a_listing_of_78_characters_is_not_cropped(browser: Any, page: str) -> None:
+    tab, _ = opened(browser, page, **WIDE)
+    over = tab.evaluate(
+        "[...document.querySelectorAll('pre > code')].map(c => c.scrollWidth - c.clientWidth)"
+    )
+    assert len(over) == 2
+    assert max(over) <= 0
+
+
+def test_print_shows_notes_and_key_frames_are_not_cut(browser: Any, page: str) -> None:
+    tab, _ = opened(browser, page, **WIDE)
+    tab.emulate_media(media="print")
+    assert tab.locator(".ds-side-text").first.is_visible()
+    assert not tab.locator(".ds-frames-bar").first.is_visible()
+    assert tab.locator(".ds-frame-now svg").first.is_visible()
+
+
 def test_the_script_is_small() -> None:
     script = BUILD.parents[3] / "docs" / "assets" / "frames.js"
-    assert script.stat().st_size < 4000
+    assert script.stat().st_size < 4000  # bytes, uncompressed
