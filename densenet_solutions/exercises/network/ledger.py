@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from densenet_solutions.checks import choice, integer
 from densenet_solutions.measure.tracker import StorageTracker
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import DenseNet
+from densenet_solutions.models import DenseNet, DenseNetConfig
 
 Kind = Literal[
     "input",
@@ -119,16 +119,20 @@ def ledger(
     """One training step of a dense block under `strategy`; by default the book's first block.
 
     It runs on the meta device, where sizes cost nothing; shared storage takes the slices there that
-    it takes on a CPU. `bn_size=4` gives the paper's layers, with a bottleneck.
+    it takes on a CPU. `bn_size=4` gives the paper's layers, with a bottleneck, no biases and ReLUs
+    in place.
 
     Raises:
         ValueError: `strategy` is not one of `LEDGERS`, or a number is not positive.
     """
     choice("strategy", strategy, LEDGERS)
-    integer("num_layers", num_layers)
     batch, resolution = integer("batch", batch), integer("resolution", resolution)
+    config = DenseNetConfig(
+        growth_rate=growth_rate, block_config=(num_layers,), num_init_features=in_channels,
+        bn_size=bn_size, bias=bn_size is None, inplace=bn_size is not None,
+    )  # fmt: skip
     with torch.device("meta"):
-        network = DenseNet(growth_rate, (num_layers,), in_channels, bn_size, stem="cifar")
+        network = DenseNet(config)
         features = cast(nn.Sequential, STRATEGIES[strategy].apply(network).features)
         names = [name for name, _ in features.named_children()]
         at = names.index("denseblock1")
