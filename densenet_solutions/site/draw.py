@@ -1,8 +1,8 @@
 """A small drawing board: shapes and words in, one inline SVG out.
 
-Colours are meanings: those of `site.figures.COLOURS`, or `"ink"`, `"quiet"`, `"line"`, `"wash"` and
-`"paper"` of the page, and follow light and dark. Text stays text. Units are CSS pixels at full
-size, so that text of 12 is read at 12 where the drawing is as wide as it was made.
+Colours are meanings: those of `site.figures.COLOURS` and those of the page itself, as `"ink"`,
+`"quiet"`, `"line"` or `"paper"`; all follow light and dark. Text stays text. Units are CSS pixels
+at full size, so that text of 12 is read at 12 where the drawing is as wide as it was made.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ _PAGE = {
     "line": "#c9ccc7",
     "wash": "#f4f5f1",
     "paper": "#fdfdfb",
+    "fails": "#a32c1c",
+    "positive": "#4d7ea8",  # values above and below zero
+    "negative": "#c2724a",
 }
 Anchor = Literal["start", "middle", "end"]
 #: No text may be smaller: it is the smallest that is read on a phone.

@@ -12,8 +12,12 @@ from pathlib import Path
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
+from densenet_solutions.exercises.network import widening
+from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
+from densenet_solutions.exercises.network.trap import trap_frames
+from densenet_solutions.exercises.network.window import window
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,6 +28,13 @@ def outputs() -> dict[str, str]:
     return {
         "ledger": ledger_frames([plain, shared]).html,
         "ledger-three": ledger_frames([plain, again, shared]).html,
+        "widening": widening.widening().html,
+        "sum": widening.sum_or_concatenation().html,
+        "bottleneck": widening.bottleneck().html,
+        "window": window().html,
+        "trap": trap_frames().html,
+        "buffer": buffer_frames().html,
+        "operations": widening.operations().html,
         "ledger-small": ledger_frames([plain, shared], small=True).html,
     }
 
