@@ -1,0 +1,188 @@
+"""A small drawing board: shapes and words in, one inline SVG out.
+
+Colours are meanings: those of `site.figures.COLOURS` and those of the page itself, as `"ink"`,
+`"quiet"`, `"line"` or `"paper"`; all follow light and dark. Text stays text. Units are CSS pixels
+at full size, so that text of 12 is read at 12 where the drawing is as wide as it was made.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Literal
+
+from densenet_solutions.site.figures import COLOURS
+
+#: The page's own colours in light mode, for where its style sheet is missing.
+_PAGE = {
+    "ink": "#1d2126",
+    "quiet": "#59616b",
+    "line": "#c9ccc7",
+    "wash": "#f4f5f1",
+    "paper": "#fdfdfb",
+    "fails": "#a32c1c",
+    "positive": "#4d7ea8",  # values above and below zero
+    "negative": "#c2724a",
+}
+Anchor = Literal["start", "middle", "end"]
+#: No text may be smaller: it is the smallest that is read on a phone.
+SMALLEST = 11.0
+
+
+def colour(name: str) -> str:
+    """A meaning as a CSS colour.
+
+    Raises:
+        ValueError: no colour has that meaning.
+    """
+    known = {**COLOURS, **_PAGE}
+    if name not in known:
+        raise ValueError(f"a colour is one of {', '.join(known)}, got {name!r}")
+    return f"var(--ds-{name},{known[name]})"
+
+
+class Board:
+    """A drawing of `width` × `height`. Shapes are drawn over each other in their order."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self._parts: list[str] = []
+
+    def box(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        fill: str = "none",
+        *,
+        stroke: str = "none",
+        opacity: float = 1,
+        dashed: bool = False,
+        radius: float = 0,
+        thickness: float = 1,
+    ) -> None:
+        """A rectangle with its upper left corner at `(x, y)`."""
+        self._parts.append(
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}"'
+            + (f' rx="{_n(radius)}"' if radius else "")
+            + f' style="{_paint(fill, stroke, opacity, dashed, thickness)}"/>'
+        )
+
+    def line(
+        self,
+        *points: tuple[float, float],
+        stroke: str = "ink",
+        thickness: float = 1.25,
+        dashed: bool = False,
+        arrow: bool = False,
+        opacity: float = 1,
+    ) -> None:
+        """A line through points; `arrow` gives it a head at its end."""
+        path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+        self._path(path, "none", stroke, opacity, dashed, thickness)
+        if arrow:
+            self._head(points[-2], points[-1], stroke, opacity)
+
+    def curve(
+        self,
+        start: tuple[float, float],
+        bend: tuple[float, float],
+        end: tuple[float, float],
+        *,
+        stroke: str = "ink",
+        thickness: float = 1.25,
+        dashed: bool = False,
+        arrow: bool = False,
+        opacity: float = 1,
+    ) -> None:
+        """A quadratic curve from `start` to `end`, drawn towards `bend`."""
+        points = (f"{_n(x)} {_n(y)}" for x, y in (start, bend, end))
+        path = "M{}Q{} {}".format(*points)
+        self._path(path, "none", stroke, opacity, dashed, thickness)
+        if arrow:
+            self._head(bend, end, stroke, opacity)
+
+    def shape(self, *points: tuple[float, float], fill: str, opacity: float = 1) -> None:
+        """A filled polygon."""
+        path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points) + "Z"
+        self._path(path, fill, "none", opacity, False, 1)
+
+    def circle(
+        self, x: float, y: float, radius: float, fill: str = "none", *, stroke: str = "none"
+    ) -> None:
+        """A circle around `(x, y)`."""
+        self._parts.append(
+            f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}" '
+            f'style="{_paint(fill, stroke, 1, False, 1.25)}"/>'
+        )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        size: float = 12,
+        anchor: Anchor = "start",
+        fill: str = "ink",
+        bold: bool = False,
+        italic: bool = False,
+    ) -> None:
+        """Words on one line, with their middle at height `y`.
+
+        Raises:
+            ValueError: the text is too small to be read on a phone.
+        """
+        if size < SMALLEST:
+            raise ValueError(f"text is at least {SMALLEST} pixels high, got {size} for {words!r}")
+        style = f"font-size:{_n(size)}px;fill:{colour(fill)}"
+        style += ";font-weight:650" * bold + ";font-style:italic" * italic
+        self._parts.append(
+            f'<text x="{_n(x)}" y="{_n(y + 0.35 * size)}"'
+            + (f' text-anchor="{anchor}"' if anchor != "start" else "")
+            + f' style="{style}">{escape(words)}</text>'
+        )
+
+    def svg(self, alt: str) -> str:
+        """The drawing; `alt` says in a sentence what is to be seen.
+
+        Raises:
+            ValueError: `alt` is not a sentence.
+        """
+        alt = " ".join(alt.split())
+        if len(alt) < 20:
+            raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(self.width)} '
+            f'{_n(self.height)}" role="img" aria-label="{escape(alt, quote=True)}" '
+            f'style="max-width:{_n(self.width)}px">{"".join(self._parts)}</svg>'
+        )
+
+    def _path(
+        self, path: str, fill: str, stroke: str, opacity: float, dashed: bool, thickness: float
+    ) -> None:
+        style = _paint(fill, stroke, opacity, dashed, thickness)
+        self._parts.append(f'<path d="{path}" style="{style}"/>')
+
+    def _head(
+        self, before: tuple[float, float], tip: tuple[float, float], fill: str, opacity: float
+    ) -> None:
+        dx, dy = tip[0] - before[0], tip[1] - before[1]
+        length = (dx * dx + dy * dy) ** 0.5 or 1
+        dx, dy = dx / length, dy / length
+        back = tip[0] - 7 * dx, tip[1] - 7 * dy
+        left, right = ((back[0] - s * 3.5 * dy, back[1] + s * 3.5 * dx) for s in (1, -1))
+        self.shape(tip, left, right, fill=fill, opacity=opacity)
+
+
+def _paint(fill: str, stroke: str, opacity: float, dashed: bool, thickness: float) -> str:
+    style = f"fill:{fill if fill == 'none' else colour(fill)}"
+    if stroke != "none":
+        style += f";stroke:{colour(stroke)};stroke-width:{_n(thickness)}"
+    style += ";stroke-dasharray:3 2.5" * dashed
+    return style + (f";opacity:{_n(opacity)}" if opacity < 1 else "")
+
+
+def _n(number: float) -> str:
+    """A number with at most one decimal: a tenth of a pixel is enough."""
+    return f"{number:.1f}".removesuffix(".0")

@@ -1,0 +1,105 @@
+"""A figure as a sequence of frames: every frame is drawn in Python, a script only chooses one.
+
+Each frame has two drawings, for a wide column and for a phone, and one sentence that says what it
+shows. Without the script the key frames stand below each other; without the style sheet too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from densenet_solutions.site.draw import Board
+from densenet_solutions.site.html import Html
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a sequence.
+
+    Args:
+        label: where it is in the sequence, in a few words, as "forward, layer 2".
+        caption: the finding, one sentence.
+        wide: the drawing for a column of text.
+        narrow: the drawing for 358 pixels, a phone; `None` where the wide one fits.
+        key: whether it belongs to the strip that stands without a script.
+        alt: what is to be seen, where the caption does not say it.
+    """
+
+    label: str
+    caption: str
+    wide: Board
+    narrow: Board | None = None
+    key: bool = False
+    alt: str = ""
+
+
+def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
+    """A figure that shows one of `sequence`, first that with index `start`.
+
+    `name` is what a screen reader calls it. The same frames give the same bytes.
+
+    Raises:
+        ValueError: there are fewer than two frames, none is a key frame, `start` is not one of
+            them, or a narrow drawing is wider than 358 pixels.
+    """
+    if len(sequence) < 2 or not any(frame.key for frame in sequence):
+        raise ValueError(
+            "a sequence has at least two frames, and key frames for readers without the script, "
+            f"got {len(sequence)} frames, {sum(frame.key for frame in sequence)} of them key"
+        )
+    if start not in range(len(sequence)):
+        raise ValueError(f"start is the index of one of {len(sequence)} frames, got {start!r}")
+    items = "".join(_item(frame, i == start) for i, frame in enumerate(sequence))
+    key = hashlib.sha256((name + items).encode()).hexdigest()[:8]
+    last = len(sequence) - 1
+    first = sequence[start]
+    return Html(
+        f'<figure class="ds-frames" role="group" aria-label="{escape(name, quote=True)}">'
+        f'<ol class="ds-frames-all">{items}</ol>'
+        '<div class="ds-frames-bar" hidden>'
+        '<button type="button" class="ds-frames-back" aria-label="Previous step">'
+        '<span aria-hidden="true">‹</span></button>'
+        f'<label class="ds-frames-label" for="frames-{key}">Step</label>'
+        f'<input type="range" id="frames-{key}" min="0" max="{last}" value="{start}" step="1" '
+        f'aria-valuetext="{escape(first.label, quote=True)}">'
+        '<button type="button" class="ds-frames-on" aria-label="Next step">'
+        '<span aria-hidden="true">›</span></button></div>'
+        '<figcaption class="ds-frames-now" aria-live="polite" hidden></figcaption></figure>'
+    )
+
+
+def figure(
+    wide: Board, narrow: Board | None = None, *, caption: str, alt: str = "", name: str = ""
+) -> Html:
+    """One drawing with its finding as caption, wide and narrow. `alt` adds to the caption."""
+    title = f' id="{escape(name, quote=True)}"' if name else ""
+    drawings = _drawings(wide, narrow, alt or caption)
+    return Html(
+        f'<figure class="ds-drawing"{title}>{drawings}'
+        f"<figcaption>{escape(caption, quote=False)}</figcaption></figure>"
+    )
+
+
+def _item(frame: Frame, first: bool) -> str:
+    classes = "ds-frame" + " ds-frame-key" * frame.key + " ds-frame-now" * first
+    hidden = "" if frame.key else " hidden"
+    return (
+        f'<li class="{classes}" data-label="{escape(frame.label, quote=True)}"{hidden}>'
+        f"{_drawings(frame.wide, frame.narrow, frame.alt or frame.caption)}"
+        f'<p class="ds-frame-caption"><b>{escape(frame.label[:1].upper() + frame.label[1:])}.</b> '
+        f"{escape(frame.caption, quote=False)}</p></li>"
+    )
+
+
+def _drawings(wide: Board, narrow: Board | None, alt: str) -> str:
+    if narrow is None:
+        return wide.svg(alt)
+    if narrow.width > 358:
+        raise ValueError(f"a narrow drawing is at most 358 pixels wide, got {narrow.width}")
+    return (
+        f'<div class="ds-wide">{wide.svg(alt)}</div>'
+        f'<div class="ds-narrow" hidden>{narrow.svg(alt)}</div>'
+    )
