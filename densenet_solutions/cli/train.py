@@ -55,7 +55,7 @@ def train(
         settings = TrainingSettings(
             epochs=epochs,
             batch_size=batch_size,
-            side=side,
+            resolution=side,
             optimizer=optimizer,  # type: ignore[arg-type]  # checked by the settings
             learning_rate=learning_rate,
             momentum=momentum,

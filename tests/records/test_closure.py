@@ -120,7 +120,7 @@ def test_doubling_a_byte_count_of_the_tracker_makes_every_memory_record_stale(
             lambda: with_strategy("shared_storage"),
         ),
         ("measure/timing.py", lambda: of("bench-memory", "strategies-study", "step-timelines")),
-        ("training.py", lambda: of(*TRAINED)),
+        ("training/loop.py", lambda: of(*TRAINED)),
         ("images.py", lambda: of(*TRAINED)),
         ("models/mlp.py", lambda: of(*HOUSES)),
         ("exercises/saving_memory/reach.py", lambda: of("how-far")),
