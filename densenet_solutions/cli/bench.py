@@ -123,7 +123,7 @@ def report(bench: MemoryBench) -> Table:
     """The table that the command prints; the first row is what the others are compared with."""
     shape = "x".join(map(str, bench.input_shape))
     table = Table(
-        title=f"{bench.variant}, {shape}, {bench.dtype}, {bench.device}",
+        title=f"{bench.network}, {shape}, {bench.dtype}, {bench.device}",
         caption="peak beyond parameters, buffers and input; time as a ratio to the first row",
     )
     for column in ("", "peak", "less", "time", "quartiles"):
