@@ -1,37 +1,32 @@
 """Fashion-MNIST: found or fetched, checked against its hashes, and given out as tensors.
 
 Xiao, Rasul, Vollgraf, *Fashion-MNIST* (arXiv:1708.07747): 60,000 training and 10,000 test images
-of 28x28 grey pixels in ten balanced classes. The cache has torchvision's layout, so
-`torchvision.datasets.FashionMNIST(root=cache_directory())` reads it too.
+of 28x28 grey pixels in ten balanced classes. What is downloaded lies where
+`torchvision.datasets.FashionMNIST(root=cache_directory(), download=True)` looks for it too.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import struct
-import tempfile
-import time
-import urllib.request
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import platformdirs
 import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
+
+from densenet_solutions import checks
+from densenet_solutions.files import cache_directory, fetch
 
 Split = Literal["train", "test"]
 
 #: Names of the ten classes, in the order of the labels.
 CLASSES = tuple(FashionMNIST.classes)
-
-#: Environment variable that moves the cache.
-CACHE_VARIABLE = "DENSENET_SOLUTIONS_CACHE"
 
 #: Where Debian's package `dataset-fashion-mnist` puts the files.
 DEBIAN_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
@@ -48,25 +43,55 @@ CONTENT_SHA256 = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and their classes: `pixels` is uint8 `(N, 1, 28, 28)`, `labels` int64 `(N,)`."""
+    """Images and their classes: `pixels` is uint8 `(N, 1, H, W)`, `labels` int64 `(N,)`.
+
+    An index or a slice gives the set of those images.
+
+    Raises:
+        ValueError, TypeError: shapes or types are others, or the numbers of images differ.
+    """
 
     pixels: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        _check_pixels(self.pixels)
+        if not isinstance(self.labels, Tensor) or self.labels.dtype != torch.int64:
+            found = getattr(self.labels, "dtype", type(self.labels).__name__)
+            raise TypeError(f"labels are a torch.int64 tensor of class numbers, got {found}")
+        if tuple(self.labels.shape) != (len(self.pixels),):
+            raise ValueError(
+                f"there is one label for each of the {len(self.pixels)} images, "
+                f"got labels.shape={tuple(self.labels.shape)}"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: slice | Tensor) -> ImageSet:
+        return ImageSet(self.pixels[index], self.labels[index])
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same images and labels on another device."""
+        return ImageSet(self.pixels.to(device), self.labels.to(device))
+
+    def content(self) -> Iterator[bytes]:
+        """Shape, pixels and labels as bytes, to be hashed."""
+        yield repr(tuple(self.pixels.shape)).encode()
+        for tensor in (self.pixels, self.labels):
+            yield tensor.cpu().numpy().tobytes()
 
 
 def load_fashion_mnist(
     split: Split,
     *,
     limit: int | None = None,
-    directory: Path | None = None,
+    directory: str | Path | None = None,
     download: bool = True,
 ) -> ImageSet:
     """The first `limit` images of a split (all of them by default), in the published order.
 
-    The files are looked for in the cache, then in `DEBIAN_DIRECTORY`, then at the address that
+    The files are looked for in `DEBIAN_DIRECTORY`, then in the cache, then at the address that
     torchvision knows. Whatever the source, the content must have the published hash.
 
     Args:
@@ -77,37 +102,31 @@ def load_fashion_mnist(
 
     Raises:
         FileNotFoundError: the data set is nowhere and `download` is false.
-        OSError: the download failed three times.
-        ValueError: a file is corrupt or partial, or an argument is impossible.
+        ConnectionError: the download failed three times.
+        ValueError, TypeError: a file is corrupt or partial, or an argument is impossible.
     """
-    if split not in get_args(Split):
-        raise ValueError(f"split is one of {get_args(Split)}, got {split!r}")
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is at least 1, got {limit!r}")
+    checks.choice("split", split, get_args(Split))
+    if limit is not None:
+        checks.integer("limit", limit)
     prefix = "train" if split == "train" else "t10k"
-    arrays = []
-    for name in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        arrays.append(_parse_idx(_content(name, directory or cache_directory(), download), limit))
-    pixels, labels = arrays
+    cache = cache_directory() if directory is None else Path(directory)
+    pixels, labels = (
+        _parse_idx(_content(name, cache, download), limit)
+        for name in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+    )
     return ImageSet(pixels=pixels[:, None], labels=labels.long())
-
-
-def cache_directory() -> Path:
-    """Where the files are kept: `$DENSENET_SOLUTIONS_CACHE`, or the user's cache directory."""
-    moved = os.environ.get(CACHE_VARIABLE)
-    return Path(moved) if moved else Path(platformdirs.user_cache_dir("densenet-solutions"))
 
 
 def fashion_mnist_is_here() -> bool:
     """Whether all four files can be had without the network (their content is not checked)."""
     return all(
-        _cached(name, cache_directory()).exists() or (DEBIAN_DIRECTORY / f"{name}.gz").exists()
+        (DEBIAN_DIRECTORY / f"{name}.gz").exists() or _cached(name, cache_directory()).exists()
         for name in CONTENT_SHA256
     )
 
 
-def as_inputs(pixels: Tensor, side: int = 28) -> Tensor:
-    """Network inputs: uint8 `(N, 1, H, W)` → float32 `(N, 1, side, side)` in [0, 1].
+def as_inputs(pixels: Tensor, resolution: int = 28) -> Tensor:
+    """Network inputs: uint8 `(N, 1, H, W)` → float32 `(N, 1, resolution, resolution)` in [0, 1].
 
     As in the book, pixels are only divided by 255; other sizes are interpolated bilinearly, on
     the device the pixels are on.
@@ -116,94 +135,58 @@ def as_inputs(pixels: Tensor, side: int = 28) -> Tensor:
     torch.Size([2, 1, 32, 32])
 
     Raises:
-        TypeError: the pixels are not bytes.
-        ValueError: `side` is less than 1.
+        ValueError, TypeError: the pixels have another shape or type, or the resolution is no
+            positive integer.
     """
-    if pixels.dtype != torch.uint8:
-        raise TypeError(f"pixels are bytes, torch.uint8, got {pixels.dtype}")
-    if side < 1:
-        raise ValueError(f"side is at least 1 pixel, got {side!r}")
+    _check_pixels(pixels)
+    checks.integer("resolution", resolution)
     images = pixels.float() / 255
-    if images.shape[-2:] == (side, side):
+    if images.shape[-2:] == (resolution, resolution):
         return images
     return torch.nn.functional.interpolate(
-        images, size=(side, side), mode="bilinear", align_corners=False, antialias=True
+        images, size=(resolution, resolution), mode="bilinear", align_corners=False, antialias=True
     )
 
 
+def _check_pixels(pixels: object) -> None:
+    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8:
+        found = getattr(pixels, "dtype", type(pixels).__name__)
+        raise TypeError(f"pixels are a tensor of bytes, torch.uint8, got {found}")
+    if pixels.ndim != 4 or pixels.shape[1] != 1:
+        raise ValueError(f"pixels have shape (N, 1, H, W), got {tuple(pixels.shape)}")
+
+
 def _cached(name: str, cache: Path) -> Path:
-    return cache / "FashionMNIST" / "raw" / name
+    return cache / "FashionMNIST" / "raw" / f"{name}.gz"
 
 
 def _content(name: str, cache: Path, download: bool) -> bytes:
-    """Content of the file `name`, checked; kept in the cache for the next time."""
-    path = _cached(name, cache)
+    """Content of the file `name`, checked."""
+    packed = f"{name}.gz"
+    path = DEBIAN_DIRECTORY / packed
     if path.exists():
-        return _checked(path.read_bytes(), name, str(path))
-    packaged = DEBIAN_DIRECTORY / f"{name}.gz"
-    if packaged.exists():
-        content = _unpacked(packaged.read_bytes(), name, str(packaged))
-    elif download:
-        content = _downloaded(name)
-    else:
+        return _unpacked(path.read_bytes(), name, path)
+    path = _cached(name, cache)
+    url, md5 = f"{FashionMNIST.mirrors[0]}{packed}", dict(FashionMNIST.resources)[packed]
+    try:
+        content = fetch(path, url=url, known_hash=f"md5:{md5}", download=download)
+    except FileNotFoundError:
         raise FileNotFoundError(
-            f"Fashion-MNIST is neither in {cache} nor in {DEBIAN_DIRECTORY}, "
+            f"Fashion-MNIST is neither in {cache} nor in {DEBIAN_DIRECTORY} (or damaged there), "
             "and downloading is switched off"
-        )
-    _write_bytes_atomically(path, content)
-    return content
+        ) from None
+    return _unpacked(content, name, path)
 
 
-def _checked(content: bytes, name: str, source: str) -> bytes:
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != CONTENT_SHA256[name]:
-        raise ValueError(
-            f"{source} is corrupt or partial: its content should have SHA-256 "
-            f"{CONTENT_SHA256[name]}, got {digest} over {len(content)} bytes; "
-            "delete the file to have it fetched again"
-        )
-    return content
-
-
-def _unpacked(packed: bytes, name: str, source: str) -> bytes:
+def _unpacked(packed: bytes, name: str, source: Path) -> bytes:
     try:
         content = gzip.decompress(packed)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != CONTENT_SHA256[name]:
+            raise ValueError(f"its content has SHA-256 {digest}, not {CONTENT_SHA256[name]}")
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise ValueError(f"{source} is corrupt or partial: {error}") from error
-    return _checked(content, name, source)
-
-
-def _downloaded(
-    name: str,
-    *,
-    attempts: int = 3,
-    wait: Callable[[float], None] = time.sleep,
-) -> bytes:
-    """Fetch the file from the address torchvision knows; what fails or is corrupt is retried."""
-    url = f"{FashionMNIST.mirrors[0]}{name}.gz"
-    for attempt in range(1, attempts + 1):
-        try:
-            with urllib.request.urlopen(url, timeout=30) as response:
-                return _unpacked(response.read(), name, url)
-        except (OSError, ValueError) as error:
-            if attempt == attempts:
-                raise OSError(f"{url} could not be fetched in {attempts} attempts") from error
-            wait(2.0**attempt)
-    raise ValueError(f"attempts is at least 1, got {attempts!r}")
-
-
-def _write_bytes_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return content
 
 
 def _parse_idx(content: bytes, limit: int | None) -> Tensor:

@@ -16,12 +16,12 @@ MAY_IMPORT = {
     "models": set(),
     "measure": set(),
     "memory": {"models"},
-    "images": set(),
+    "images": {"files"},
     "training": {"models", "images", "files", "records"},
     "houses": {"models", "training", "files"},
     "site": {"files", "records"},
     "exercises": {
-        "models", "measure", "memory", "training", "images", "houses", "records", "site",
+        "models", "measure", "memory", "training", "images", "houses", "records", "site", "files",
     },
     "__main__": {"cli"},
     "cli": {

@@ -69,6 +69,10 @@ def run_recipe(
         ValueError: `only` names a case that the recipe does not have; a library is missing; the
             folder cannot be written to; or a record is there that this one would replace.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"what is recorded is a Recipe, got {recipe!r}")
+    if isinstance(only, str):
+        raise TypeError(f"only is a sequence of names of cases, got {only!r}")
     unknown = set(only or ()) - set(recipe.cases)
     if unknown:
         raise ValueError(
@@ -156,7 +160,7 @@ def _measured(recipe: Recipe, case: str, device: str) -> Any:
         return to_json(recipe.measure(recipe.cases[case], device))
     except (RuntimeError, MemoryError) as error:
         # The CPU's allocator has no exception of its own.
-        on_cpu = "can't allocate memory" in str(error)
+        on_cpu = "DefaultCPUAllocator" in str(error)
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not on_cpu:
             raise
     if torch.cuda.is_initialized():

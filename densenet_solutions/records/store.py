@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import densenet_solutions
+from densenet_solutions import checks
 from densenet_solutions.files import write_text_atomically
 from densenet_solutions.records.closure import PACKAGE, fingerprint
 from densenet_solutions.records.serialise import dumps, from_json
@@ -148,7 +149,7 @@ def provenance(device: str = "cpu", libraries: Iterable[str] = LIBRARIES) -> Pro
     driver = None
     threads = torch.get_num_threads()
     name = f"CPU ({_processor()}, {threads} thread{'s' if threads > 1 else ''})"
-    if torch.device(device).type == "cuda":
+    if checks.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
         driver = f"CUDA {torch.version.cuda}"
     return Provenance(

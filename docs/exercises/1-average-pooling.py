@@ -343,7 +343,7 @@ say(f"""
 We trained the book's DenseNet with each of the three transitions: the same parameters, the same initial
 weights, the same images in the same order, {settings.epochs} epochs. This is a **reduced** setting, one
 that a CPU core manages in minutes: {count(train_images)} training images, resized to
-{settings.side}×{settings.side} pixels (so that the three transitions go from 8×8 to 1×1), SGD with a
+{settings.resolution}×{settings.resolution} pixels (so that the three transitions go from 8×8 to 1×1), SGD with a
 learning rate of {settings.learning_rate} and a cosine schedule, tested on all
 {count(runs["average"][0].test_images)} test images. The pairs below share a seed.{planned}
 """)
@@ -403,7 +403,7 @@ continues where it stopped.
 
 # %% tags=["hide-input"]
 factories = {"average": ("DenseNet", book_densenet), "resnet18": ("ResNet-18", book_resnet18)}
-shape = (settings.batch_size, 1, settings.side, settings.side)
+shape = (settings.batch_size, 1, settings.resolution, settings.resolution)
 table(
     ["network", "parameters", "memory of a step", "seconds per epoch", "seeds", "test accuracy"],
     [

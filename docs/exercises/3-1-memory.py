@@ -13,7 +13,7 @@ from densenet_solutions.exercises.memory import pictures
 from densenet_solutions.site.numbers import count, mib, percent, times
 from densenet_solutions.site.page import claims, how_made, record_note, say, source
 from densenet_solutions.site.tables import table
-from densenet_solutions.exercises.memory.study import FairModel
+from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.exercises.memory import study
 

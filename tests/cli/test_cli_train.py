@@ -35,7 +35,7 @@ def test_it_trains_and_writes_metrics(tmp_path, pooling: str) -> None:
     assert "epoch 1: loss" in result.output
     metrics = json.loads(out.read_text())
     assert metrics["parameters"] == 758_226
-    assert metrics["settings"]["side"] == 32
+    assert metrics["settings"]["resolution"] == 32
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_doubling_a_byte_count_of_the_tracker_makes_every_memory_record_stale(
             lambda: with_strategy("shared_storage"),
         ),
         ("measure/timing.py", lambda: of("bench-memory", "strategies-study", "step-timelines")),
-        ("training.py", lambda: of(*TRAINED)),
+        ("training/loop.py", lambda: of(*TRAINED)),
         ("images.py", lambda: of(*TRAINED)),
         ("models/mlp.py", lambda: of(*HOUSES)),
         ("exercises/saving_memory/reach.py", lambda: of("how-far")),
@@ -147,7 +147,8 @@ def test_a_changed_model_makes_stale_what_is_built_of_it(package: Path) -> None:
 @pytest.mark.parametrize(
     "file",
     ["records/store.py", "files.py", "checks.py", "cli/record.py", "site/page.py",
-     "memory/shared_storage/reference.py", "exercises/saving_memory/pictures.py"],
+     "memory/shared_storage/reference.py", "exercises/saving_memory/pictures.py",
+     "exercises/memory/study.py"],
 )  # fmt: skip
 def test_code_that_cannot_change_a_value_makes_nothing_stale(package: Path, file: str) -> None:
     append(package / file, "\nCHANGED = True\n")
@@ -169,6 +170,20 @@ def test_a_module_that_moves_or_goes_makes_its_records_stale(package: Path) -> N
     assert stale(package) == of(*MEMORY)
     (package / "exercises/saving_memory/reach.py").rename(package / "exercises/reach.py")
     assert stale(package) >= of("how-far")
+
+
+def test_code_that_reads_the_table_of_strategies_names_those_a_case_uses() -> None:
+    """The fingerprint stops at the table; without names a changed strategy would go unnoticed."""
+    for name in recipes.RECIPES:
+        recipe = recipes.recipe(name)
+        code = closure([root(recipe.measure)])
+        reads = any(
+            found == (f"{NAME}.memory", "STRATEGIES")
+            for path in code
+            for found in imports(PACKAGE / path)
+        )
+        names = any(tuple(recipe.uses(case)) for case in recipe.cases.values())
+        assert names == reads, name
 
 
 # --- the walker ----------------------------------------------------------------------------

@@ -210,13 +210,9 @@ def test_every_case_says_how_it_was_made():
         replace(record, made={c: m for c, m in record.made.items() if c != "plain-8gib"})
 
 
-def test_names_are_checked(tmp_path):
+def test_a_missing_record_says_what_there_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="there are: none"):
         load_record("missing", tmp_path)
-    with pytest.raises(ValueError, match="lower-case words"):
-        load_record("../secret", tmp_path)
-    with pytest.raises(ValueError, match="recordings are"):
-        recipes.recipe("missing")
 
 
 @pytest.mark.parametrize("name", record_names() or [pytest.param("", marks=pytest.mark.skip)])

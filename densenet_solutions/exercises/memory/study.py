@@ -9,30 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
-from densenet_solutions.measure import MemoryResult, count_flops, measure_memory, predict_memory
+from densenet_solutions.exercises.memory.fair import FairModel
+from densenet_solutions.measure import measure_memory, predict_memory
+from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, book_resnet18, densenet121
-from densenet_solutions.models.catalogue import network
-from densenet_solutions.records.recorder import Recipe
-
-
-@dataclass(frozen=True)
-class FairModel:
-    """A published ImageNet network; bytes are predicted peaks for 32 images of 224 by 224 pixels.
-
-    `top1_error` is a percentage, `multiply_adds` belongs to one image.
-    """
-
-    name: str
-    parameters: int
-    multiply_adds: int
-    top1_error: float
-    training_bytes: int
-    inference_bytes: int
-
 
 BOOK: Mapping[str, Callable[[], nn.Module]] = {
     "DenseNet": book_densenet,
@@ -161,36 +144,6 @@ def summaries(batch: int = 8, side: int = 224) -> dict[str, Summary]:
         kept = predict_memory(build, shape).most("activations")
         rows[name] = Summary(everything, 2 * everything, distinct, kept)
     return rows
-
-
-FAIR_DENSENETS = ("densenet121", "densenet169", "densenet201")
-FAIR_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-
-
-def fair_model(name: str, device: str) -> FairModel:
-    """Parameters, work, published error and predicted memory (batch 32, 224²) of one network."""
-    net = network(name)
-    shape = net.shape(32, 224)
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    with torch.device("meta"):
-        model = net.build()
-    return FairModel(
-        name=name,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        multiply_adds=count_flops(model, net.shape(1, 224)).multiply_adds,
-        top1_error=100 - weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
-        training_bytes=predict_memory(net.build, shape).peak_bytes,
-        inference_bytes=predict_memory(net.build, shape, train=False).peak_bytes,
-    )
-
-
-def fair_recipe() -> Recipe:
-    """Recipe `memory-fair`: what the three fair comparisons are read from."""
-    return Recipe(
-        name="memory-fair",
-        cases={name: name for name in (*FAIR_DENSENETS, *FAIR_RESNETS)},
-        measure=fair_model,
-    )
 
 
 def fair_ratios(models: Mapping[str, FairModel], yardstick: str) -> dict[str, float]:

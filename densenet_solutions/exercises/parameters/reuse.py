@@ -14,7 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.images import cache_directory, load_fashion_mnist
+from densenet_solutions.files import cache_directory
+from densenet_solutions.images import load_fashion_mnist
 from densenet_solutions.models.densenet import DenseBlock, DenseNet, cifar_densenet
 from densenet_solutions.records.closure import fingerprint, root
 from densenet_solutions.records.recorder import Recipe
@@ -52,7 +53,7 @@ class FeatureReuse:
 SETTINGS = TrainingSettings(
     epochs=4,
     batch_size=64,
-    side=16,
+    resolution=16,
     learning_rate=0.1,
     momentum=0.9,
     weight_decay=5e-3,

@@ -150,7 +150,7 @@ def measure_features(case: TrainingCase, device: str) -> TrainedPooling:
     """Disturb the images of a trained network, and pool its features in all three ways."""
     model = cast(DenseNet, trained(case, device)[0])
     images = load_fashion_mnist("test", limit=_TEST_IMAGES)
-    x = as_inputs(images.pixels, case.settings.side)
+    x = as_inputs(images.pixels, case.settings.resolution)
     seen = _classes(model, x)
     generator = torch.Generator().manual_seed(case.settings.seed)
     noise = torch.rand(x.shape, generator=generator)

@@ -13,7 +13,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from densenet_solutions.images import cache_directory, load_fashion_mnist
+from densenet_solutions.files import cache_directory
+from densenet_solutions.images import load_fashion_mnist
 from densenet_solutions.models import NETWORKS
 from densenet_solutions.models.config import Pooling
 from densenet_solutions.records.closure import fingerprint, root
@@ -24,7 +25,9 @@ from densenet_solutions.training import TrainingResult, TrainingSettings, train
 FULL = TrainingSettings()
 
 #: What one CPU core manages in a minute or two a network: 5,000 images at 32x32 for 3 epochs.
-REDUCED = TrainingSettings(epochs=3, batch_size=64, side=32, learning_rate=0.1, schedule="cosine")
+REDUCED = TrainingSettings(
+    epochs=3, batch_size=64, resolution=32, learning_rate=0.1, schedule="cosine"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def trained(case: TrainingCase, device: str = "cpu") -> tuple[nn.Module, Trainin
     build = NETWORKS[f"book-{case.network}"].build
     settings = case.settings
     name = (
-        f"{case.network}-{case.pooling}-{settings.side}px-{settings.epochs}epochs-"
+        f"{case.network}-{case.pooling}-{settings.resolution}px-{settings.epochs}epochs-"
         f"{case.train_images or 'all'}-{settings.seed}.pt"
     )
     code = fingerprint([root(trained)])[:12]

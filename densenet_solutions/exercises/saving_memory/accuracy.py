@@ -7,18 +7,17 @@ epochs. It tells a loss of some percent from none; it does not tell who wins aft
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
+from densenet_solutions.images import ImageSet, load_fashion_mnist
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.quantization import inference_only
 from densenet_solutions.models import book_densenet
 from densenet_solutions.records.recorder import Recipe
-from densenet_solutions.training import evaluate
+from densenet_solutions.training import TrainingSettings, build_optimizer, evaluate, run_epoch
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,10 @@ class StrategyAccuracy:
 
 
 SEEDS = (0, 1, 2, 3, 4)
-TRAIN_IMAGES, TEST_IMAGES, SIDE, BATCH = 2560, 2000, 32, 64
-EPOCHS = 4
-LEARNING_RATE, MOMENTUM = 0.05, 0.9
+TRAIN_IMAGES, TEST_IMAGES = 2560, 2000
+SETTINGS = TrainingSettings(
+    epochs=4, batch_size=64, resolution=32, learning_rate=0.05, momentum=0.9, schedule="cosine"
+)
 
 #: Trained from the first step on, and applied after all epochs but the last, which repairs.
 FROM_THE_START = (
@@ -74,15 +74,15 @@ def measure(name: str, seed: int, *, device: str = "cpu") -> StrategyAccuracy:
     at_change = None
     if name in FROM_THE_START:
         model = strategy.apply(_fresh(seed, device))
-        _run(model, name, seed, range(EPOCHS), device)
+        _run(model, name, seed, range(SETTINGS.epochs), device)
     elif strategy.step is inference_only:
-        trained = _trained(seed, EPOCHS, device)
+        trained = _trained(seed, SETTINGS.epochs, device)
         model = strategy.apply(trained)
     else:
-        model = strategy.apply(_trained(seed, EPOCHS - 1, device))
-        at_change = _accuracy(model, device)
-        _run(model, name, seed, range(EPOCHS - 1, EPOCHS), device)
-    return StrategyAccuracy(name, seed, _accuracy(model, device), at_change)
+        model = strategy.apply(_trained(seed, SETTINGS.epochs - 1, device))
+        at_change = _accuracy(model)
+        _run(model, name, seed, range(SETTINGS.epochs - 1, SETTINGS.epochs), device)
+    return StrategyAccuracy(name, seed, _accuracy(model), at_change)
 
 
 @functools.lru_cache(maxsize=1)
@@ -101,28 +101,23 @@ def _fresh(seed: int, device: str) -> nn.Module:
 
 @functools.lru_cache(maxsize=2)
 def _trained(seed: int, epochs: int, device: str) -> nn.Module:
-    """The plain network after `epochs` of the `EPOCHS`; a strategy copies it and leaves it be."""
+    """The plain network after `epochs` epochs; a strategy copies it and leaves it be."""
     model = _fresh(seed, device)
     _run(model, "plain", seed, range(epochs), device)
     return model
 
 
 def _run(model: nn.Module, name: str, seed: int, epochs: range, device: str) -> None:
-    """Train for `epochs`; the rate follows one cosine over all `EPOCHS`, wherever one starts."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    pixels, labels = (tensor.to(device) for tensor in vars(_images()[0]).values())
-    model.train()
+    """Train for `epochs` of those of `SETTINGS`; the rate follows one cosine over all of them."""
+    optimizer = build_optimizer(model, SETTINGS)
+    images = _images()[0].to(device)
     for epoch in epochs:
         generator = torch.Generator().manual_seed(1000 * seed + epoch)
-        batches = torch.randperm(len(labels), generator=generator).split(BATCH)
-        for i, batch in enumerate(batches):
-            progress = (epoch + i / len(batches)) / EPOCHS
-            for group in optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * progress)) / 2
-            optimizer.zero_grad()
-            STRATEGIES[name].step(model, as_inputs(pixels[batch], SIDE), labels[batch])
-            optimizer.step()
+        batches = torch.randperm(len(images), generator=generator).split(SETTINGS.batch_size)
+        run_epoch(
+            model, optimizer, images, batches, SETTINGS, epoch + 1, step=STRATEGIES[name].step
+        )
 
 
-def _accuracy(model: nn.Module, device: str) -> float:
-    return evaluate(model, _images()[1], side=SIDE)[1]
+def _accuracy(model: nn.Module) -> float:
+    return evaluate(model, _images()[1], resolution=SETTINGS.resolution)[1]

@@ -49,7 +49,7 @@ class MemoryBench:
     The first row is the baseline. `dtype` is `"float32"` or says which autocast.
     """
 
-    variant: str
+    network: str
     input_shape: tuple[int, ...]
     dtype: str
     device: str
@@ -65,17 +65,17 @@ BASELINE = "torchvision"
 OURS = ("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage")
 
 
-def contestants(variant: str, *, compiled: bool = False) -> dict[str, tuple[nn.Module, Step]]:
+def contestants(network: str, *, compiled: bool = False) -> dict[str, tuple[nn.Module, Step]]:
     """Models with the same weights by name, each with its training step; torchvision's first.
 
     Raises:
-        ValueError: `variant` is not a row of Table 1.
+        ValueError: `network` is not a row of Table 1.
     """
-    if variant not in TABLE_1:
-        raise ValueError(f"variant is one of {list(TABLE_1)}, got {variant!r}")
+    if network not in TABLE_1:
+        raise ValueError(f"network is one of {list(TABLE_1)}, got {network!r}")
     torch.manual_seed(0)
-    config = TABLE_1[variant].config
-    model = TABLE_1[variant].build()
+    config = TABLE_1[network].config
+    model = TABLE_1[network].build()
     found: dict[str, tuple[nn.Module, Step]] = {}
     for name, efficient in ((BASELINE, False), (f"{BASELINE} memory_efficient", True)):
         theirs = TorchvisionDenseNet(
@@ -92,9 +92,9 @@ def contestants(variant: str, *, compiled: bool = False) -> dict[str, tuple[nn.M
 
 
 def bench_memory(
-    variant: str = "densenet121",
+    network: str = "densenet121",
     batch: int = 8,
-    side: int = 224,
+    resolution: int = 224,
     *,
     device: str = "cpu",
     autocast: torch.dtype | None = None,
@@ -113,8 +113,8 @@ def bench_memory(
     """
     if device.split(":")[0] not in ("cpu", "cuda"):
         raise ValueError(f"device is the CPU or a CUDA device, got {device!r}")
-    models = contestants(variant, compiled=compiled)
-    shape = (batch, 3, side, side)
+    models = contestants(network, compiled=compiled)
+    shape = (batch, 3, resolution, resolution)
     peaks = {}
     for name, (model, step) in models.items():
         progress(f"memory: {name}")
@@ -153,7 +153,7 @@ def bench_memory(
         for name, peak in peaks.items()
     )
     dtype = "float32" if autocast is None else f"{autocast} autocast".removeprefix("torch.")
-    return MemoryBench(variant, shape, dtype, torch.device(device).type, repeats, rows)
+    return MemoryBench(network, shape, dtype, torch.device(device).type, repeats, rows)
 
 
 def _page_faults() -> int:

@@ -17,16 +17,16 @@ from densenet_solutions.records.recorder import Recipe
 class Reach:
     """How far a memory size goes with one strategy, by prediction, in float32.
 
-    `largest_batch` for the network `variant`; and at `deep_batch` images the deepest DenseNet of
-    blocks `(6, 12, n, 16)`, by `n` and by the paper's depth. Images are `side` pixels high and
-    wide; 0 means that not even the smallest fits. A third block of 500 layers is the deepest that
-    is looked for.
+    `largest_batch` for `network`; and at `deep_batch` images the deepest DenseNet of blocks
+    `(6, 12, n, 16)`, by `n` and by the paper's depth. Images are `resolution` pixels high and wide;
+    0 means that not even the smallest fits. A third block of 500 layers is the deepest that is
+    looked for.
     """
 
     strategy: str
     budget_bytes: int
-    variant: str
-    side: int
+    network: str
+    resolution: int
     largest_batch: int
     deep_batch: int
     deepest_third_block: int
@@ -40,7 +40,7 @@ BUDGETS = (8 * GIB, 16 * GIB, 24 * GIB, 80 * GIB)
 
 #: Batch at which the deepest network is looked for; images are 224x224 in both searches.
 DEEP_BATCH = 64
-SIDE = 224
+RESOLUTION = 224
 #: No deeper third block is looked for; with it a network has 1073 layers.
 DEEPEST = 500
 
@@ -95,10 +95,13 @@ def largest(
 def reach(name: str, budget: int) -> Reach:
     """How far `budget` bytes go with the strategy `name`, everything included."""
     strategy = STRATEGIES[name]
+    image = (3, RESOLUTION, RESOLUTION)
 
     def of_batch(batch: int) -> int:
         return predict_memory(
-            lambda: strategy.apply(densenet121()), (batch, 3, SIDE, SIDE), step=strategy.step
+            lambda: strategy.apply(densenet121()),
+            (batch, *image),
+            step=strategy.step,
         ).peak_bytes
 
     def of_depth(layers: int) -> int:
@@ -106,15 +109,17 @@ def reach(name: str, budget: int) -> Reach:
             return densenet121(block_config=(6, 12, layers, 16))
 
         return predict_memory(
-            lambda: strategy.apply(build()), (DEEP_BATCH, 3, SIDE, SIDE), step=strategy.step
+            lambda: strategy.apply(build()),
+            (DEEP_BATCH, *image),
+            step=strategy.step,
         ).peak_bytes
 
     layers = largest(of_depth, budget, first=24, second=48, cap=DEEPEST)
     return Reach(
         strategy=name,
         budget_bytes=budget,
-        variant="densenet121",
-        side=SIDE,
+        network="densenet121",
+        resolution=RESOLUTION,
         largest_batch=largest(of_batch, budget, first=16, second=64),
         deep_batch=DEEP_BATCH,
         deepest_third_block=layers,
