@@ -15,7 +15,6 @@ from torch import nn
 
 from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.quantization import inference_only
 from densenet_solutions.models import book_densenet
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.training import evaluate
@@ -60,7 +59,7 @@ def recipe() -> Recipe:
         cases={f"{name}, seed {seed}": (name, seed) for seed in SEEDS for name in names},
         measure=_measure_case,
         seed=SEEDS[0],
-        uses=lambda case: (STRATEGIES[case[0]].apply, STRATEGIES[case[0]].step),
+        uses=lambda case: STRATEGIES[case[0]].functions,
     )
 
 
@@ -75,7 +74,7 @@ def measure(name: str, seed: int, *, device: str = "cpu") -> StrategyAccuracy:
     if name in FROM_THE_START:
         model = strategy.apply(_fresh(seed, device))
         _run(model, name, seed, range(EPOCHS), device)
-    elif strategy.step is inference_only:
+    elif strategy.step is None:
         trained = _trained(seed, EPOCHS, device)
         model = strategy.apply(trained)
     else:
@@ -111,6 +110,8 @@ def _run(model: nn.Module, name: str, seed: int, epochs: range, device: str) -> 
     """Train for `epochs`; the rate follows one cosine over all `EPOCHS`, wherever one starts."""
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     pixels, labels = (tensor.to(device) for tensor in vars(_images()[0]).values())
+    step = STRATEGIES[name].step
+    assert step is not None
     model.train()
     for epoch in epochs:
         generator = torch.Generator().manual_seed(1000 * seed + epoch)
@@ -120,7 +121,7 @@ def _run(model: nn.Module, name: str, seed: int, epochs: range, device: str) -> 
             for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * progress)) / 2
             optimizer.zero_grad()
-            STRATEGIES[name].step(model, as_inputs(pixels[batch], SIDE), labels[batch])
+            step(model, as_inputs(pixels[batch], SIDE), labels[batch])
             optimizer.step()
 
 
