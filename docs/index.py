@@ -9,7 +9,7 @@
 
 # %% tags=["hide-input"]
 from densenet_solutions.measure import count_flops, count_parameters
-from densenet_solutions.memory.transition import PoolsFirst
+from densenet_solutions.memory.pool_first import PoolsFirst
 from densenet_solutions.models import TABLE_1, DenseNetConfig, book_densenet
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record

@@ -1,46 +1,44 @@
 """Ways to save memory, one idea a file, and the table of all of them (exercise 3.2)."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from densenet_solutions.memory import (
-    accumulation,
-    checkpoint,
-    compiler,
-    compressed_activations,
+    bfloat16,
+    channel_pruning,
+    compiled,
+    connections,
     gates,
-    groups,
-    inplace,
+    gradient_accumulation,
+    in_place,
+    learned_groups,
     low_rank,
     offload,
     plain,
-    precision,
-    pruning,
-    quantization,
+    pool_first,
+    quantized_inference,
+    recompute,
+    saved_in_8_bits,
     shared_storage,
-    sparse_connectivity,
-    transition,
 )
-from densenet_solutions.memory.strategies import Exactness as Exactness
-from densenet_solutions.memory.strategies import Strategy as Strategy
-from densenet_solutions.memory.strategies import table
-from densenet_solutions.memory.strategies import training_step as training_step
+from densenet_solutions.memory.strategy import Exactness as Exactness
+from densenet_solutions.memory.strategy import Strategy as Strategy
+from densenet_solutions.memory.strategy import training_step as training_step
 
-#: Every strategy by name. A module adds its own by a tuple `STRATEGIES` and one line here.
-STRATEGIES: Mapping[str, Strategy] = table(
-    plain.STRATEGIES,
-    inplace.STRATEGIES,
-    transition.STRATEGIES,
-    checkpoint.STRATEGIES,
-    shared_storage.STRATEGIES,
-    offload.STRATEGIES,
-    compiler.STRATEGIES,
-    precision.STRATEGIES,
-    compressed_activations.STRATEGIES,
-    quantization.STRATEGIES,
-    sparse_connectivity.STRATEGIES,
-    gates.STRATEGIES,
-    groups.STRATEGIES,
-    pruning.STRATEGIES,
-    low_rank.STRATEGIES,
-    accumulation.STRATEGIES,
+#: Every strategy by name, family by family. A file adds its own by a tuple `STRATEGIES` and its
+#: name here.
+STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
+    {
+        row.name: row
+        for file in (
+            *(plain, in_place),
+            *(recompute, shared_storage, compiled),
+            *(pool_first, offload),
+            *(bfloat16, saved_in_8_bits, quantized_inference),
+            *(connections, gates),
+            *(learned_groups, channel_pruning, low_rank),
+            gradient_accumulation,
+        )
+        for row in file.STRATEGIES
+    }
 )

@@ -1,6 +1,6 @@
 """Adaptive blocks: every layer has a gate for each earlier source, and closed gates are not read.
 
-A gate multiplies the source's channels after normalisation. Since ReLU(g·y) = g·ReLU(y) for g ≥ 0,
+A gate multiplies the source's channels after normalization. Since ReLU(g·y) = g·ReLU(y) for g ≥ 0,
 it may as well multiply the scale γ and the shift β: a gate costs no activation. A gate is open (1)
 or closed (0); an open one learns through its logit with the straight-through gradient
 (Bengio et al., arXiv:1308.3432), a closed one is not computed and so cannot learn to open again.
@@ -12,22 +12,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_solutions import checks
+from densenet_solutions.memory.connections import reads_some
 from densenet_solutions.memory.layers import (
+    block_widths,
     changed_copy,
-    check_share,
     dense_blocks,
     first_conv,
     first_norm,
     read_only,
     set_first,
 )
-from densenet_solutions.memory.sparse_connectivity import block_widths, reads_some
-from densenet_solutions.memory.strategies import Strategy
+from densenet_solutions.memory.strategy import Strategy
 from densenet_solutions.models.connectivity import channels_of
 
 
 class GatedNorm(nn.BatchNorm2d):
-    """Batch normalisation whose scale and shift are multiplied by one open gate a source."""
+    """Batch normalization whose scale and shift are multiplied by one open gate a source."""
 
     source_of_channel: Tensor
 
@@ -46,15 +47,18 @@ class GatedNorm(nn.BatchNorm2d):
         soft = self.gate_logits.sigmoid()
         gate = 1 + (soft - soft.detach())  # 1 forward; the gradient is the sigmoid's
         gate = gate[self.source_of_channel]  # (C,)
+        momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
+            if momentum is None:  # a plain average over all batches
+                momentum = 1 / float(self.num_batches_tracked)
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight * gate, self.bias * gate,
-            self.training, self.momentum or 0.0, self.eps,
+            self.training, momentum or 0.0, self.eps,
         )  # fmt: skip
 
 
-def gate(model: nn.Module, open_share: float = 0.5) -> nn.Module:
+def gates(model: nn.Module, open_share: float = 0.5) -> nn.Module:
     """A copy whose layers read, of their earlier sources, the `open_share` they use most.
 
     Use is the paper's measure (figure 5): the mean absolute weight from a source to the layer. The
@@ -68,14 +72,16 @@ def gate(model: nn.Module, open_share: float = 0.5) -> nn.Module:
         TypeError: `model` is not an unchanged DenseNet.
         ValueError: `open_share` is outside (0, 1].
     """
-    check_share("open_share", open_share, zero=False)
+    checks.share("open_share", open_share, zero=False)
     model = changed_copy(model)
     for block in dense_blocks(model).values():
         width_in, growth_rate = block_widths(block)
         reads = []
         for number, layer in enumerate(block, start=1):
-            sources = _most_used(first_conv(layer), number, width_in, growth_rate, open_share)
-            read_only(layer, channels_of(sources, width_in, growth_rate))
+            conv = first_conv(layer)
+            sources = _most_used(conv, number, width_in, growth_rate, open_share)
+            channels = channels_of(sources, width_in, growth_rate, conv.weight.device)
+            read_only(layer, channels)
             widths = [growth_rate if source else width_in for source in sources]
             set_first(layer, GatedNorm(first_norm(layer), widths), first_conv(layer))
             reads.append(sources)
@@ -93,7 +99,9 @@ def _most_used(
     """
     weight = torch.ones(conv.weight.shape, device="cpu") if conv.weight.is_meta else conv.weight
     use = weight.abs().mean(dim=(0, 2, 3))  # (C,)
-    by_source = [use[channels_of((i,), width_in, growth_rate)].mean() for i in range(number - 1)]
+    by_source = [
+        use[channels_of((i,), width_in, growth_rate, use.device)].mean() for i in range(number - 1)
+    ]
     others = round(open_share * number) - 1
     ranked = sorted(range(number - 1), key=lambda i: -float(by_source[i]))
     return (*sorted(ranked[: max(others, 0)]), number - 1)
@@ -101,11 +109,12 @@ def _most_used(
 
 STRATEGIES = (
     Strategy(
-        name="gates",
+        apply=gates,
+        family="fewer connections",
         summary="A gate for each layer and earlier source; half of them are closed and not read.",
         exactness="changes-function",
         source="arXiv:1308.3432 (the gradient of a gate)",
-        apply=gate,
+        verdict="to learn a pattern",
         costs="Accuracy, until it is trained again; a closed gate cannot learn to open.",
     ),
 )

@@ -1,6 +1,6 @@
-"""Cut and re-join the layers of a DenseNet: what pruning, groups and gates all need.
+"""Find, cut and re-join the layers of a DenseNet: the only file that knows their names.
 
-A DenseNet has dense blocks whose layers read a concatenation, and readers that normalise before
+A DenseNet has dense blocks whose layers read a concatenation, and readers that normalize before
 they convolve.
 """
 
@@ -12,16 +12,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategies import copy_of
-from densenet_solutions.models.densenet import DenseBlock, DenseLayer, DenseNet, Transition
+from densenet_solutions.memory.strategy import copy_of, runs_as
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
-#: What reads features: module → names of its first normalisation and its first convolution.
-_FIRST: dict[type[nn.Module], tuple[str, str]] = {
-    DenseLayer: ("norm1", "conv1"),
-    Transition: ("norm", "conv"),
-}
-
-_AS_BUILT = (DenseBlock, DenseLayer, nn.BatchNorm2d, nn.ReLU, nn.Conv2d)
+#: Normalization and convolution of BN-ReLU-Conv, of which layers and transitions are made.
+Stage = tuple[nn.BatchNorm2d, nn.Conv2d]
 
 
 def changed_copy(model: nn.Module) -> nn.Module:
@@ -31,23 +26,16 @@ def changed_copy(model: nn.Module) -> nn.Module:
         TypeError: `model` is not a `DenseNet`, or its layers are no longer as they were built:
             after one operation, the next would not find what it looks for.
     """
-    model = copy_of(model, DenseNet)
+    model = copy_of(model)
     for block in dense_blocks(model).values():
         for module in (block, *block, *(part for layer in block for part in layer.children())):
-            if type(module) not in _AS_BUILT:
+            as_built = type(module) in (nn.BatchNorm2d, nn.ReLU, nn.Conv2d)
+            if not (as_built or runs_as(module, DenseBlock) or runs_as(module, DenseLayer)):
                 raise TypeError(
                     "this strategy takes the network as it was built, "
                     f"got a dense block with a {type(module).__name__}"
                 )
     return model
-
-
-def check_share(name: str, value: float, *, zero: bool) -> None:
-    """Refuse a share outside (0, 1], or outside [0, 1) where `zero` means "change nothing"."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number, got {value!r}")
-    if not (0 <= value < 1 if zero else 0 < value <= 1):
-        raise ValueError(f"{name} lies in {'[0, 1)' if zero else '(0, 1]'}, got {value!r}")
 
 
 def dense_blocks(model: nn.Module) -> dict[str, nn.Sequential]:
@@ -60,40 +48,60 @@ def dense_blocks(model: nn.Module) -> dict[str, nn.Sequential]:
     }
 
 
-def stages(model: nn.Module) -> Iterator[tuple[nn.Sequential, nn.Module]]:
-    """Each dense block with what reads its output: a transition, or the last normalisation."""
+def blocks_and_readers(model: nn.Module) -> Iterator[tuple[nn.Sequential, nn.Module]]:
+    """Each dense block with what reads its output: a transition, or the last normalization."""
     children = list(cast(nn.Sequential, model.features).named_children())
     for i, (name, module) in enumerate(children):
         if name.startswith("denseblock"):
             yield cast(nn.Sequential, module), children[i + 1][1]
 
 
+def block_widths(block: nn.Sequential) -> tuple[int, int]:
+    """Channels that enter a block, and channels that each of its layers adds."""
+    return first_norm(block[0]).num_features, bn_relu_conv(block[0])[-1][1].out_channels
+
+
+def bn_relu_conv(module: nn.Module) -> tuple[Stage, ...]:
+    """The stages BN-ReLU-Conv of a dense layer (two with a bottleneck) or of a transition (one).
+
+    Raises:
+        TypeError: `module` is neither.
+    """
+    names = _STAGES.get(next((kind for kind in _STAGES if isinstance(module, kind)), type(None)))
+    if names is None:
+        raise TypeError(f"a dense layer or a transition is needed, got {type(module).__name__}")
+    return tuple(
+        (getattr(module, norm), getattr(module, conv))
+        for norm, conv in names
+        if hasattr(module, norm)
+    )
+
+
+#: Names of the parts of what reads features, in the order in which they run.
+_STAGES: dict[type, tuple[tuple[str, str], ...]] = {
+    DenseLayer: (("norm1", "conv1"), ("norm2", "conv2")),
+    Transition: (("norm", "conv"),),
+}
+
+
 def first_norm(reader: nn.Module) -> nn.BatchNorm2d:
-    """The normalisation that a layer, a transition or the network's end begins with."""
-    if isinstance(reader, nn.BatchNorm2d):
-        return reader
-    return cast(nn.BatchNorm2d, getattr(reader, _FIRST[type(reader)][0]))
+    """The normalization that a layer, a transition or the network's end begins with."""
+    return reader if isinstance(reader, nn.BatchNorm2d) else bn_relu_conv(reader)[0][0]
 
 
 def first_conv(reader: nn.Module) -> nn.Conv2d:
-    """The convolution that sees the normalised features, with one input channel for each."""
-    return cast(nn.Conv2d, getattr(reader, _FIRST[type(reader)][1]))
+    """The convolution that sees the normalized features, with one input channel for each."""
+    return bn_relu_conv(reader)[0][1]
 
 
-def last_conv(layer: nn.Module) -> nn.Conv2d:
-    """The convolution whose outputs are the layer's `k` new features."""
-    has_bottleneck = isinstance(layer, DenseLayer) and layer.has_bottleneck
-    return cast(nn.Conv2d, layer.conv2) if has_bottleneck else first_conv(layer)
-
-
-def set_first(reader: nn.Module, norm: nn.Module, conv: nn.Module) -> None:
-    """Replace the normalisation and the convolution that a reader begins with."""
-    for name, module in zip(_FIRST[type(reader)], (norm, conv), strict=True):
-        setattr(reader, name, module)
+def set_first(layer: nn.Module, norm: nn.Module, conv: nn.Module) -> None:
+    """Replace the normalization and the convolution that a layer begins with."""
+    for name, module in zip(_STAGES[DenseLayer][0], (norm, conv), strict=True):
+        setattr(layer, name, module)
 
 
 def read_only(reader: nn.Module, channels: Tensor) -> None:
-    """Let a layer, a transition or the last normalisation read only `channels` of its input."""
+    """Let a layer, a transition or the last normalization read only `channels` of its input."""
     if isinstance(reader, nn.BatchNorm2d):
         select_norm_(reader, channels)
         return
@@ -104,7 +112,7 @@ def read_only(reader: nn.Module, channels: Tensor) -> None:
 
 @torch.no_grad()
 def select_norm_(norm: nn.BatchNorm2d, channels: Tensor) -> None:
-    """Keep `channels` of a batch normalisation, in that order: weights and running statistics."""
+    """Keep `channels` of a batch normalization, in that order: weights and running statistics."""
     for name in ("weight", "bias"):
         setattr(norm, name, _like(getattr(norm, name), getattr(norm, name)[channels]))
     for name in ("running_mean", "running_var"):

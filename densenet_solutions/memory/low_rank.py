@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from densenet_solutions.memory.layers import changed_copy, check_share, conv_with, dense_blocks
-from densenet_solutions.memory.strategies import Strategy
+from densenet_solutions import checks
+from densenet_solutions.memory.layers import changed_copy, conv_with, dense_blocks
+from densenet_solutions.memory.strategy import Strategy
 
 
 def low_rank(model: nn.Module, share: float = 0.25) -> nn.Module:
@@ -25,18 +26,18 @@ def low_rank(model: nn.Module, share: float = 0.25) -> nn.Module:
         TypeError: `model` is not an unchanged DenseNet.
         ValueError: `share` is outside (0, 1].
     """
-    check_share("share", share, zero=False)
+    checks.share("share", share, zero=False)
     model = changed_copy(model)
     for block in dense_blocks(model).values():
         for layer in block:
             for name, conv in list(layer.named_children()):
                 if isinstance(conv, nn.Conv2d):
-                    setattr(layer, name, factorise(conv, share))
+                    setattr(layer, name, factorize(conv, share))
     return model
 
 
 @torch.no_grad()
-def factorise(conv: nn.Conv2d, share: float) -> nn.Sequential:
+def factorize(conv: nn.Conv2d, share: float) -> nn.Sequential:
     """`conv` as two: `(N, in, H, W)` → `(N, rank, H', W')` → `(N, out, H', W')`."""
     matrix = conv.weight.flatten(1)  # (out, in·height·width)
     rank = max(1, round(share * min(matrix.shape)))
@@ -49,11 +50,12 @@ def factorise(conv: nn.Conv2d, share: float) -> nn.Sequential:
 
 STRATEGIES = (
     Strategy(
-        name="low_rank",
+        apply=low_rank,
+        family="smaller layers",
         summary="Each convolution of the dense blocks becomes two, of a quarter of its rank.",
         exactness="changes-function",
         source="arXiv:1404.0736",
-        apply=low_rank,
+        verdict="saves work, costs memory",
         costs="One more activation for every convolution; accuracy, until it is trained again.",
     ),
 )

@@ -5,22 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategies import Strategy, copy_of, training_step
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of, training_step
 
 
 class offload_saved_tensors(torch.autograd.graph.saved_tensors_hooks):  # noqa: N801 (a context)
-    """Within this context, tensors saved for the backward pass live in the host's memory.
+    """Within this context, tensors saved for the backward pass on a GPU live in the host's memory.
 
-    Pinned host memory lets the copies run beside the computation. Parameters stay: they are on
-    the device anyway. So do tensors that are on the host already.
+    Parameters stay: they are on the device anyway.
     """
 
     def __init__(self, model: nn.Module) -> None:
         parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
 
         def pack(tensor: Tensor) -> tuple[torch.device | None, Tensor]:
-            if tensor.device.type == "cpu" or tensor.untyped_storage()._cdata in parameters:
+            if tensor.device.type != "cuda" or tensor.untyped_storage()._cdata in parameters:
                 return None, tensor
             host = torch.empty(
                 tensor.size(), dtype=tensor.dtype, layout=tensor.layout, pin_memory=True
@@ -35,6 +33,11 @@ class offload_saved_tensors(torch.autograd.graph.saved_tensors_hooks):  # noqa: 
         super().__init__(pack, unpack)
 
 
+def offload(model: nn.Module) -> nn.Module:
+    """A copy, unchanged: what moves tensors is its step, `offloading_step`."""
+    return copy_of(model)
+
+
 def offloading_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """`training_step` with its saved tensors in the host's memory."""
     with offload_saved_tensors(model):
@@ -43,11 +46,12 @@ def offloading_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
 
 STRATEGIES = (
     Strategy(
-        name="offload",
+        apply=offload,
+        family="reorder or move",
         summary="Saved tensors move to the host's memory and back; nothing is recomputed.",
         exactness="bitwise",
         source="torch.autograd.graph.save_on_cpu",
-        apply=lambda model: copy_of(model, DenseNet),
+        verdict="needs a GPU: not tried here",
         step=offloading_step,
         predictable=False,
         costs="Every saved byte crosses the bus twice. On a CPU there is nowhere to move it to.",

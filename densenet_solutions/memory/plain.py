@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from torch import nn
 
-from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of
 
 
 def plain(model: nn.Module) -> nn.Module:
     """A deep copy, unchanged."""
-    return copy_of(model, DenseNet)
+    return copy_of(model)
 
 
 STRATEGIES = (
     Strategy(
-        name="plain",
+        apply=plain,
+        family="as it is",
         summary="Every tensor that the backward pass reads is kept from the forward pass.",
         exactness="bitwise",
         source="arXiv:1608.06993",
-        apply=plain,
+        verdict="the measure of all others",
     ),
 )

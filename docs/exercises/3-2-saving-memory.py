@@ -9,7 +9,7 @@
 # 3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
 
 # %% tags=["hide-input"]
-from densenet_solutions.memory import STRATEGIES, checkpoint, compressed_activations
+from densenet_solutions.memory import STRATEGIES, recompute, saved_in_8_bits
 from densenet_solutions.memory import gates, low_rank
 from densenet_solutions.memory.shared_storage import reference as shared_storage_reference
 from densenet_solutions.models import connectivity
@@ -122,7 +122,7 @@ cheapest things to compute again, concatenation and normalisation, are the large
 # ### Every way at once: memory against time
 
 # %% tags=["hide-input"]
-changes = {name: row.exactness == "changes-function" for name, row in STRATEGIES.items()}
+changes = {name: not row.exact for name, row in STRATEGIES.items()}
 pictures.trade_off(list(cost.values()), changes)
 
 # %% tags=["hide-input"]
@@ -158,7 +158,7 @@ table(
             mib(row.training_peak) if row.training_peak else None,
             times(time[name], 2) if name in time else None,
             None if row.gradient_error is None else percent(row.gradient_error),
-            study.VERDICTS[name],
+            STRATEGIES[name].verdict,
         ]
         for names in study.FAMILIES.values()
         for name in names
@@ -260,7 +260,7 @@ table(
 # again in the backward pass:
 
 # %% tags=["hide-input"]
-source(checkpoint.BottleneckInputRecomputed)
+source(recompute.BottleneckInputRecomputed)
 
 # %% tags=["hide-input"]
 say(f"""
@@ -307,7 +307,7 @@ table(
 # the second run. Momentum 0 keeps every bit of the statistics, and the counter is put aside:
 
 # %% tags=["hide-input"]
-source(checkpoint.running_statistics_untouched)
+source(recompute.running_statistics_untouched)
 
 # %% [markdown]
 # ### Shared storage
@@ -329,13 +329,13 @@ source(checkpoint.running_statistics_untouched)
 # of $X$ never change once they are written, so neither do $\mu$ and $\sigma^2$. In code:
 
 # %% tags=["hide-input"]
-source(shared_storage_reference._layer)
+source(shared_storage_reference.layer_forward)
 
 # %% [markdown]
 # The block in its shortest form, as one function with its own gradient:
 
 # %% tags=["hide-input"]
-source(shared_storage_reference._Reference)
+source(shared_storage_reference.SharedStorageReference)
 
 # %% tags=["hide-input"]
 live = lines["shared_storage"].live
@@ -521,7 +521,7 @@ multiply-adds an image. In time ({times(time["pool_first"], 2)}) that is within 
 # float32 and only what autograd keeps is rounded, to 8 bits a number:
 
 # %% tags=["hide-input"]
-source(compressed_activations.EightBit)
+source(saved_in_8_bits.EightBit)
 
 # %% tags=["hide-input"]
 bits = cost["saved_in_8_bits"]
@@ -578,7 +578,7 @@ source(gates.GatedNorm)
 # grouped convolution. Low-rank factors replace one convolution by two thinner ones:
 
 # %% tags=["hide-input"]
-source(low_rank.factorise)
+source(low_rank.factorize)
 
 # %% tags=["hide-input"]
 assert cost["learned_groups"].training_peak > 0.99 * plain.training_peak

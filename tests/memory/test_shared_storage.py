@@ -245,7 +245,7 @@ OBSTACLES = [
     (_overlap, "padding=1.* is not the paper's"),
     (_bias, "1x1 convolution has a bias"),
     (_hook, "Conv2d has hooks"),
-    (_parametrise, "has parametrisations"),
+    (_parametrise, "has parametrizations"),
     (_sync, "SyncBatchNorm has a forward pass of its own"),
     (_mixed, "some modules are in training mode"),
 ]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from densenet_solutions.memory.checkpoint import running_statistics_untouched
+from densenet_solutions.memory.recompute import running_statistics_untouched
 from densenet_solutions.models.densenet import DenseBlock
 from densenet_solutions.records.store import Made, Record, made_now, provenance
 from densenet_solutions.site import page
@@ -45,7 +45,7 @@ def test_source_shows_a_decorated_function_with_its_decorator():
     assert code.startswith(
         "```python\n@contextlib.contextmanager\ndef running_statistics_untouched("
     )
-    assert "memory/checkpoint.py" in code
+    assert "memory/recompute.py" in code
 
 
 def test_claims_carry_their_verdict() -> None:

@@ -50,9 +50,7 @@ class ExplorerCase:
 
 #: Strategies on offer: all that are exact and predictable.
 OFFERED = tuple(
-    name
-    for name, row in STRATEGIES.items()
-    if row.exactness != "changes-function" and row.predictable and not row.on_request
+    name for name, row in STRATEGIES.items() if row.exact and row.predictable and not row.on_request
 )
 #: (batch, side) of the two points of the line, and of those that check it.
 LINE = ((16, 224), (64, 224))
@@ -127,4 +125,4 @@ def recipe() -> Recipe:
 
 def _strategy_of(case: tuple[str, str, bool]) -> tuple[Callable[..., object], ...]:
     row = STRATEGIES.get(case[1])
-    return () if row is None else (row.apply, row.step)
+    return () if row is None else row.functions

@@ -14,7 +14,6 @@ from torch import nn
 
 from densenet_solutions.images import ImageSet, load_fashion_mnist
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.quantization import inference_only
 from densenet_solutions.models import book_densenet
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.training import TrainingSettings, build_optimizer, evaluate, run_epoch
@@ -60,7 +59,7 @@ def recipe() -> Recipe:
         cases={f"{name}, seed {seed}": (name, seed) for seed in SEEDS for name in names},
         measure=_measure_case,
         seed=SEEDS[0],
-        uses=lambda case: (STRATEGIES[case[0]].apply, STRATEGIES[case[0]].step),
+        uses=lambda case: STRATEGIES[case[0]].functions,
     )
 
 
@@ -75,7 +74,7 @@ def measure(name: str, seed: int, *, device: str = "cpu") -> StrategyAccuracy:
     if name in FROM_THE_START:
         model = strategy.apply(_fresh(seed, device))
         _run(model, name, seed, range(SETTINGS.epochs), device)
-    elif strategy.step is inference_only:
+    elif strategy.step is None:
         trained = _trained(seed, SETTINGS.epochs, device)
         model = strategy.apply(trained)
     else:

@@ -87,7 +87,7 @@ def contestants(network: str, *, compiled: bool = False) -> dict[str, tuple[nn.M
         theirs.load_state_dict(model.state_dict())
         found[name] = (theirs, training_step)
     for name in (*OURS, "compiled") if compiled else OURS:
-        found[name] = (STRATEGIES[name].apply(model), STRATEGIES[name].step)
+        found[name] = (STRATEGIES[name].apply(model), STRATEGIES[name].step or training_step)
     return found
 
 
@@ -207,6 +207,6 @@ def recipe() -> Recipe:
         uses=lambda case: [
             function
             for name in ((*OURS, "compiled") if case.get("compiled") else OURS)
-            for function in (STRATEGIES[name].apply, STRATEGIES[name].step)
+            for function in STRATEGIES[name].functions
         ],
     )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES, training_step
-from densenet_solutions.memory.compressed_activations import EightBit
 from densenet_solutions.memory.low_rank import low_rank
+from densenet_solutions.memory.saved_in_8_bits import EightBit
 from densenet_solutions.models import DenseNet, DenseNetConfig, book_densenet
 
 

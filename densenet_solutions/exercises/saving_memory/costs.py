@@ -20,8 +20,7 @@ from densenet_solutions.measure import (
     predict_memory,
     time_interleaved,
 )
-from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.quantization import inference_only
+from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
 
@@ -106,11 +105,12 @@ def cost(
     """
     strategy = STRATEGIES[name]
     changed = strategy.apply(model)
-    trains = strategy.step is not inference_only
-    runs = trains and (name != "bfloat16" or device != "cpu" or _cpu_has_bfloat16_units())
+    runs = strategy.step is not None and (
+        name != "bfloat16" or device != "cpu" or _cpu_has_bfloat16_units()
+    )
     training: MemoryResult | None = None
     inference: MemoryResult | None = None
-    if trains:
+    if strategy.step is not None:
         measured = torch.device(device).type == "cuda" and _depends_on_device(name)
         peak = _measure_on(device) if measured else predict_memory
         training = peak(lambda: changed, input_shape, step=strategy.step)
@@ -159,7 +159,7 @@ def recipe() -> Recipe:
         uses=lambda name: [
             function
             for row in (STRATEGIES["plain"], STRATEGIES[name])
-            for function in (row.apply, row.step)
+            for function in row.functions
         ],
     )
 
@@ -221,6 +221,7 @@ def _gradient_error(
     gradients = []
     for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
         changed = strategy.apply(model).to(device).train()
+        assert strategy.step is not None
         strategy.step(changed, *_batch(model, input_shape, device))
         gradients.append({key: _gradient(p) for key, p in changed.named_parameters()})
     plain, ours = gradients
@@ -243,7 +244,7 @@ def _seconds(
     steps = {}
     for strategy in (STRATEGIES["plain"], STRATEGIES[name]):
         changed = strategy.apply(model).to(device).train()
-        steps[strategy.name] = lambda s=strategy, m=changed: s.step(m, *batch)
+        steps[strategy.name] = functools.partial(strategy.step or training_step, changed, *batch)
     if torch.device(device).type == "cuda":
         return time_interleaved(steps, repeats=rounds, device=device)
     threads = torch.get_num_threads()

@@ -137,7 +137,7 @@ def recipe() -> Recipe:
             for budget in BUDGETS
         },
         measure=_reach_of,
-        uses=lambda case: (STRATEGIES[case["name"]].apply, STRATEGIES[case["name"]].step),
+        uses=lambda case: STRATEGIES[case["name"]].functions,
     )
 
 

@@ -50,54 +50,12 @@ class AccuracyChange:
 
 #: Every strategy in its family, in the order in which a page speaks of them.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "as it is": ("plain", "out_of_place", "in_place"),
-    "recompute": (
-        "recompute_bottleneck_input",
-        "recompute_layer",
-        "recompute_block",
-        "shared_storage",
-        "compiled",
-    ),
-    "reorder or move": ("pool_first", "offload"),
-    "fewer bits": ("bfloat16", "saved_in_8_bits", "quantized_inference"),
-    "fewer connections": (
-        "random_connections",
-        "logarithmic_connections",
-        "harmonic_connections",
-        "gates",
-    ),
-    "smaller layers": ("learned_groups", "channel_pruning", "low_rank"),
-    "fewer images at once": ("gradient_accumulation",),
+    family: tuple(name for name, row in STRATEGIES.items() if row.family == family)
+    for family in dict.fromkeys(row.family for row in STRATEGIES.values())
 }
 
 #: Student 97.5% quantiles by degrees of freedom, for intervals over 3, 4 or 5 seeds.
 _QUANTILES = {2: 4.303, 3: 3.182, 4: 2.776}
-
-
-#: What to think of each strategy, in a few words; the numbers stand beside it.
-VERDICTS: Mapping[str, str] = {
-    "plain": "the measure of all others",
-    "out_of_place": "the same in training; more at inference",
-    "in_place": "what plain does already",
-    "recompute_bottleneck_input": "half the peak",
-    "recompute_layer": "the simple choice",
-    "recompute_block": "keeps less, peaks higher",
-    "shared_storage": "the first choice",
-    "compiled": "without work, but for compiling",
-    "pool_first": "take it: less work, same function",
-    "offload": "needs a GPU: not tried here",
-    "bfloat16": "fast where units exist; rounds",
-    "saved_in_8_bits": "simple; small error",
-    "quantized_inference": "for deployment",
-    "random_connections": "a baseline for patterns",
-    "logarithmic_connections": "another network",
-    "harmonic_connections": "another, cheaper network",
-    "gates": "to learn a pattern",
-    "learned_groups": "saves work, not memory",
-    "channel_pruning": "saves everywhere",
-    "low_rank": "saves work, costs memory",
-    "gradient_accumulation": "not exact with batch norm",
-}
 
 
 def costs(record: Record) -> dict[str, StrategyCost]:

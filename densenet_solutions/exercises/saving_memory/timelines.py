@@ -61,5 +61,5 @@ def recipe() -> Recipe:
         cases={name: name for name in ("plain", "shared_storage")},
         measure=step_timeline,
         seed=0,
-        uses=lambda name: (STRATEGIES[name].apply, STRATEGIES[name].step),
+        uses=lambda name: STRATEGIES[name].functions,
     )

@@ -1,25 +1,22 @@
 """Shared storage: a DenseNet whose training step keeps its features once, and nothing else.
 
 Each dense block and the transition after it is one autograd function with one buffer, and so is
-the stem (`shared_storage_block`, `shared_storage_backward`, `shared_storage_stem`;
-`shared_storage_reference` is the same idea in its shortest form). Parameters, buffers, their names
-and the results stay those of the plain model up to rounding.
+the stem (`block`, `backward`, `stem`; `reference` is the same idea in its shortest form).
+Parameters, buffers, their names and the results stay those of the plain model up to rounding.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from densenet_solutions.memory.shared_storage.arithmetic import stages
+from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
-from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
@@ -55,7 +52,7 @@ def obstacle(modules: Sequence[nn.Module]) -> str | None:
     for module in inside:
         name = type(module).__name__
         if parametrize.is_parametrized(module):
-            return f"{name} has parametrisations"
+            return f"{name} has parametrizations"
         if type(module) not in known:
             return f"{name} has a forward pass of its own"
         if any(
@@ -94,7 +91,7 @@ def _is_as_published(module: nn.Module) -> bool:
 
 def _bottleneck_has_bias(modules: Sequence[nn.Module]) -> bool:
     layers = [m for m in modules if isinstance(m, DenseLayer) and m.has_bottleneck]
-    return any(stages(layer)[0][1].bias is not None for layer in layers)
+    return any(bn_relu_conv(layer)[0][1].bias is not None for layer in layers)
 
 
 def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
@@ -119,20 +116,27 @@ def _run(segment: tuple[nn.Module, ...], x: Tensor) -> Tensor:
 
 
 def shared_storage(model: nn.Module) -> nn.Module:
-    """A copy of a `DenseNet` that keeps each feature once and nothing else."""
-    model = copy_of(model, DenseNet)
-    features = cast(nn.Module, model.features)
-    features.__class__ = SharedStorageFeatures
+    """A copy of a DenseNet that keeps each feature once and nothing else.
+
+    Raises:
+        TypeError: `model` is not a DenseNet, or its features run in a way of their own.
+    """
+    model = copy_of(model)
+    if type(model.features) is not nn.Sequential:
+        name = type(model.features).__name__
+        raise TypeError(f"shared storage takes the features as they were built, got a {name}")
+    model.features.__class__ = SharedStorageFeatures
     return model
 
 
 STRATEGIES = (
     Strategy(
-        name="shared_storage",
+        apply=shared_storage,
+        family="recompute",
         summary="A block keeps one buffer of features; everything else is computed again from it.",
         exactness="numerical",
         source="arXiv:1707.06990, taken to the whole network",
-        apply=shared_storage,
+        verdict="the first choice",
         costs="The 1x1 convolutions run twice; hooks inside a block would not be called.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The arithmetic that shared storage is made of: rows of pixels, normalisation, its gradient.
+"""The arithmetic that shared storage is made of: rows of pixels, normalization, its gradient.
 
 Feature maps are kept as rows, one pixel a row and one channel a column: `(N·H·W, C)`. A prefix of
 the channels is then a block of columns, a 1x1 convolution is a matrix product of rows, and a chunk
@@ -15,47 +15,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.models.densenet import DenseLayer, Transition
-
-#: Normalisation and convolution of BN-ReLU-Conv, of which everything here is made.
-Stage = tuple[nn.BatchNorm2d, nn.Conv2d]
+#: `(N, H, W)` of a feature map.
+Size = tuple[int, int, int]
 
 
-def stages(module: nn.Module) -> tuple[Stage, ...]:
-    """The stages BN-ReLU-Conv of a dense layer (two with a bottleneck) or of a transition (one).
-
-    Raises:
-        TypeError: `module` is neither.
-    """
-    if isinstance(module, DenseLayer):
-        first = module.norm1, module.conv1
-        return (first, (module.norm2, module.conv2)) if module.has_bottleneck else (first,)
-    if isinstance(module, Transition):
-        return ((module.norm, module.conv),)
-    raise TypeError(f"stages belong to a dense layer or a transition, got {type(module).__name__}")
-
-
-def images_at_once(size: tuple[int, int, int], columns: int, device: torch.device) -> int:
+def images_at_once(size: Size, columns: int, device: torch.device) -> int:
     """How many images a convolution or a pool with `columns` channels works on at once.
 
     About half a million numbers: few enough for a CPU's cache, many enough for its convolutions.
     A GPU would rather start fewer kernels and gets an eighth of the batch, and no device takes
     more than 32 turns. Without a device (`meta`) the plan is the CPU's.
     """
-    n, height, breadth = size
+    n, height, width = size
     images = -(-n // _turns(device))
-    return min(n, max(images, (1 << 19) // (height * breadth * columns)))
+    return min(n, max(images, (1 << 19) // (height * width * columns)))
 
 
 def image_chunks(
-    size: tuple[int, int, int], columns: int, device: torch.device
-) -> Iterator[tuple[slice, slice, tuple[int, int, int]]]:
+    size: Size, columns: int, device: torch.device
+) -> Iterator[tuple[slice, slice, Size]]:
     """Some images after the other: which images, which rows, and their own `(N, H, W)`."""
-    n, height, breadth = size
-    pixels = height * breadth
+    n, height, width = size
+    pixels = height * width
     for few in chunks(n, images_at_once(size, columns, device)):
         rows = slice(few.start * pixels, few.stop * pixels)
-        yield few, rows, (few.stop - few.start, height, breadth)
+        yield few, rows, (few.stop - few.start, height, width)
 
 
 def rows_at_once(count: int, device: torch.device) -> int:
@@ -68,9 +52,9 @@ def _turns(device: torch.device) -> int:
     return 8 if device.type == "cuda" else 32
 
 
-def as_images(rows: Tensor, size: tuple[int, int, int]) -> Tensor:
+def as_images(rows: Tensor, size: Size) -> Tensor:
     """`(N·H·W, C)` → `(N, C, H, W)` over the same memory; `size` is `(N, H, W)`."""
-    return rows.view(*size, -1).permute(0, 3, 1, 2)
+    return rows.view(*size, rows.shape[1]).permute(0, 3, 1, 2)
 
 
 def as_rows(images: Tensor) -> Tensor:
@@ -79,8 +63,8 @@ def as_rows(images: Tensor) -> Tensor:
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `range(total)`."""
-    for start in range(0, total, size):
+    """Slices of at most `size` that cover `range(total)`; an empty one where that is empty."""
+    for start in range(0, max(total, 1), max(size, 1)):
         yield slice(start, min(start + size, total))
 
 
@@ -100,8 +84,8 @@ def statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Normalisation:
-    """One batch normalisation with its statistics at hand: `x̂ = (x − mean)·inverse_std`.
+class Normalization:
+    """One batch normalization with its statistics at hand: `x̂ = (x − mean)·inverse_std`.
 
     With `y = weight·x̂ + bias` the two are one affine map `y = scale·x + shift`. `of_batch` says
     that mean and variance are functions of `x`, so that the gradient flows through them too.
@@ -122,15 +106,15 @@ class Normalisation:
         return self.bias - self.mean * self.scale
 
 
-def normalise_relu(rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
+def normalize_relu(rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
     """`out = max(scale·rows + shift, 0)`; `out` may be `rows`."""
     if out.dtype == scale.dtype == rows.dtype:
         return torch.addcmul(shift, rows, scale, out=out).relu_()
     return out.copy_(torch.addcmul(shift, rows, scale).relu_())
 
 
-class NormalisationGradient:
-    """Collects the gradient of one normalisation while rows come by in chunks.
+class NormalizationGradient:
+    """Collects the gradient of one normalization while rows come by in chunks.
 
     With `g = ∂L/∂y` and `M` rows, the gradient of the input is (Ioffe and Szegedy, section 3)
 
@@ -140,7 +124,7 @@ class NormalisationGradient:
     channel, known only when all chunks have been seen.
     """
 
-    def __init__(self, norm: Normalisation) -> None:
+    def __init__(self, norm: Normalization) -> None:
         self.norm = norm
         self.sum = torch.zeros_like(norm.mean)  # Σ g
         self.dot = torch.zeros_like(norm.mean)  # Σ g·x
@@ -151,11 +135,11 @@ class NormalisationGradient:
         self.sum += gradient.sum(0, dtype=dtype)
         self.dot += torch.mul(gradient, x.to(dtype)).sum(0)
 
-    def part(self, channels: slice) -> NormalisationGradient:
+    def part(self, channels: slice) -> NormalizationGradient:
         """The same for some of the channels; what it collects is collected here."""
         norm = self.norm
-        part = NormalisationGradient(
-            Normalisation(
+        part = NormalizationGradient(
+            Normalization(
                 norm.mean[channels], norm.inverse_std[channels],
                 norm.weight[channels], norm.bias[channels], norm.of_batch,
             )
@@ -192,15 +176,13 @@ class Scratch:
         return self.memory[: rows * columns].view(rows, columns)
 
 
-def scratch_for_images(
-    like: Tensor, size: tuple[int, int, int], columns: int, width: int | None = None
-) -> Scratch:
-    """Memory for any one of `image_chunks(size, columns, …)`, `width` (else `columns`) wide."""
+def scratch_for_images(like: Tensor, size: Size, columns: int, taken: int | None = None) -> Scratch:
+    """Memory for any one of `image_chunks(size, columns, …)`, `taken` (else `columns`) wide."""
     images = images_at_once(size, columns, like.device)
-    return Scratch(like, images * size[1] * size[2], columns if width is None else width)
+    return Scratch(like, images * size[1] * size[2], columns if taken is None else taken)
 
 
-def batch_normalisation(
+def batch_normalization(
     norm: nn.BatchNorm2d,
     weight: Tensor,
     bias: Tensor,
@@ -208,9 +190,9 @@ def batch_normalisation(
     variance: Tensor,
     *,
     of_batch: bool,
-) -> Normalisation:
+) -> Normalization:
     """What `norm` does with this mean and variance; its own epsilon keeps the root from zero."""
-    return Normalisation(mean, (variance + norm.eps).rsqrt(), weight, bias, of_batch)
+    return Normalization(mean, (variance + norm.eps).rsqrt(), weight, bias, of_batch)
 
 
 def first_derivatives_only() -> None:
@@ -287,7 +269,7 @@ def update_running_statistics(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, r
 def used_statistics(
     norm: nn.BatchNorm2d, of_batch: tuple[Tensor, Tensor] | None, rows: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance that `norm` normalises with; updates its buffers in training mode.
+    """Mean and variance that `norm` normalizes with; updates its buffers in training mode.
 
     Those of the batch are given in training mode and `None` in evaluation mode.
     """

@@ -1,6 +1,6 @@
 """The ImageNet stem as one autograd function that keeps nothing but the image.
 
-Convolution, normalisation, ReLU and max pooling. Its feature maps are the largest of the network
+Convolution, normalization, ReLU and max pooling. Its feature maps are the largest of the network
 (a quarter of the image's pixels, 64 channels), and its convolution is cheap to run again.
 """
 
@@ -13,15 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densenet_solutions.memory.shared_storage.arithmetic import (
-    NormalisationGradient,
+    NormalizationGradient,
     as_images,
     as_rows,
     autocast_dtype,
-    batch_normalisation,
+    batch_normalization,
     first_derivatives_only,
     image_chunks,
     in_this_precision,
-    normalise_relu,
+    normalize_relu,
     relu_backward,
     statistics,
     used_statistics,
@@ -50,12 +50,12 @@ class _Stem(torch.autograd.Function):
             z, size = _convolve(conv, x, kernel, conv_bias, dtype)
             of_batch = statistics(z) if norm.training else None
             ctx.statistics = used_statistics(norm, of_batch, z.shape[0])
-            affine = batch_normalisation(
+            affine = batch_normalization(
                 norm, weight, bias, *ctx.statistics, of_batch=norm.training
             )
             output = []
             for _, rows, few in image_chunks(size, z.shape[1], z.device):
-                h = normalise_relu(z[rows], affine.scale, affine.shift, z[rows])
+                h = normalize_relu(z[rows], affine.scale, affine.shift, z[rows])
                 output.append(F.max_pool2d(as_images(h, few), 3, 2, 1))
         ctx.conv, ctx.norm, ctx.training, ctx.dtype = conv, norm, norm.training, dtype
         ctx.save_for_backward(x, kernel, conv_bias, weight, bias)
@@ -67,14 +67,14 @@ class _Stem(torch.autograd.Function):
         x, kernel, conv_bias, weight, bias = ctx.saved_tensors
         needs_x, needs_kernel, needs_conv_bias, needs_weight, needs_bias = ctx.needs_input_grad[2:]
         with in_this_precision(x.device):
-            affine = batch_normalisation(
+            affine = batch_normalization(
                 ctx.norm, weight, bias, *ctx.statistics, of_batch=ctx.training
             )
-            found = NormalisationGradient(affine)
+            found = NormalizationGradient(affine)
             z, size = _convolve(ctx.conv, x, kernel, conv_bias, ctx.dtype)
             dz = torch.empty_like(z)
             for images, rows, few in image_chunks(size, z.shape[1], z.device):
-                h = normalise_relu(z[rows], affine.scale, affine.shift, dz[rows])
+                h = normalize_relu(z[rows], affine.scale, affine.shift, dz[rows])
                 maps = as_images(h, few)
                 _, winners = F.max_pool2d_with_indices(maps, [3, 3], [2, 2], [1, 1])
                 dh = torch.ops.aten.max_pool2d_with_indices_backward(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
-from densenet_solutions.memory.strategies import Strategy, copy_of
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of
 
 
 def in_place(model: nn.Module) -> nn.Module:
     """Let every ReLU write its output over its input.
 
-    A ReLU's gradient needs its output only, and the batch normalisation before it does not read
+    A ReLU's gradient needs its output only, and the batch normalization before it does not read
     its own output again, so nothing is lost.
+
+    Raises:
+        ValueError: the network has no `nn.ReLU`.
     """
     return _set_in_place(model, True)
 
@@ -23,27 +25,31 @@ def out_of_place(model: nn.Module) -> nn.Module:
 
 
 def _set_in_place(model: nn.Module, value: bool) -> nn.Module:
-    model = copy_of(model, DenseNet)
-    for module in model.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = value
+    model = copy_of(model)
+    activations = [module for module in model.modules() if isinstance(module, nn.ReLU)]
+    if not activations:
+        raise ValueError("there is nothing to change: the network has no ReLU")
+    for module in activations:
+        module.inplace = value
     return model
 
 
 STRATEGIES = (
     Strategy(
-        name="out_of_place",
+        apply=out_of_place,
+        family="as it is",
         summary="Every ReLU writes into new memory: the textbook's way, which saves nothing.",
         exactness="bitwise",
         source="Dive into Deep Learning 1.0.3, section 8.7",
-        apply=out_of_place,
-        costs="One more copy of every normalised activation.",
+        verdict="the same in training; more at inference",
+        costs="One more copy of every normalized activation.",
     ),
     Strategy(
-        name="in_place",
+        apply=in_place,
+        family="as it is",
         summary="Every ReLU overwrites its input, as in torchvision.",
         exactness="bitwise",
         source="torchvision.models.densenet",
-        apply=in_place,
+        verdict="what plain does already",
     ),
 )

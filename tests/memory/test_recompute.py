@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
-from densenet_solutions.memory.checkpoint import recompute, running_statistics_untouched
+from densenet_solutions.memory.recompute import recompute, running_statistics_untouched
 
 
 def counters(model):

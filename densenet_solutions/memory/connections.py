@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from densenet_solutions.memory.layers import (
-    changed_copy,
-    dense_blocks,
-    first_norm,
-    last_conv,
-    read_only,
-)
-from densenet_solutions.memory.strategies import Strategy
+from densenet_solutions.memory.layers import block_widths, changed_copy, dense_blocks, read_only
+from densenet_solutions.memory.strategy import Strategy
 from densenet_solutions.models.connectivity import (
     Pattern,
     SparseDenseBlock,
@@ -19,6 +13,7 @@ from densenet_solutions.models.connectivity import (
     harmonic,
     logarithmic,
     random_sparse,
+    sources_of,
 )
 
 
@@ -30,20 +25,17 @@ def connect(model: nn.Module, pattern: Pattern) -> nn.Module:
 
     Raises:
         TypeError: `model` is not an unchanged DenseNet.
+        ValueError: the pattern reads what is not there yet, or not the layer before.
     """
     model = changed_copy(model)
     for block in dense_blocks(model).values():
         width_in, growth_rate = block_widths(block)
-        reads = tuple(pattern(layer) for layer in range(1, len(block) + 1))
+        reads = tuple(sources_of(pattern, layer) for layer in range(1, len(block) + 1))
         for layer, sources in zip(block, reads, strict=True):
-            read_only(layer, channels_of(sources, width_in, growth_rate))
+            device = next(layer.parameters()).device
+            read_only(layer, channels_of(sources, width_in, growth_rate, device))
         reads_some(block, reads)
     return model
-
-
-def block_widths(block: nn.Sequential) -> tuple[int, int]:
-    """Channels that enter a block, and channels that each of its layers adds."""
-    return first_norm(block[0]).num_features, last_conv(block[0]).out_channels
 
 
 def reads_some(block: nn.Sequential, reads: tuple[tuple[int, ...], ...]) -> None:
@@ -52,41 +44,47 @@ def reads_some(block: nn.Sequential, reads: tuple[tuple[int, ...], ...]) -> None
     block.reads = reads  # type: ignore[assignment]
 
 
-def _random_half(model: nn.Module) -> nn.Module:
-    return connect(model, random_sparse(0.5))
+def random_connections(model: nn.Module, share: float = 0.5, seed: int = 0) -> nn.Module:
+    """Layers that read the one before, and each earlier one with probability `share`."""
+    return connect(model, random_sparse(share, seed=seed))
 
 
-def _logarithmic(model: nn.Module) -> nn.Module:
+def logarithmic_connections(model: nn.Module) -> nn.Module:
+    """Layers that read the ones 1, 2, 4, 8, … steps back (Log-DenseNet)."""
     return connect(model, logarithmic)
 
 
-def _harmonic(model: nn.Module) -> nn.Module:
+def harmonic_connections(model: nn.Module) -> nn.Module:
+    """Layers that read the ones 2ⁿ steps back where 2ⁿ divides their number (HarDNet)."""
     return connect(model, harmonic)
 
 
 STRATEGIES = (
     Strategy(
-        name="random_connections",
+        apply=random_connections,
+        family="fewer connections",
         summary="Every layer reads the one before and a random half of the earlier ones.",
         exactness="changes-function",
         source="Dive into Deep Learning 1.0.3, section 8.7, exercise 3",
-        apply=_random_half,
+        verdict="a baseline for patterns",
         costs="Another network: accuracy.",
     ),
     Strategy(
-        name="logarithmic_connections",
+        apply=logarithmic_connections,
+        family="fewer connections",
         summary="Every layer reads the ones 1, 2, 4, 8, … steps back.",
         exactness="changes-function",
         source="arXiv:1711.00002",
-        apply=_logarithmic,
+        verdict="another network",
         costs="Another network: accuracy.",
     ),
     Strategy(
-        name="harmonic_connections",
+        apply=harmonic_connections,
+        family="fewer connections",
         summary="Layer ℓ reads the ones 2ⁿ steps back where 2ⁿ divides ℓ.",
         exactness="changes-function",
         source="arXiv:1909.00948",
-        apply=_harmonic,
+        verdict="another, cheaper network",
         costs="Another network: accuracy.",
     ),
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of, retype
 from densenet_solutions.models.densenet import Transition
 
 
@@ -23,26 +22,27 @@ def pool_first(model: nn.Module) -> nn.Module:
     commute exactly. A quarter of the convolution's work and of its kept input is left.
 
     Raises:
-        ValueError: a transition does not average, and so does not commute.
+        ValueError: a transition does not average, and so does not commute; or there is none.
     """
-    model = copy_of(model, DenseNet)
+    model = copy_of(model)
     for module in model.modules():
-        if isinstance(module, Transition) and not isinstance(
-            getattr(module, "pool", None), nn.AvgPool2d
-        ):
+        pool = getattr(module, "pool", "a strided convolution")
+        if isinstance(module, Transition) and not isinstance(pool, nn.AvgPool2d):
             raise ValueError(
-                "only average pooling commutes with a 1x1 convolution, got a transition with "
-                f"{getattr(module, 'pool', 'a strided convolution')}"
+                "only average pooling commutes with a 1x1 convolution, "
+                f"got a transition with {pool}"
             )
-    return retype(model, {Transition: PoolsFirst})
+    retype(model, Transition, PoolsFirst)
+    return model
 
 
 STRATEGIES = (
     Strategy(
-        name="pool_first",
+        apply=pool_first,
+        family="reorder or move",
         summary="Transitions pool before their 1x1 convolution: a quarter of its work and input.",
         exactness="numerical",
         source="linearity of both operations",
-        apply=pool_first,
+        verdict="take it: less work, same function",
     ),
 )

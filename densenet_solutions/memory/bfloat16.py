@@ -5,21 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of, retype
+from densenet_solutions.models.densenet import DenseNet
 
 
-class _Bfloat16:
+class Bfloat16(nn.Module):
     """Runs the forward pass under autocast; parameters and their gradients stay float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            logits = super().forward(x)  # type: ignore[misc]
+        device = next(self.parameters()).device.type
+        with torch.autocast(device, dtype=torch.bfloat16):
+            logits = super().forward(x)
         return logits.float()  # the loss is computed in float32
-
-
-class Bfloat16DenseNet(_Bfloat16, DenseNet):
-    """`DenseNet` under bfloat16 autocast."""
 
 
 def bfloat16(model: nn.Module) -> nn.Module:
@@ -29,19 +26,25 @@ def bfloat16(model: nn.Module) -> nn.Module:
     (Micikevicius et al., arXiv:1710.03740, scale the loss for float16).
 
     Raises:
-        TypeError: `model` is not one of our DenseNets.
+        TypeError: `model` is not a DenseNet, its parameters are not float32, or it does this
+            already.
     """
-    model = copy_of(model, DenseNet)
-    return retype(model, {DenseNet: Bfloat16DenseNet})
+    model = copy_of(model)
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise TypeError(f"autocast takes float32 parameters, got {name} as {parameter.dtype}")
+    retype(model, DenseNet, Bfloat16, wraps=True)
+    return model
 
 
 STRATEGIES = (
     Strategy(
-        name="bfloat16",
+        apply=bfloat16,
+        family="fewer bits",
         summary="Convolutions compute, and activations are kept, in 16 bits.",
         exactness="changes-function",
         source="arXiv:1710.03740",
-        apply=bfloat16,
+        verdict="fast where units exist; rounds",
         predictable=False,
         costs="Rounding to 8 bits of precision; slow where the processor has no bfloat16 units.",
     ),

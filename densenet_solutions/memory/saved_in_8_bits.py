@@ -2,7 +2,7 @@
 
 The forward pass, and so the loss, is untouched. Only what autograd saves is rounded: a quarter of
 the bytes, and gradients with a small error (after ActNN, arXiv:2104.14129, which goes down to
-2 bits with randomised rounding).
+2 bits with randomized rounding).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.weak import WeakIdKeyDictionary
 
-from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of, retype
+from densenet_solutions.models.densenet import DenseNet
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class EightBit:
         for i in range(len(x)):  # one image at a time: a small temporary
             level = x[i].sub(low[0]).div_(step[0])  # in 0, …, 255
             above = level > 0
-            code[i] = level.round_().clamp_(min=1).mul_(above)
+            code[i] = level.round_().clamp_(1, 255).mul_(above)  # 255: in 16 bits it may be 256
         return cls(code, low, step)
 
     def restore(self) -> Tensor:
@@ -49,11 +49,13 @@ class EightBit:
 
 
 def _range(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Smallest and largest value of every channel, each `(1, C, 1, 1)`."""
+    """Smallest and largest value of every channel, each `(1, C, 1, 1)`; zeros for no image."""
+    if len(x) == 0:
+        return x.new_zeros(1, x.shape[1], 1, 1), x.new_zeros(1, x.shape[1], 1, 1)
     return x.amin(dim=(0, 2, 3), keepdim=True), x.amax(dim=(0, 2, 3), keepdim=True)
 
 
-class _SavesEightBit:
+class SavesEightBit(nn.Module):
     """Forward under hooks that round every 4-dimensional activation when autograd saves it.
 
     A ReLU in place saves its output and the next convolution saves its input: the same memory, so
@@ -75,30 +77,28 @@ class _SavesEightBit:
             return packed.restore() if isinstance(packed, EightBit) else packed
 
         with saved_tensors_hooks(pack, unpack):
-            return super().forward(x)  # type: ignore[misc]
-
-
-class EightBitDenseNet(_SavesEightBit, DenseNet):
-    """`DenseNet` that keeps its activations in 8 bits."""
+            return super().forward(x)
 
 
 def saved_in_8_bits(model: nn.Module) -> nn.Module:
     """A copy that keeps the activations for its backward pass in 8 bits.
 
     Raises:
-        TypeError: `model` is not one of our DenseNets.
+        TypeError: `model` is not a DenseNet, or does this already.
     """
-    model = copy_of(model, DenseNet)
-    return retype(model, {DenseNet: EightBitDenseNet})
+    model = copy_of(model)
+    retype(model, DenseNet, SavesEightBit, wraps=True)
+    return model
 
 
 STRATEGIES = (
     Strategy(
-        name="saved_in_8_bits",
-        summary="Activations are rounded to 256 levels a channel when autograd keeps them.",
-        exactness="changes-function",
-        source="arXiv:2104.14129",
         apply=saved_in_8_bits,
+        family="fewer bits",
+        summary="Activations are rounded to 256 levels a channel when autograd keeps them.",
+        exactness="approximate",
+        source="arXiv:2104.14129",
+        verdict="simple; small error",
         costs="Rounded gradients (the loss is exact), and time to round and to restore.",
     ),
 )

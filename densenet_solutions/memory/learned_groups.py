@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from densenet_solutions import checks
 from densenet_solutions.memory.layers import (
     changed_copy,
     conv_with,
@@ -21,11 +22,11 @@ from densenet_solutions.memory.layers import (
     select_norm_,
     set_first,
 )
-from densenet_solutions.memory.strategies import Strategy
+from densenet_solutions.memory.strategy import Strategy
 
 
 class GatheredNorm(nn.Module):
-    """The index layer, then batch normalisation: `(N, C, H, W)` → `(N, groups·kept, H, W)`."""
+    """The index layer, then batch normalization: `(N, C, H, W)` → `(N, groups·kept, H, W)`."""
 
     channels: Tensor
 
@@ -38,7 +39,7 @@ class GatheredNorm(nn.Module):
         return self.norm(x.index_select(1, self.channels))
 
 
-def condense(model: nn.Module, *, groups: int = 4, condensation: int = 4) -> nn.Module:
+def learned_groups(model: nn.Module, groups: int = 4, condensation: int = 4) -> nn.Module:
     """A copy whose layers read, in each of `groups`, one in `condensation` of their inputs.
 
     A group of outputs keeps the inputs with the largest mean absolute weight in that group.
@@ -53,6 +54,8 @@ def condense(model: nn.Module, *, groups: int = 4, condensation: int = 4) -> nn.
         TypeError: `model` is not an unchanged DenseNet.
         ValueError: `groups` does not divide the outputs, or a factor is below 1.
     """
+    groups = checks.integer("groups", groups)
+    condensation = checks.integer("condensation", condensation)
     model = changed_copy(model)
     for block in dense_blocks(model).values():
         for layer in block:
@@ -64,12 +67,9 @@ def condense(model: nn.Module, *, groups: int = 4, condensation: int = 4) -> nn.
 def condensed(
     norm: nn.BatchNorm2d, conv: nn.Conv2d, groups: int, condensation: int
 ) -> tuple[GatheredNorm, nn.Conv2d]:
-    """Index layer with normalisation, and grouped convolution, that replace `norm` and `conv`."""
-    if groups < 1 or conv.out_channels % groups or condensation < 1:
-        raise ValueError(
-            f"groups divides the {conv.out_channels} outputs and condensation is at least 1, "
-            f"got {groups=}, {condensation=}"
-        )
+    """Index layer with normalization, and grouped convolution, that replace `norm` and `conv`."""
+    if conv.out_channels % groups:
+        raise ValueError(f"groups divides the {conv.out_channels} outputs, got {groups=}")
     kept = math.ceil(conv.in_channels / condensation)
     weight = conv.weight.unflatten(0, (groups, -1))  # (G, out/G, in, height, width)
     importance = weight.abs().mean(dim=(1, 3, 4))  # (G, in)
@@ -82,11 +82,12 @@ def condensed(
 
 STRATEGIES = (
     Strategy(
-        name="learned_groups",
+        apply=learned_groups,
+        family="smaller layers",
         summary="Four groups of outputs; each keeps the quarter of the inputs that it uses most.",
         exactness="changes-function",
         source="arXiv:1711.09224",
-        apply=condense,
+        verdict="saves work, not memory",
         costs="Accuracy, until it is trained again; the index layer copies what it gathers.",
     ),
 )

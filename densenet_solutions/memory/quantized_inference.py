@@ -1,4 +1,4 @@
-"""Quantised inference: weights and features are kept in 8 bits; the arithmetic stays float32.
+"""Quantized inference: weights and features are kept in 8 bits; the arithmetic stays float32.
 
 What is kept shrinks to a quarter. What a layer works on does not: its input is restored to
 float32 while it runs. Integer kernels would shrink that too, and bring speed; they exist for some
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_solutions.memory.compressed_activations import EightBit
 from densenet_solutions.memory.layers import changed_copy
-from densenet_solutions.memory.strategies import Strategy, retype
+from densenet_solutions.memory.saved_in_8_bits import EightBit
+from densenet_solutions.memory.strategy import Strategy, retype
 from densenet_solutions.models.densenet import DenseBlock
 
 
@@ -60,11 +60,11 @@ class Int8Linear(_Int8Weight):
 
 
 class InPlaceNorm(nn.BatchNorm2d):
-    """Batch normalisation in evaluation mode, written over its input."""
+    """Batch normalization in evaluation mode, written over its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            raise RuntimeError("a quantised network only infers; call eval() first")
+            raise ValueError("a quantized network only infers, got training mode: call eval()")
         assert self.running_mean is not None
         assert self.running_var is not None
         scale = self.weight / (self.running_var + self.eps).sqrt()
@@ -72,18 +72,14 @@ class InPlaceNorm(nn.BatchNorm2d):
         return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
-class _KeepsEightBit:
-    """Forward of a dense block that keeps its features `x_0, x_1, …` in 8 bits."""
+class EightBitBlock(DenseBlock):
+    """A dense block that keeps its features `x_0, x_1, …` in 8 bits."""
 
     def forward(self, x: Tensor) -> Tensor:
         features = [EightBit.of(x)]
-        for layer in self:  # type: ignore[attr-defined]
+        for layer in self:
             features.append(EightBit.of(layer(_restored(features))))
         return _restored(features)
-
-
-class EightBitDenseBlock(_KeepsEightBit, DenseBlock):
-    """`DenseBlock` with 8-bit features."""
 
 
 def _restored(features: list[EightBit]) -> Tensor:
@@ -96,14 +92,14 @@ def _restored(features: list[EightBit]) -> Tensor:
     return out
 
 
-def quantize(model: nn.Module) -> nn.Module:
+def quantized_inference(model: nn.Module) -> nn.Module:
     """A copy for inference only, in evaluation mode, with 8-bit weights and features.
 
     Ranges are taken from the weights and, as the network runs, from the features of the batch.
 
     Raises:
         TypeError: `model` is not an unchanged DenseNet.
-        RuntimeError: (on the forward pass) the network is in training mode.
+        ValueError: (on the forward pass) the network is in training mode.
     """
     model = changed_copy(model).eval().requires_grad_(False)
     for module in list(model.modules()):
@@ -112,26 +108,20 @@ def quantize(model: nn.Module) -> nn.Module:
                 setattr(module, name, Int8Conv2d(child))
             elif isinstance(child, nn.Linear):
                 setattr(module, name, Int8Linear(child))
-    return retype(model, {nn.BatchNorm2d: InPlaceNorm, DenseBlock: EightBitDenseBlock})
-
-
-def inference_only(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """There is no training step.
-
-    Raises:
-        TypeError: always.
-    """
-    raise TypeError("quantised inference has no training step: its weights are integers")
+    retype(model, nn.BatchNorm2d, InPlaceNorm)
+    retype(model, DenseBlock, EightBitBlock)
+    return model
 
 
 STRATEGIES = (
     Strategy(
-        name="quantized_inference",
+        apply=quantized_inference,
+        family="fewer bits",
         summary="For inference: weights and features in 8 bits, one layer at a time in float32.",
         exactness="changes-function",
         source="arXiv:1712.05877",
-        apply=quantize,
-        step=inference_only,
+        verdict="for deployment",
+        step=None,
         predictable=False,
         costs="Does not train; rounding; time to restore, where integer kernels are missing.",
     ),

@@ -3,7 +3,7 @@
 Chen, Xu, Zhang, Guestrin, *Training deep nets with sublinear memory cost*, arXiv:1604.06174;
 Pleiss et al., *Memory-efficient implementation of DenseNets*, arXiv:1707.06990.
 
-The trap is batch normalisation: what runs twice updates its running statistics twice. Here the
+The trap is batch normalization: what runs twice updates its running statistics twice. Here the
 second run does not touch them, so every buffer is bitwise the plain model's.
 """
 
@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from densenet_solutions.memory.strategies import Strategy, copy_of, retype
-from densenet_solutions.models import DenseNet
+from densenet_solutions.memory.strategy import Strategy, copy_of, retype
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
 @contextlib.contextmanager
 def running_statistics_untouched(module: nn.Module) -> Iterator[None]:
-    """Let batch normalisation in `module` normalise as before but leave its buffers as they are.
+    """Let batch normalization in `module` normalize as before but leave its buffers as they are.
 
     Momentum 0 keeps the running statistics bit for bit; the counter is put aside. (With
     `track_running_stats=False` autograd would save fewer tensors than the first time, which
@@ -104,44 +103,53 @@ class TransitionRecomputed(Transition):
 
 def recompute_bottleneck_input(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks are `BottleneckInputRecomputed`."""
-    return retype(copy_of(model, DenseNet), {DenseBlock: BottleneckInputRecomputed})
+    model = copy_of(model)
+    retype(model, DenseBlock, BottleneckInputRecomputed)
+    return model
 
 
 def recompute_layer(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks recompute layer by layer, and whose transitions recompute."""
-    model = retype(copy_of(model, DenseNet), {DenseBlock: LayersRecomputed})
-    return retype(model, {Transition: TransitionRecomputed})
+    model = copy_of(model)
+    retype(model, DenseBlock, LayersRecomputed)
+    retype(model, Transition, TransitionRecomputed, wraps=True, optional=True)
+    return model
 
 
 def recompute_block(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks and transitions recompute as a whole."""
-    model = retype(copy_of(model, DenseNet), {DenseBlock: BlockRecomputed})
-    return retype(model, {Transition: TransitionRecomputed})
+    model = copy_of(model)
+    retype(model, DenseBlock, BlockRecomputed, wraps=True)
+    retype(model, Transition, TransitionRecomputed, wraps=True, optional=True)
+    return model
 
 
 STRATEGIES = (
     Strategy(
-        name="recompute_bottleneck_input",
-        summary="Concatenation, BN and ReLU before each 1x1 convolution are run again.",
+        apply=recompute_bottleneck_input,
+        family="recompute",
+        summary="Concatenation, BN and ReLU before each layer's first convolution are run again.",
         exactness="bitwise",
         source="arXiv:1707.06990",
-        apply=recompute_bottleneck_input,
+        verdict="half the peak",
         costs="The cheap operations twice; each bottleneck's output is still kept.",
     ),
     Strategy(
-        name="recompute_layer",
+        apply=recompute_layer,
+        family="recompute",
         summary="Each layer is run again in the backward pass; only its k new channels are kept.",
         exactness="bitwise",
         source="arXiv:1604.06174",
-        apply=recompute_layer,
+        verdict="the simple choice",
         costs="Nearly a second forward pass.",
     ),
     Strategy(
-        name="recompute_block",
+        apply=recompute_block,
+        family="recompute",
         summary="Each dense block is run again as a whole; only its input is kept.",
         exactness="bitwise",
         source="arXiv:1604.06174",
-        apply=recompute_block,
+        verdict="keeps less, peaks higher",
         costs="Nearly a second forward pass, and one block's activations at once.",
     ),
 )
