@@ -28,7 +28,7 @@ def test_memory_prints_a_row_for_every_contestant(monkeypatch: pytest.MonkeyPatc
         app, ["memory", "densenet169", "--batch", "2", "--resolution", "32", "--repeats", "3"]
     )
     assert result.exit_code == 0, result.output
-    assert "densenet169, 2 × 3 × 32 × 32, float32, cpu, 3 rounds" in result.stdout
+    assert "densenet169, 2 × 3 × 32 × 32, float32, cpu, 3 rounds" in " ".join(result.stdout.split())
     assert seen["network"] == "densenet169"
     assert seen["repeats"] == 3
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
@@ -43,7 +43,7 @@ def test_speed_prints_ratio_and_interval(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
     result = CliRunner().invoke(app, ["speed", "--repeats", "4", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "4 × 3 × 224 × 224, float32, cpu, 4 rounds" in result.output
+    assert "4 × 3 × 224 × 224, float32, cpu, 4 rounds" in " ".join(result.output.split())
     (line,) = (line for line in result.output.splitlines() if "forward" in line)
     assert "0.98" in line
     assert "0.95 to 1.01" in line

@@ -13,7 +13,7 @@ from densenet_solutions.cli import app
 from densenet_solutions.images import ImageSet
 
 RUNNER = CliRunner()
-FAST = ["--side", "32", "--batch-size", "8", "--epochs", "1", "--device", "cpu"]
+FAST = ["--resolution", "32", "--batch", "8", "--epochs", "1", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def few_images(monkeypatch) -> None:
 @pytest.mark.parametrize("pooling", ["average", "max", "stride"])
 def test_it_trains_and_writes_metrics(tmp_path, pooling: str) -> None:
     out = tmp_path / "metrics.json"
-    command = ["train", "book-densenet", "--data", "fashion-mnist", "--pooling", pooling, *FAST]
+    command = ["train", "book-densenet", "--pooling", pooling, *FAST]
     result = RUNNER.invoke(app, [*command, "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "epoch 1: loss" in result.output
@@ -44,9 +44,8 @@ def test_it_trains_and_writes_metrics(tmp_path, pooling: str) -> None:
         (["vgg"], "vgg"),
         (["book-densenet", "--pooling", "median"], "median"),
         (["book-resnet18", "--pooling", "max"], "book-resnet18"),
-        (["book-densenet", "--data", "mnist"], "mnist"),
         (["book-densenet", "--epochs", "0"], "epochs"),
-        (["book-densenet", "--batch-size", "99"], "batch_size=99"),
+        (["book-densenet", "--batch", "99"], "99"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

@@ -94,7 +94,7 @@ def test_a_device_that_is_not_there_is_a_line(
     [
         (["measure", "densenet12"], "NETWORK is one of"),
         (["measure", "book-densenet", "--strategy", "hope"], "--strategy is one of"),
-        (["measure", "book-densenet", "--batch", "100000000000000000000"], "batch"),
+        (["measure", "book-densenet", "--batch", "100000000000000000000"], "fewer than 2^59"),
         (["train", "densenet121"], "NETWORK is one of"),
         (["train", "book-resnet18", "--pooling", "max"], "option of DenseNets"),
         (["train", "book-densenet", "--learning-rate", "inf"], "learning_rate is finite"),

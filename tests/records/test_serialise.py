@@ -17,7 +17,7 @@ PROVENANCE = Provenance("1.0", "3.11.7", {"torch": "2.14"}, "CPU", "Linux")
     "result",
     [
         ParameterCount(3, {"stem": 3}, {"conv": 3}),
-        FlopCount(9, {"stem": 9}, (1, 3, 8, 8)),
+        FlopCount(9, {"stem": 9}, ((1, 3, 8, 8),)),
         PROVENANCE,
     ],
     ids=lambda result: type(result).__name__,
@@ -33,7 +33,7 @@ def test_nested_results_come_back_as_their_own_types():
         several: tuple[FlopCount, ...]
         none: FlopCount | None = None
 
-    both = Both(ParameterCount(1, {}, {}), (FlopCount(2, {}, (1,)),))
+    both = Both(ParameterCount(1, {}, {}), (FlopCount(2, {}, ((1,),)),))
     hints = {"count": ParameterCount, "several": tuple[FlopCount, ...], "none": FlopCount | None}
     Both.__annotations__ = hints
     assert from_json(Both, to_json(both)) == both
