@@ -157,9 +157,8 @@ def _run(
     threading.Thread(target=_end_with_the_builder, args=(leftovers,), daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
-    import torch
-
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # else it reads the environment
+        sys.modules["torch"].set_num_threads(1)
     (folder / "page").mkdir(parents=True)
     os.chdir(folder / "page")
     failure = ""
