@@ -84,6 +84,8 @@ def test_with_a_repository_the_first_cell_installs_the_package(
             "<details>\n<summary>Hint: <code>a</code> &lt; b</summary>\n\none\n\ntwo\n\n</details>"
             "\n\nrest",
         ),
+        ("This^[See [x](a.py), $k$.] holds.", "This (See [x](URLa.py), $k$.) holds."),
+        ("[guess: kept] [guess: of $k$]", "kept: ____ of $k$: ____"),
         ("!!! note\n    one\n\n    two", "> **Note**\n>\n> one\n>\n> two"),
         ('!!! does-not-hold "A *b*."\n    why', "> **A *b*.** *does not hold*\n>\n> why"),
         (
@@ -139,3 +141,24 @@ def test_every_notebook_runs_outside_of_the_repository(site: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(list(site.rglob("*.ipynb")))
+
+
+@pytest.mark.parametrize(
+    ("missing", "code", "extra"),
+    [
+        (
+            "matplotlib",
+            "from densenet_solutions.site.figures import new_figure\nnew_figure()",
+            "plots",
+        ),
+        ("jupytext", "import densenet_solutions.site.build.run", "docs"),
+    ],
+)
+def test_what_is_not_installed_is_said_with_its_extra(missing: str, code: str, extra: str) -> None:
+    code = f"import sys\nsys.modules[{missing!r}] = None\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == (
+        f"ModuleNotFoundError: {missing} is not installed; "
+        f"{'figures' if extra == 'plots' else 'pages'} need the extra '{extra}': "
+        f"pip install 'densenet-solutions[{extra}]'"
+    )

@@ -17,10 +17,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 #: Where a link to a page leads; None: nowhere, because there is no living site.
 Address = Callable[[str], str | None]
 
-_INSTALL = '%pip install --quiet "densenet-solutions[plots] @ git+{}"'
+_INSTALL = '%pip install --quiet "densenet-solutions[houses,plots] @ git+{}"'
 _HOW = """\
-This notebook needs the package `densenet-solutions` and what draws its figures. In a checkout of
-the package's repository this command installs both: `pip install ".[plots]"`"""
+This notebook needs the package `densenet-solutions` with two of its extras. In a checkout of the
+package's repository this command installs them: `pip install ".[houses,plots]"`"""
 _THREAD = """\
 import torch
 
@@ -31,10 +31,12 @@ _BOX = re.compile(
     r"(?P<body>(?:(?: {4}.*)?\n)*(?: {4}.*)?)",
     re.MULTILINE,
 )
-_COMMON = {"note", "info", "tip", "question", "warning", "example", "quote", ""}
+_VERDICTS = {"holds", "holds-with-a-condition", "does-not-hold", "not-decidable-here"}
 _MARKUP = re.compile(
     r"(?P<code>^ *(?P<fence>`{3,}).*?^ *(?P=fence) *$|(?P<tick>`+)(?!`).+?(?<!`)(?P=tick)(?!`))"
     r"|(?P<div>^ *</?div[^>\n]*>[ \t]*$)"
+    r"|\^\[(?P<aside>(?:[^][]|\[[^][]*\]\([^()]*\))+)\]"
+    r"|\[guess: (?P<guess>[^][]+)\]"
     r"|(?P<attributes>[ \t]*\{:?(?: *[.#][\w-]+| *[\w-]+=\"[^\"\n]*\")+ *\})"
     r"|\[(?P<text>(?:[^][]|\[[^][]*\])*)\]\((?P<to>(?![a-z]+:)[^)\s]+\.(?:md|py)(?:#[^)\s]*)?)\)",
     re.DOTALL | re.MULTILINE,
@@ -86,10 +88,14 @@ def for_jupyter(text: str, address: Address) -> str:
     def plain(match: re.Match[str]) -> str:
         if match["code"]:
             return match[0]
-        if match["to"] is None:
-            return ""
-        where = address(match["to"])
-        return f"[{match['text']}]({where})" if where else match["text"]
+        if match["aside"]:
+            return f" ({_MARKUP.sub(plain, match['aside'])})"
+        if match["guess"]:
+            return f"{match['guess']}: ____"
+        if match["to"]:
+            where = address(match["to"])
+            return f"[{match['text']}]({where})" if where else match["text"]
+        return ""
 
     return re.sub(r"\n{3,}", "\n\n", _MARKUP.sub(plain, _unbox(text))).strip()
 
@@ -106,6 +112,6 @@ def _box(match: re.Match[str]) -> str:
         return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>\n\n"
     if match["mark"] == "===":
         return f"**{title}**\n\n{body}\n\n"
-    verdict = "" if kind in _COMMON else f" *{kind.replace('-', ' ')}*"
+    verdict = f" *{kind.replace('-', ' ')}*" if kind in _VERDICTS else ""
     quoted = f"**{title}**{verdict}\n\n{body}"
     return textwrap.indent(quoted, "> ", lambda line: True).replace("> \n", ">\n") + "\n\n"

@@ -163,8 +163,11 @@ class SitePlugin(BasePlugin[SiteConfig]):
 
     def _with_note(self, html: str, page: Page) -> str:
         name = page.file.src_uri
-        colab = f"{self.config.colab.rstrip('/')}/{name[:-3]}.ipynb" if self.config.colab else None
-        note = build_note(self._runs[name].result(), Path(name).stem, colab)
+        stem = Path(name).stem
+        colab = (
+            f"{self.config.colab.rstrip('/')}/{page.url}{stem}.ipynb" if self.config.colab else None
+        )
+        note = build_note(self._runs[name].result(), stem, colab)
         head, end, rest = html.partition("</h1>")
         return html + note if page.is_homepage or not end else head + end + note + rest
 

@@ -26,9 +26,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import jupytext
-import nbformat
-from nbformat import NotebookNode
+try:
+    import jupytext
+    import nbformat
+    from nbformat import NotebookNode
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed; pages need the extra 'docs': "
+        "pip install 'densenet-solutions[docs]'",
+        name=error.name,
+    ) from None
 
 #: What pages import, and what PyTorch itself imports when the meta device is first used.
 LIBRARIES = [
