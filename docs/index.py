@@ -131,7 +131,7 @@ pictures.two_timelines(plain_line, shared_line)
 # ## Three ways to use this site
 #
 # **Read** the exercises in any order; each stands by itself, with hints to try first.
-# **Play** with network, batch, resolution and ways to save memory in the [explorer](explorer.md).
+# **Play** with network, batch, resolution and ways to save memory in the [explorer](explorer.py).
 # **Import** the code behind the pages: it is a package with a [reference](reference/index.md).
 #
 # ## How these numbers were made

@@ -79,9 +79,16 @@ def new_figure(
     7 inches fill a page; the text is 11 points. Further arguments go to `Figure.subplots`. The
     style is set for the process, since Matplotlib reads it whenever something is drawn.
     """
-    import matplotlib as mpl
-    from cycler import cycler
-    from matplotlib.figure import Figure
+    try:
+        import matplotlib as mpl
+        from cycler import cycler
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{error.name} is not installed; figures need the extra 'plots': "
+            "pip install 'densenet-solutions[plots]'",
+            name=error.name,
+        ) from None
 
     palette = ("densenet", "resnet", "activations", "gradients", "temporaries", "parameters")
     mpl.rcParams.update(_STYLE)

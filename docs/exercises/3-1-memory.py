@@ -417,7 +417,7 @@ result = predict_memory(book_densenet, (1024, 1, 224, 224), optimizer="adam")
 
 # %% [markdown]
 # On the command line: `densenet-solutions measure densenet121 --batch 32 --optimizer adam`. The
-# [explorer](../explorer.md) has such numbers for every network of Table 1.
+# [explorer](../explorer.py) has such numbers for every network of Table 1.
 #
 # ## Sources
 #

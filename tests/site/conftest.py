@@ -6,15 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[2]
+MACHINE = Path(__file__).parent / "machine"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -32,37 +33,27 @@ def site(tmp_path_factory: pytest.TempPathFactory, offline: dict[str, str]) -> P
         capture_output=True,
         text=True,
         timeout=500,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"} | offline,
+        env=offline,
     )
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
-def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a Python that can reach nothing but its own machine, in all its children."""
-    folder = tmp_path_factory.mktemp("offline")
-    (folder / "sitecustomize.py").write_text(
-        textwrap.dedent("""
-        import socket
+def another_machine() -> Callable[..., dict[str, str]]:
+    """Makes the environment in which a Python and its children hear `machine/sitecustomize.py`."""
 
-        def only_here(call):
-            def checked(self, address):
-                if self.family in (socket.AF_INET, socket.AF_INET6):
-                    if address[0] not in ("127.0.0.1", "::1", "localhost"):
-                        raise OSError(f"no network: {address}")
-                return call(self, address)
-            return checked
+    def environment(**variables: str) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, (str(MACHINE), os.environ.get("PYTHONPATH"))))
+        return os.environ | {"PYTHONPATH": path} | variables
 
-        class Socket(socket.socket):
-            connect = only_here(socket.socket.connect)
-            connect_ex = only_here(socket.socket.connect_ex)
+    return environment
 
-        socket.socket = Socket
-        """)
-    )
-    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    return {"PYTHONPATH": path}
+
+@pytest.fixture(scope="session")
+def offline(another_machine: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """Environment of a Python that can reach nothing but its own machine."""
+    return another_machine(DENSENET_SOLUTIONS_OFFLINE="1")
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +61,14 @@ def pages(site: Path) -> list[str]:
     """Addresses of all pages, relative to the site, as `exercises/4-table-1/`."""
     files = sorted(site.rglob("index.html"))
     return [path.relative_to(site).as_posix().removesuffix("index.html") for path in files]
+
+
+@pytest.fixture(scope="session")
+def soups(site: Path, pages: list[str]) -> dict[str, BeautifulSoup]:
+    return {
+        page: BeautifulSoup((site / page / "index.html").read_text("utf-8"), "html.parser")
+        for page in pages
+    }
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,14 @@
 import gzip
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import nbformat
 import pytest
 from bs4 import BeautifulSoup
-
-from densenet_solutions.site.build.run import run
 
 pytestmark = pytest.mark.site
 
@@ -23,14 +19,6 @@ EXERCISES = (
     "5-house-prices",
 )  # fmt: skip
 ANATOMY = ("The question", "In one breath", "Try it first", "Use it", "Sources")
-
-
-@pytest.fixture(scope="session")
-def soups(site: Path, pages: list[str]) -> dict[str, BeautifulSoup]:
-    return {
-        page: BeautifulSoup((site / page / "index.html").read_text("utf-8"), "html.parser")
-        for page in pages
-    }
 
 
 def test_no_error_and_no_markup_is_left(soups: dict[str, BeautifulSoup]) -> None:
@@ -73,7 +61,7 @@ def test_the_build_could_not_reach_the_network(offline: dict[str, str]) -> None:
     call = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
     done = subprocess.run(
         [sys.executable, "-c", call],
-        env=os.environ | offline,
+        env=offline,
         capture_output=True,
         text=True,
         check=False,
@@ -137,25 +125,6 @@ def test_exercise_pages_ran_and_have_every_part(
     assert "PyTorch" in provenance
     assert "Python 3" in provenance
     assert soup.select("article .ds-verdict")
-
-
-def test_every_run_page_can_be_taken_away(site: Path, soups: dict[str, BeautifulSoup]) -> None:
-    for page, soup in soups.items():
-        for link in soup.select(".ds-build a[download]"):
-            file = site / page / link["href"]
-            if file.suffix == ".ipynb":
-                nbformat.validate(nbformat.read(file, as_version=4))
-            else:
-                compile(file.read_text("utf-8"), str(file), "exec")
-
-
-def test_a_downloaded_notebook_runs_from_top_to_bottom(site: Path) -> None:
-    """Pages run when the site is built; what is downloaded has one cell more."""
-    notebook = nbformat.read(site / "network/network.ipynb", as_version=4)
-    done = run(notebook, "network.ipynb", timeout=120)
-    outputs = [o for cell in done.cells for o in cell.get("outputs", ())]
-    assert outputs
-    assert not any(o.output_type in ("error", "stream") for o in outputs)
 
 
 def test_pages_are_light(site: Path, pages: list[str]) -> None:

@@ -143,14 +143,16 @@ def test_the_environment_is_that_of_the_builder(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_builder_that_ends_takes_its_pages_along(tmp_path: Path, blow: signal.Signals) -> None:
+def test_a_builder_that_ends_takes_its_pages_along(
+    tmp_path: Path, blow: signal.Signals, another_machine
+) -> None:
     page = tmp_path / "page.py"
     page.write_text(
         "# %%\nimport os, pathlib, time\n"
-        f"pathlib.Path({str(tmp_path)!r}, 'pid').write_text(str(os.getpid()))\ntime.sleep(60)\n"
+        f"pathlib.Path({str(tmp_path)!r}, 'pid').write_text(str(os.getpid()))\ntime.sleep(600)\n"
     )
     command = [sys.executable, "-m", "densenet_solutions.site.build.run", str(page), str(tmp_path)]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment = another_machine(TMPDIR=str(tmp_path), DENSENET_SOLUTIONS_BARE="1")
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as builder:
         _wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         assert list(tmp_path.glob("densenet-page-*"))
@@ -163,21 +165,58 @@ def test_a_builder_that_ends_takes_its_pages_along(tmp_path: Path, blow: signal.
 
 
 def _wait_for(condition) -> None:
-    for _ in range(300):
+    for _ in range(3000):
         if condition():
             return
         time.sleep(0.1)
-    raise AssertionError("it did not happen within 30 s")
+    raise AssertionError("it did not happen within 300 s")
 
 
-def test_a_page_becomes_markdown_without_mkdocs(tmp_path: Path) -> None:
+def test_a_page_becomes_markdown_without_mkdocs(tmp_path: Path, another_machine) -> None:
     (tmp_path / "page.py").write_text("# %% [markdown]\n# # Title\n#\n# {{ 1 + 1 }}\n")
     command = [sys.executable, "-m", "densenet_solutions.site.build.run"]
     arguments = [str(tmp_path / "page.py"), str(tmp_path / "out")]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    bare = another_machine(DENSENET_SOLUTIONS_BARE="1")
+    done = subprocess.run([*command, *arguments], env=bare, capture_output=True, text=True)
     assert done.stderr == ""
     assert (tmp_path / "out/page.md").read_text() == "# Title\n\n2"
     (tmp_path / "page.py").write_text("# %%\n1 / 0\n")
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *arguments], env=bare, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("page.py: cell 1 raised ZeroDivisionError")
+
+
+CORES = """
+# %%
+import torch
+from threadpoolctl import threadpool_info
+from densenet_solutions.measure import measure_memory
+from densenet_solutions.models import BookDenseNet
+
+def peak():
+    return measure_memory(BookDenseNet, (2, 1, 96, 96)).peak_bytes
+
+# %% [markdown]
+# {{ torch.get_num_threads() }} {{ {pool["num_threads"] for pool in threadpool_info()} }}
+# {{ peak() }}
+
+# %%
+torch.set_num_threads(4)
+
+# %% [markdown]
+# {{ peak() }}
+"""
+
+
+def test_the_number_of_cores_does_not_reach_a_page(tmp_path: Path, another_machine) -> None:
+    """With four threads the scratch space of convolutions would be larger, as the page shows."""
+    (tmp_path / "page.py").write_text(CORES)
+    command = [sys.executable, "-m", "densenet_solutions.site.build.run", "page.py"]
+    shown = []
+    for cores, threads in (("1", "1"), ("16", "2")):
+        machine = another_machine(DENSENET_SOLUTIONS_CORES=cores, OMP_NUM_THREADS=threads)
+        subprocess.run([*command, cores], cwd=tmp_path, env=machine, check=True)
+        shown.append((tmp_path / cores / "page.md").read_text().split())
+    assert shown[0] == shown[1]
+    assert shown[0][:2] == ["1", "{1}"]
+    assert int(shown[0][3]) > 1.02 * int(shown[0][2])

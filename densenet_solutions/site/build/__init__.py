@@ -5,3 +5,8 @@ mkdocs-jupyter decides which files of `docs/` are notebooks. From there on this 
 Markdown document, which MkDocs then renders and checks like any other page. So admonitions, folds,
 tabs, math, the table of contents and link checks work in cells and in outputs alike.
 """
+
+import os
+
+#: `mkdocs.yml` names this, so that MkDocs imports it before the theme, which then keeps quiet.
+QUIET = os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")

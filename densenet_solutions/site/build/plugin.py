@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import logging
 import os
+import posixpath
 import re
+import signal
+import socket
+import sys
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+import nbformat
 from mkdocs.config import config_options
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import ConfigurationError, PluginError
+from mkdocs.exceptions import Abort, ConfigurationError, PluginError
 from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
 from mkdocs.utils.templates import TemplateContext
 from nbformat import NotebookNode
 
 from densenet_solutions.files import write_text_atomically
-from densenet_solutions.site.build.cache import PageCache, environment, package_digest, page_key
+from densenet_solutions.site.build.cache import PageCache, page_key, surroundings
 from densenet_solutions.site.build.compose import Document, build_note, compose
-from densenet_solutions.site.build.dark import dark_without_script
-from densenet_solutions.site.build.downloads import write_notebook
+from densenet_solutions.site.build.downloads import notebook
 from densenet_solutions.site.build.mathml import plain_math, render_math
 from densenet_solutions.site.build.run import PageError, read_page, run, stop_all
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
 
+#: More pages side by side gain little: they wait for memory, and the longest page for nobody.
+MOST_WORKERS = 4
+
 #: What `without_search_noise` marks.
 _EXCLUDED = re.compile(r"<(figure|div|details) data-search-exclude.*?</\1>", re.DOTALL)
-
-#: The style sheet of dark mode without JavaScript.
-DARK = "assets/dark.css"
 
 
 class SiteConfig(Config):
@@ -49,14 +53,18 @@ class SiteConfig(Config):
 class SitePlugin(BasePlugin[SiteConfig]):
     """Executes pages side by side, and lets MkDocs render them as Markdown."""
 
+    _serving = False
+    _code: dict[str, str] | None = None
+    _pool: ThreadPoolExecutor | None = None
     _whole: str | None = None
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
-        """Having this makes MkDocs keep the plugin from build to build while it serves."""
+        self._serving = command == "serve"
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is cleared away
 
     def on_shutdown(self) -> None:
-        stop_all()  # after an interruption pages still run, and their threads would be waited for
         self._close()
+        stop_all()  # after an interruption pages still run, and their threads would be waited for
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         names = list(config.plugins)
@@ -66,40 +74,43 @@ class SitePlugin(BasePlugin[SiteConfig]):
             raise ConfigurationError("plugins: list mkdocs-jupyter before densenet_solutions")
         if config.repo_url and not config.edit_uri:
             config.edit_uri = "edit/main/docs/"
-        config.extra_css.append(DARK)
+        if self._serving:
+            self._before_serving(*config.dev_addr)
         self._notebooks: Any = config.plugins["mkdocs-jupyter"]
-        directory = Path(config.config_file_path).parent / self.config.cache_dir
-        self._cache = PageCache(directory)
-        self._pool: ThreadPoolExecutor | None = None
+        self._cache = PageCache(Path(config.config_file_path).parent / self.config.cache_dir)
         self._documents: dict[str, Document] = {}
         return config
 
+    def _before_serving(self, host: str, port: int) -> None:
+        """Find out what would be noticed late: a taken port, and code that only a restart loads."""
+        code = _loaded_code()
+        if self._code is None:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                socket.create_server((host, port), family=family).close()
+            except OSError as error:
+                why = str(error.strerror).partition(" (")[0]
+                other = f"mkdocs serve -a {host}:{port + 1}"
+                raise Abort(f"Cannot serve on {host}:{port}: {why}. Try `{other}`") from error
+            self._code = code
+        elif changed := sorted(name for name in code if code[name] != self._code.get(name)):
+            log.info("Restart `mkdocs serve` to build with the new %s", ", ".join(changed))
+
     @event_priority(-100)  # mkdocs-jupyter has marked its files
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
-        package, env = package_digest(), environment()
+        around = surroundings()
+        executed = [file for file in files if self._notebooks.should_include(file)]
+        workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(executed)))
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
+        self._files = files
         self._sources: dict[str, str] = {}
         self._runs: dict[str, Future[NotebookNode]] = {}
-        executed = [file for file in files if self._notebooks.should_include(file)]
-        keys = {}
-        for file in executed:
-            text = Path(str(file.abs_src_path)).read_text(encoding="utf-8")
-            self._sources[file.src_uri] = text
-            keys[file.src_uri] = page_key(text.encode(), package, env)
-        workers = max(1, min(4, os.cpu_count() or 1, len(executed)))
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
         for file in executed:
             name = file.src_uri
-            self._runs[name] = self._pool.submit(self._run, name, self._sources[name], keys[name])
+            text = self._sources[name] = Path(str(file.abs_src_path)).read_text(encoding="utf-8")
+            self._runs[name] = self._pool.submit(self._run, name, text, page_key(text, around))
             files.remove(file)  # to the end: MkDocs renders the others while these run
             files.append(file)
-        sheets = [Path(str(file.abs_src_path)) for file in files if file.src_uri.endswith(".css")]
-        theme = [
-            sheet
-            for directory in config.theme.dirs
-            for sheet in sorted(Path(directory).glob("assets/stylesheets/*.css"))
-        ]
-        dark = dark_without_script(sheet.read_text(encoding="utf-8") for sheet in (*theme, *sheets))
-        files.append(File.generated(config, DARK, content=dark))
         return files
 
     def _run(self, name: str, text: str, key: str) -> NotebookNode:
@@ -153,7 +164,9 @@ class SitePlugin(BasePlugin[SiteConfig]):
     def _with_note(self, html: str, page: Page) -> str:
         name = page.file.src_uri
         stem = Path(name).stem
-        colab = f"{self.config.colab.rstrip('/')}/{name[:-3]}.ipynb" if self.config.colab else None
+        colab = (
+            f"{self.config.colab.rstrip('/')}/{page.url}{stem}.ipynb" if self.config.colab else None
+        )
         note = build_note(self._runs[name].result(), stem, colab)
         head, end, rest = html.partition("</h1>")
         return html + note if page.is_homepage or not end else head + end + note + rest
@@ -172,14 +185,25 @@ class SitePlugin(BasePlugin[SiteConfig]):
 
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         name = page.file.src_uri
-        output = polish(output)
-        if name in self._sources:
-            folder = Path(str(page.file.abs_dest_path)).parent
-            folder.mkdir(parents=True, exist_ok=True)
-            text, stem = self._sources[name], Path(name).stem
-            write_notebook(text, str(folder / f"{stem}.ipynb"), config.repo_url)
-            write_text_atomically(folder / f"{stem}.py", text)
-        return output
+        if name in self._runs:
+            file = Path(str(page.file.abs_dest_path)).with_name(Path(name).name)
+            made = notebook(
+                self._runs[name].result(),
+                config.repo_url,
+                lambda link: self._address(name, link, config),
+            )
+            write_text_atomically(file.with_suffix(".ipynb"), nbformat.writes(made))
+            write_text_atomically(file, self._sources[name])
+        return polish(output)
+
+    def _address(self, page: str, link: str, config: MkDocsConfig) -> str | None:
+        """Where a page's link to another leads from a notebook: the site, or the online file."""
+        path, mark, anchor = link.partition("#")
+        source = posixpath.normpath(posixpath.join("/", posixpath.dirname(page), path))[1:]
+        file = self._files.get_file_from_path(source)
+        if config.site_url and file is not None:
+            return f"{config.site_url.rstrip('/')}/{file.url.removeprefix('./')}{mark}{anchor}"
+        return f"{config.repo_url.rstrip('/')}/blob/main/docs/{source}" if config.repo_url else None
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         self._close()
@@ -191,6 +215,13 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+
+
+def _loaded_code() -> dict[str, str]:
+    """What the files now hold of which this process has loaded modules: pages reload theirs."""
+    modules = {name for name in sys.modules if name.split(".")[0] == "densenet_solutions"}
+    files = {name: getattr(sys.modules[name], "__file__", None) for name in modules}
+    return {name: Path(file).read_text("utf-8") for name, file in files.items() if file}
 
 
 def without_search_noise(html: str) -> str:

@@ -26,9 +26,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import jupytext
-import nbformat
-from nbformat import NotebookNode
+try:
+    import jupytext
+    import nbformat
+    from nbformat import NotebookNode
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed; pages need the extra 'docs': "
+        "pip install 'densenet-solutions[docs]'",
+        name=error.name,
+    ) from None
 
 #: What pages import, and what PyTorch itself imports when the meta device is first used.
 LIBRARIES = [
@@ -157,9 +164,8 @@ def _run(
     threading.Thread(target=_end_with_the_builder, args=(leftovers,), daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
-    import torch
-
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # else it reads the environment
+        sys.modules["torch"].set_num_threads(1)
     (folder / "page").mkdir(parents=True)
     os.chdir(folder / "page")
     failure = ""

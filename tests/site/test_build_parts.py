@@ -1,15 +1,14 @@
 """The parts of the site's build, each by itself and without MkDocs."""
 
-import json
+import importlib.metadata
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from densenet_solutions.site.build.cache import PageCache, environment, package_digest, page_key
+from densenet_solutions.site.build.cache import PageCache, page_key, surroundings
 from densenet_solutions.site.build.compose import compose
-from densenet_solutions.site.build.downloads import write_notebook
 from densenet_solutions.site.build.mathml import plain_math, render_math, to_mathml
 
 
@@ -85,34 +84,54 @@ def test_headings_lose_their_tex() -> None:
 # cache
 
 
-def test_key_follows_page_package_and_environment() -> None:
-    key = page_key(b"page", "package", "env")
-    assert key == page_key(b"page", "package", "env")
-    others = {page_key(b"pagE", "package", "env"), page_key(b"page", "x", "env")}
-    assert len(others | {page_key(b"page", "package", "y"), key}) == 4
+def test_key_follows_page_and_surroundings() -> None:
+    assert page_key("page", "around") == page_key("page", "around")
+    assert (
+        len({page_key(*both) for both in (("page", "around"), ("pagE", "around"), ("page", "a"))})
+        == 3
+    )
 
 
-def test_digest_follows_sources_records_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("models/a.py", "records/a.json", "cli/a.py", "__pycache__/a.pyc"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("1")
-    digest = package_digest(tmp_path)
-    (tmp_path / "__pycache__/a.pyc").write_text("2")
-    (tmp_path / "cli/a.py").write_text("2")
-    assert package_digest(tmp_path) == digest
-    (tmp_path / "records/a.json").write_text("2")
-    after_record = package_digest(tmp_path)
-    assert after_record != digest
-    (tmp_path / "models/a.py").write_text("2")
-    assert package_digest(tmp_path) != after_record
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("models/a.py", True),
+        ("records/a.json", True),
+        ("site/page.py", True),
+        ("site/build/run.py", True),
+        ("site/build/compose.py", False),
+        ("cli/a.py", False),
+        ("models/__pycache__/a.pyc", False),
+        ("models/.a.py.swp", False),
+    ],
+)
+def test_surroundings_are_what_pages_can_see(tmp_path: Path, name: str, counts: bool) -> None:
+    before = surroundings(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("1")
+    first = surroundings(tmp_path)
+    (tmp_path / name).write_text("2")
+    assert (before != first, first != surroundings(tmp_path)) == (counts, counts)
 
 
-def test_environment_names_versions_and_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = environment()
-    assert "torch=" in before
-    assert "mkdocs-jupyter=" in before
+def test_every_installed_distribution_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SciPy was forgotten once, when they were listed by hand."""
+    lines = surroundings(tmp_path).splitlines()
+    for name in ("torch", "scipy", "matplotlib"):
+        assert f"{name}={importlib.metadata.version(name)}" in lines
+    new = tmp_path / "libraries/something-1.5.dist-info"
+    new.mkdir(parents=True)
+    (new / "METADATA").write_text("Metadata-Version: 2.1\nName: something\nVersion: 1.5\n")
+    monkeypatch.syspath_prepend(new.parent)
+    assert "something=1.5" in surroundings(tmp_path / "package").splitlines()
+
+
+def test_variables_that_pages_show_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = surroundings(tmp_path)
     monkeypatch.setenv("DENSENET_SOLUTIONS_REPO_URL", "https://example.org/x")
-    assert environment() != before
+    assert surroundings(tmp_path) != before
 
 
 NOTEBOOK = new_notebook(cells=[new_markdown_cell("# A")], metadata={"densenet": {"cells": 1}})
@@ -120,47 +139,24 @@ NOTEBOOK = new_notebook(cells=[new_markdown_cell("# A")], metadata={"densenet": 
 
 def test_cache_returns_what_it_got_and_forgets_the_old(tmp_path: Path) -> None:
     cache = PageCache(tmp_path)
-    assert cache.load("a/b.py", "k" * 64) is None
-    cache.store("a/b.py", "k" * 64, NOTEBOOK)
-    cache.store("a/b.py", "l" * 64, NOTEBOOK)
-    assert cache.load("a/b.py", "l" * 64) == NOTEBOOK
-    assert len(list(tmp_path.iterdir())) == 1
+    assert cache.load("a/b.py", "k") is None
+    cache.store("a/b.py", "k", NOTEBOOK)
+    cache.store("a/b.py", "l", NOTEBOOK)
+    cache.store("a.py", "l", NOTEBOOK)
+    assert cache.load("a/b.py", "k") is None
+    assert cache.load("a/b.py", "l") == NOTEBOOK
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": 3}', "half", "edit", "binary"])
-def test_damaged_entry_is_no_entry(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe\x00"])
+def test_what_cannot_be_read_is_no_entry(tmp_path: Path, damage: bytes) -> None:
     cache = PageCache(tmp_path)
-    cache.store("a.py", "k" * 64, NOTEBOOK)
+    cache.store("a.py", "k", NOTEBOOK)
     (path,) = tmp_path.iterdir()
-    text = path.read_text()
-    if damage == "half":
-        path.write_text(text[: len(text) // 2])
-    elif damage == "edit":
-        entry = json.loads(text)
-        entry["notebook"] = entry["notebook"].replace("# A", "# B")
-        path.write_text(json.dumps(entry))
-    elif damage == "binary":
-        path.write_bytes(b"\xff\xfe\x00")
-    else:
-        path.write_text(damage)
-    assert cache.load("a.py", "k" * 64) is None
+    path.write_bytes(damage)
+    assert cache.load("a.py", "k") is None
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    PageCache(tmp_path / "file").store("a.py", "k" * 64, NOTEBOOK)
-
-
-# downloads
-
-
-def test_download_is_a_valid_notebook_and_always_the_same(tmp_path: Path) -> None:
-    page = '# %% [markdown]\n# # Title\n\n# %% tags=["hide-input"]\nx = 1\n'
-    write_notebook(page, str(tmp_path / "a.ipynb"), None)
-    write_notebook(page, str(tmp_path / "b.ipynb"), None)
-    assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
-    notebook = nbformat.read(tmp_path / "a.ipynb", as_version=4)
-    nbformat.validate(notebook)
-    assert [c.cell_type for c in notebook.cells] == ["markdown", "markdown", "code"]
-    write_notebook(page, str(tmp_path / "c.ipynb"), "https://example.org/repo")
-    assert "git+https://example.org/repo" in (tmp_path / "c.ipynb").read_text()
+    PageCache(tmp_path / "file").store("a.py", "k", NOTEBOOK)
