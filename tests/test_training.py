@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -402,6 +403,7 @@ def evaluated(model: object = None, images: object = TEST, **options: object):
         (settings(seed=None), TypeError, "seed is an integer, got None"),
         (settings(seed=-1), ValueError, "seed is at least 0, got -1"),
         (settings(), None, ""),
+        (lambda: to_json(TrainingSettings(seed=np.int64(3), momentum=np.float32(0.5))), None, ""),
         (trained(model_fn=small_mlp()), TypeError, "model_fn is a function that builds"),
         (trained(model_fn=None), TypeError, "model_fn is a function that builds"),
         (trained(model_fn=lambda: None), TypeError, "what model_fn builds is a torch.nn.Module"),

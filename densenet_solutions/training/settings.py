@@ -31,13 +31,17 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks.integer("epochs", self.epochs)
-        checks.integer("batch_size", self.batch_size)
-        checks.integer("resolution", self.resolution, at_most=2**14)
-        checks.integer("seed", self.seed, at_least=0)
-        checks.number("learning_rate", self.learning_rate, above=0)
-        checks.share("momentum", self.momentum, one=False)
-        checks.number("weight_decay", self.weight_decay, at_least=0)
+        numbers = {
+            "epochs": checks.integer("epochs", self.epochs),
+            "batch_size": checks.integer("batch_size", self.batch_size),
+            "resolution": checks.integer("resolution", self.resolution, at_most=2**14),
+            "seed": checks.integer("seed", self.seed, at_least=0),
+            "learning_rate": checks.number("learning_rate", self.learning_rate, above=0),
+            "momentum": checks.share("momentum", self.momentum, one=False),
+            "weight_decay": checks.number("weight_decay", self.weight_decay, at_least=0),
+        }
+        for name, value in numbers.items():  # NumPy's numbers become Python's, which JSON knows
+            object.__setattr__(self, name, value)
         checks.choice("optimizer", self.optimizer, ("sgd", "adam"))
         checks.choice("schedule", self.schedule, ("constant", "cosine"))
 
