@@ -306,9 +306,9 @@ d121_size, r152_size = millions(d121.parameters, 0), millions(r152.parameters, 0
 # ## Use it
 
 # %% tags=["show"]
+from densenet_solutions.exercises.parameters.study import closed_form
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import densenet121
-from densenet_solutions.exercises.parameters.study import closed_form
 
 model = densenet121(growth_rate=24, num_init_features=48)
 print(count_parameters(model).by_kind)

@@ -13,14 +13,26 @@ from densenet_solutions.exercises.saving_memory import accuracy as setting
 from densenet_solutions.exercises.saving_memory import claims, costs, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.measure import predict_memory
-from densenet_solutions.memory import STRATEGIES, checkpoint, compressed_activations
-from densenet_solutions.memory import gates, low_rank
+from densenet_solutions.memory import (
+    STRATEGIES,
+    checkpoint,
+    compressed_activations,
+    gates,
+    low_rank,
+)
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.models import connectivity
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import (
-    billions, count, decimal, gib, mib, millions, percent, times,
+    billions,
+    count,
+    decimal,
+    gib,
+    mib,
+    millions,
+    percent,
+    times,
 )  # fmt: skip
 from densenet_solutions.site.page import how_made, record_note, source
 from densenet_solutions.site.tables import KEY, table
@@ -143,6 +155,7 @@ pictures.trade_off(list(cost.values()), changes)
 # {{ len(plain.seconds) }} (the slowest took up to {{ percent(scatter, 0) }} longer). At other
 # sizes, on several threads and above all on a GPU they will differ.
 
+
 # %%
 def between_passes(name):
     """Bytes alive where the forward pass ends, in a small network."""
@@ -174,9 +187,7 @@ assert peak["channel_pruning"] < plain.training_peak
 assert cost["channel_pruning"].inference_peak < plain.inference_peak
 assert cost["gradient_accumulation"].gradient_error > 0.5
 
-ordered = {
-    name: cost[name] for names in study.FAMILIES.values() for name in names if name in cost
-}
+ordered = {name: cost[name] for names in study.FAMILIES.values() for name in names if name in cost}
 table(
     ordered,
     {
@@ -445,6 +456,7 @@ table(
     },
     caption="Largest batch of DenseNet-121; training on images of 224×224 in float32, predicted",
 )
+
 
 # %%
 def deepest(name, size):

@@ -267,6 +267,7 @@ table(
     f"{search.NETWORK_BUDGET}, around the recipe; chosen on another partition of the same rows. "
     f"Then {search.SEEDS} seeds averaged where there is chance, on {len(rows['dense'].fresh)} "
     "fresh partitions",
+    align="lrrrl",
 )
 
 # %%
@@ -306,6 +307,7 @@ table(
         ),
     },
     caption="RMSE of log price on the test rows: the competition's metric",
+    align="lrl",
 )
 
 # %%
@@ -340,6 +342,7 @@ pictures.residual_figure(
     train["Id"].tolist(),
     (*train["Id"].iloc[worst].tolist(), 524, 1299),
 )
+
 
 # %%
 def over_true(error):
@@ -389,14 +392,13 @@ table(
         "Id": (KEY, str),
         "living area": "GrLivArea",
         "quality": "OverallQual",
-        "sold for": lambda house: (
-            dollars(house.SalePrice) if house.SalePrice > 0 else "a test row"
-        ),
+        "sold for": lambda house: dollars(house.SalePrice) if house.SalePrice > 0 else "a test row",
         "ridge, the book's features": (linear_error, over_true),
         "dense MLP": (log_error, over_true),
     },
     caption="Houses above 4500 square feet that were sold unfinished; predicted over true price",
 )
+
 
 # %%
 def share_of_two(errors):
