@@ -15,8 +15,7 @@ from densenet_solutions.exercises.parameters import study as parameters
 from densenet_solutions.exercises.pooling import study as pooling
 from densenet_solutions.exercises.saving_memory import pictures
 from densenet_solutions.exercises.saving_memory import study as saving_memory
-from densenet_solutions.exercises.table_1 import study as architecture
-from densenet_solutions.measure import count_flops, count_parameters
+from densenet_solutions.measure import count_flops
 from densenet_solutions.memory.transition import PoolsFirst
 from densenet_solutions.models import TABLE_1, DenseNetConfig
 from densenet_solutions.models.densenet import Transition
@@ -25,8 +24,10 @@ from densenet_solutions.site.numbers import count, decimal, interval, mib, times
 from densenet_solutions.site.page import how_made
 
 features = (1, 256, 56, 56)  # what the first transition of DenseNet-121 reads
-work = count_flops(Transition(256, 128, DenseNetConfig()), features).multiply_adds
-pooled_first = count_flops(PoolsFirst(256, 128), features).multiply_adds
+work, pooled_first = (
+    count_flops(transition(256, 128, DenseNetConfig()), features).multiply_adds
+    for transition in (Transition, PoolsFirst)
+)
 _, maximum = pooling.differences("pooling-training-reduced", "max", "average")
 assert 4 * pooled_first == work and maximum.low > 0
 
@@ -44,13 +45,13 @@ shared = saving_memory.timelines(load_record("step-timelines"))["shared_storage"
 plain = saving_memory.plain_timeline()
 assert plain.peak > 6 * shared.peak
 
-sizes = [count_parameters(architecture.on_meta(row.config)).total for row in TABLE_1.values()]
-assert sizes == [row.parameters for row in TABLE_1.values()]
+sizes = [row.parameters for row in TABLE_1.values()]
 
-on_the_books_folds, depths = houses.dense_on_the_books_folds(), houses.depths()
-fresh = {row.family: sum(row.fresh) / len(row.fresh) for row in houses.standings()}
+on_the_books_folds = houses.dense_on_the_books_folds()
+standings = {row.family: row for row in houses.standings()}
+fresh = {family: sum(row.fresh) / len(row.fresh) for family, row in standings.items()}
 tree = min(houses.TREES, key=fresh.get)
-against = {row.family: row.against_dense for row in houses.standings()}[tree]
+against, depths = standings[tree].against_dense, houses.depths()
 dense_end, plain_end = (depths.as_it_is[name][-1] for name in ("dense", "plain"))
 assert against.low < 0 < against.high and plain_end > 1.1 * dense_end
 

