@@ -17,6 +17,7 @@ from densenet_solutions.site.tables import KEY, table
 
 steps = study.book_steps(128, 224)
 dense, resnet = steps["DenseNet"], steps["ResNet-18"]
+peak = {name: mib(step.peak_bytes, 0) for name, step in steps.items()}
 single = {name: step.peak_bytes for name, step in study.book_steps(1, 224).items()}
 crossings = {side: study.crossing(side) for side in (96, 224)}
 parameter_ratio = resnet.bytes_by_category["parameters"] / dense.bytes_by_category["parameters"]
@@ -29,8 +30,8 @@ assert 1 < crossings[224] < crossings[96] < 128
 # ## In one breath
 #
 # Yes, when you train with many or large images; no, when you do not. At 224 × 224 and a batch of
-# 128 a training step peaks at **{{ mib(dense.peak_bytes, 0) }}** for the book's DenseNet and at
-# **{{ mib(resnet.peak_bytes, 0) }}** for its ResNet-18 (predicted; the predictor is checked below),
+# 128 a training step peaks at **{{ peak["DenseNet"] }}** for the book's DenseNet and at
+# **{{ peak["ResNet-18"] }}** for its ResNet-18 (predicted; the predictor is checked below),
 # although DenseNet has {{ times(parameter_ratio, 0) }} *fewer* parameters. At a batch of 1 the
 # order is reversed: {{ mib(single["DenseNet"], 0) }} against {{ mib(single["ResNet-18"], 0) }}.
 # DenseNet overtakes at a batch of {{ crossings[224] }} ({{ crossings[96] }} at 96 × 96).
@@ -346,7 +347,7 @@ assert abs(limit[96] - limit[224]) < 0.03
 # !!! does-not-hold "DenseNet is a memory hog at inference too."
 #     Without autograd nothing is kept: {{ mib(inference["DenseNet"].peak_bytes, 0) }} at a batch of
 #     128, where ResNet-18 needs {{ mib(inference["ResNet-18"].peak_bytes, 0) }} and training
-#     {{ mib(dense.peak_bytes, 0) }}.
+#     {{ peak["DenseNet"] }}.
 #
 # !!! does-not-hold "A model summary tells you the memory of a training step."
 #     The usual conventions come to {{ least }} to {{ most }} of what is kept.
