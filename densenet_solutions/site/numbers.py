@@ -36,8 +36,8 @@ def billions(n: float, digits: int = 2) -> str:
 def mib(num_bytes: float, digits: int = 1) -> str:
     """Bytes in MiB (2²⁰ bytes).
 
-    >>> mib(1045690777)
-    '997.2 MiB'
+    >>> mib(1045690777), mib(1536 * 2**20, 0)
+    ('997.2 MiB', '1,536 MiB')
     """
     return f"{num_bytes / MIB:,.{digits}f} MiB"
 
@@ -51,20 +51,29 @@ def gib(num_bytes: float, digits: int = 1) -> str:
     return f"{num_bytes / GIB:,.{digits}f} GiB"
 
 
+def decimal(value: float, digits: int = 2) -> str:
+    """A number with so many digits behind the point.
+
+    >>> decimal(1.249), decimal(-0.11872, 4)
+    ('1.25', '−0.1187')
+    """
+    return minus(f"{value:.{digits}f}")
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share of one as a percentage.
 
-    >>> percent(0.25)
-    '25.0%'
+    >>> percent(0.25), percent(-0.0001)
+    ('25.0%', '0.0%')
     """
-    return f"{_zero(100 * share, digits):,.{digits}f}%"
+    return minus(f"{100 * share:,.{digits}f}") + "%"
 
 
 def times(ratio: float, digits: int = 1) -> str:
     """A ratio.
 
-    >>> times(8.06)
-    '8.1×'
+    >>> times(8.06), times(12.34, 2)
+    ('8.1×', '12.34×')
     """
     return f"{ratio:,.{digits}f}×"
 
@@ -78,28 +87,39 @@ def apart(difference: float) -> str:
     return "bit for bit" if difference == 0 else f"to within {difference:.0e}"
 
 
+def signed(difference: float, digits: int = 2) -> str:
+    """A difference with its sign, whichever it is.
+
+    >>> signed(0.0021, 4), signed(-0.0005, 4)
+    ('+0.0021', '−0.0005')
+    """
+    return minus(f"{difference:+.{digits}f}")
+
+
 def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
     """A mean and half the width of its interval.
 
-    >>> plus_minus(0.1187, 0.00123, 4)
-    '0.1187 ± 0.0012'
+    >>> plus_minus(-0.1187, 0.00123, 4)
+    '−0.1187 ± 0.0012'
     """
-    return f"{_signed(mean, digits)} ± {half_width:.{digits}f}"
+    return f"{decimal(mean, digits)} ± {half_width:.{digits}f}"
 
 
 def interval(low: float, high: float, digits: int = 2) -> str:
     """An interval by its two ends.
 
-    >>> interval(-0.0021, 0.0013, 4)
-    '[−0.0021, 0.0013]'
+    >>> interval(-0.0021, 0.0013, 4), interval(-0.0004, 0.5)
+    ('[−0.0021, 0.0013]', '[0.00, 0.50]')
     """
-    return f"[{_signed(low, digits)}, {_signed(high, digits)}]"
+    return f"[{decimal(low, digits)}, {decimal(high, digits)}]"
 
 
-def _zero(value: float, digits: int) -> float:
-    """`value`, or a zero without sign where it rounds to zero."""
-    return 0.0 if round(value, digits) == 0 else value
+def minus(number: str) -> str:
+    """A number as Python writes it, with a real minus sign, and with none where it is zero.
 
-
-def _signed(value: float, digits: int) -> str:
-    return f"{_zero(value, digits):.{digits}f}".replace("-", "−")
+    >>> minus("-1.5"), minus("-0.00")
+    ('−1.5', '0.00')
+    """
+    if not number.startswith("-"):
+        return number
+    return f"−{number[1:]}" if number.strip("-0.,") else number[1:]

@@ -1,4 +1,4 @@
-"""The recurring parts of a page: sentences with live numbers, source code, verdicts, provenance."""
+"""The recurring parts of a page: source code, and where its numbers come from."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ import datetime
 import inspect
 import os
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from densenet_solutions.records import store
 from densenet_solutions.records.store import Record, provenance
 from densenet_solutions.site.html import Markdown
 
-Verdict = Literal["holds", "holds with a condition", "does not hold", "not decidable here"]
-
 _PACKAGE = Path(__file__).parents[1]
 _DISTRIBUTIONS = {"torch": "PyTorch", "scikit-learn": "scikit-learn", "numpy": "NumPy"}
-
-
-def say(markdown: str) -> Markdown:
-    """A paragraph (or more) of the site's Markdown, indentation in common taken off.
-
-    Admonitions, math and relative links work; the numbers come from f-string expressions.
-    """
-    return Markdown(textwrap.dedent(markdown).strip())
 
 
 def source(obj: Any) -> Markdown:
@@ -41,52 +31,33 @@ def source(obj: Any) -> Markdown:
         raise ValueError(f"source shows objects of densenet_solutions, got {obj!r}")
     lines, start = inspect.getsourcelines(obj)
     code = textwrap.dedent("".join(lines)).rstrip()
-    file = f"densenet_solutions/{path.relative_to(_PACKAGE).as_posix()}"
+    inside = path.relative_to(_PACKAGE)
+    file = f"densenet_solutions/{inside.as_posix()}"
     repository = os.environ.get("DENSENET_SOLUTIONS_REPO_URL", "").rstrip("/")
     if repository:
         link = f"{repository}/blob/main/{file}#L{start}-L{start + len(lines) - 1}"
-    else:
-        link = f"/reference/{_reference_page(path)}.md"
+    else:  # a room without a page in the reference fails the strict build
+        link = f"/reference/{inside.parts[0].removesuffix('.py')}.md"
     return Markdown(f"```python\n{code}\n```\n\n[`{file}`, line {start}]({link}){{ .ds-source }}\n")
 
 
-def claims(rows: Sequence[tuple[str, Verdict, str]]) -> Markdown:
-    """What people say, checked: each claim with its verdict and the evidence, all Markdown.
+def record_note(record: Record | None = None) -> Markdown:
+    """One line under what was recorded: where its numbers were made.
+
+    Without `record` it speaks of the one that the page loaded last.
 
     Raises:
-        ValueError: a verdict is none of the four.
+        ValueError: no record was given, and none was loaded.
     """
-    blocks = []
-    for claim, verdict, evidence in rows:
-        if verdict not in get_args(Verdict):
-            raise ValueError(f"a verdict is one of {get_args(Verdict)}, got {verdict!r}")
-        kind = verdict.replace(" ", "-")
-        blocks.append(
-            f'<div class="ds-claim ds-{kind}" markdown="1">\n\n'
-            f"**{claim.strip()}** *{verdict}*{{ .ds-verdict }}\n\n"
-            f"{textwrap.dedent(evidence).strip()}\n\n</div>"
-        )
-    return Markdown("\n\n".join(blocks))
-
-
-def answers(rows: Sequence[tuple[str, str, str, str]]) -> Markdown:
-    """The home page's cards: `(question, link, number, sentence)`, all Markdown."""
-    cards = [
-        f'<div class="ds-answer" markdown="1">\n\n## [{question}]({link})\n\n'
-        f'<span class="ds-number">{number}</span>\n\n{textwrap.dedent(sentence).strip()}\n\n</div>'
-        for question, link, number, sentence in rows
-    ]
-    inside = "\n\n".join(cards)
-    return Markdown(f'<div class="ds-answers" markdown="1">\n\n{inside}\n\n</div>')
-
-
-def record_note(record: Record) -> Markdown:
-    """One line under a recorded figure: where its numbers were made."""
+    if record is None:
+        if not store.loaded:
+            raise ValueError("record_note() speaks of the record loaded last, and there is none")
+        record = store.loaded[-1]
     return Markdown(f"Recorded on {record.origin}.\n{{ .ds-origin }}")
 
 
-def how_made(*records: Record) -> Markdown:
-    """The section "How these numbers were made": this build's environment, and each record's."""
+def how_made() -> Markdown:
+    """The section "How these numbers were made": this build, and every record the page loaded."""
     here = provenance("cpu")
     versions = [
         f"{title} {here.packages[name]}"
@@ -95,13 +66,13 @@ def how_made(*records: Record) -> Markdown:
     ]
     text = (
         f"Everything on this page that is not marked as recorded was computed when the page was "
-        f"built, on {datetime.date.today()}: densenet-solutions {here.package}, Python {here.python}, "
-        f"{', '.join(versions)}, {here.device}."
+        f"built, on {datetime.date.today()}: densenet-solutions {here.package}, "
+        f"Python {here.python}, {', '.join(versions)}, {here.device}."
     )
-    if not records:
+    if not store.loaded:
         return Markdown(text + " Nothing on this page is recorded.")
     groups: dict[tuple[str, str], list[str]] = {}
-    for record in records:
+    for record in {record.name: record for record in store.loaded}.values():
         out_of_memory = sum(
             1
             for case in record.cases.values()
@@ -118,23 +89,4 @@ def how_made(*records: Record) -> Markdown:
     ]
     return Markdown(
         text + "\n\nRecorded, because they need more time or other hardware:\n\n" + "\n".join(lines)
-    )
-
-
-def _reference_page(path: Path) -> str:
-    top = path.relative_to(_PACKAGE).parts[0].removesuffix(".py")
-    return (
-        top
-        if top
-        in (
-            "models",
-            "memory",
-            "measure",
-            "houses",
-            "records",
-            "training",
-            "exercises",
-            "site",
-        )
-        else "training"
     )

@@ -1,9 +1,8 @@
-import json
-
 import pytest
 
 from densenet_solutions.memory.recompute import running_statistics_untouched
 from densenet_solutions.models.densenet import DenseBlock
+from densenet_solutions.records import store
 from densenet_solutions.records.store import Made, Record, made_now, provenance
 from densenet_solutions.site import page
 
@@ -20,8 +19,7 @@ def record(**changes: object) -> Record:
     return Record(**(fields | changes))
 
 
-def test_say_takes_common_indentation_off() -> None:
-    assert page.say("\n    a\n\n        b\n")._repr_markdown_() == "a\n\n    b"
+OLD = record(name="old", made=dict.fromkeys("ab", Made((), "0", "2000")))
 
 
 def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,11 +33,6 @@ def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_source_refuses_what_is_not_ours() -> None:
-    with pytest.raises(ValueError, match="objects of densenet_solutions"):
-        page.source(json.JSONDecoder)
-
-
 def test_source_shows_a_decorated_function_with_its_decorator():
     code = page.source(running_statistics_untouched).markdown
     assert code.startswith(
@@ -48,22 +41,41 @@ def test_source_shows_a_decorated_function_with_its_decorator():
     assert "memory/recompute.py" in code
 
 
-def test_claims_carry_their_verdict() -> None:
-    text = page.claims([("It is fast.", "does not hold", "It takes 3 s.")]).markdown
-    assert 'class="ds-claim ds-does-not-hold"' in text
-    assert "*does not hold*{ .ds-verdict }" in text
-    with pytest.raises(ValueError, match="a verdict is one of"):
-        page.claims([("It is fast.", "maybe", "")])  # type: ignore[list-item]
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """What the page has loaded; nothing yet."""
+    monkeypatch.setattr(store, "loaded", [])
+    return store.loaded
 
 
-def test_how_made_names_records_and_says_what_is_stale() -> None:
+def test_record_note_speaks_of_the_record_loaded_last(loaded: list[Record]) -> None:
+    first = store.load_record("memory-fair")
+    assert page.record_note().markdown.startswith(f"Recorded on {first.origin}.")
+    store.load_record("how-far")
+    loaded[-1] = OLD
+    assert "recorded with an earlier version of the code" in page.record_note().markdown
+    assert page.record_note(first).markdown.startswith(f"Recorded on {first.origin}.")
+
+
+def test_how_made_lists_every_record_that_was_loaded_once(loaded: list[Record]) -> None:
     assert "Nothing on this page is recorded" in page.how_made().markdown
-    text = page.how_made(
-        record(), record(name="old", made=dict.fromkeys("ab", Made((), "0", "2000")))
-    ).markdown
+    for name in ("memory-fair", "how-far", "memory-fair"):
+        store.load_record(name)
+    text = page.how_made().markdown
+    assert text.count("`memory-fair` (8 cases)") == text.count("`memory-fair`") == 1
+    assert text.index("`memory-fair`") < text.index("`how-far`")
+    assert "Nothing on this page" not in text
+
+
+def test_how_made_says_what_is_stale_and_what_did_not_fit(loaded: list[Record]) -> None:
+    loaded += [record(), OLD]
+    text = page.how_made().markdown
     assert "`demo` (2 cases, 1 of them out of memory, seed 3)" in text
     assert text.count("recorded with an earlier version of the code") == 1
     assert "by `densenet-solutions record NAME --device cpu`: `demo` (2 cases" in text
+
+
+def test_how_made_names_a_command_once(loaded: list[Record]) -> None:
     other = record(name="other", command="densenet-solutions record other --device cpu")
-    same = page.how_made(record(), other).markdown
-    assert same.count("densenet-solutions record") == 1
+    loaded += [record(), other]
+    assert page.how_made().markdown.count("densenet-solutions record") == 1

@@ -141,22 +141,24 @@ def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, side: int =
     strategies: Sequence[str] = list(dict.fromkeys(c.strategy for c in cases.values()))
     by_key = {(c.version, c.strategy, c.autocast): c for c in cases.values()}
 
-    def peak(case: ExplorerCase | None) -> str:
+    def peak(case: ExplorerCase | None) -> str | None:
         if case is None:
-            return "—"
+            return None
         sizes = estimate(case, batch=batch, side=side, dtype=_numbers(case))
         return gib(sum(sizes.values()), 2).removesuffix(" GiB")
 
     tables = [
         table(
-            ["step", *(version.removeprefix("densenet") for version in versions)],
-            [
-                [
-                    _label(strategy),
-                    *(peak(by_key.get((version, strategy, autocast))) for version in versions),
-                ]
-                for strategy in strategies
-            ],
+            strategies,
+            {
+                "step": _label,
+                **{
+                    version.removeprefix("densenet"): lambda strategy, v=version, a=autocast: peak(
+                        by_key.get((v, strategy, a))
+                    )
+                    for version in versions
+                },
+            },
             caption=f"Peak memory in GiB, {batch} images of {side} × {side}, without an optimizer: "
             f"DenseNets in {'bfloat16 autocast' if autocast else 'float32'}",
         ).html

@@ -1,0 +1,58 @@
+"""What pages may not ask of the site's parts: each with the message that says what to do."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from densenet_solutions.records import store
+from densenet_solutions.site import page
+from densenet_solutions.site.figures import adapt_svg, new_figure, svg
+from densenet_solutions.site.tables import KEY, table
+
+ALT = "A line that rises from one to three."
+BOX = '<svg viewBox="0 0 4 2"><g/></svg>'
+
+
+def figure(alt: str) -> Any:
+    return svg(new_figure(2, 2)[0], alt)
+
+
+REFUSED = [
+    ("alt in one word", lambda: figure("plot"), ValueError, "what the figure shows, got 'plot'"),
+    ("drawing without a box", lambda: adapt_svg("<svg><g/></svg>", ALT), ValueError, "viewBox"),
+    ("source of others", lambda: page.source(json.JSONDecoder), ValueError, "densenet_solutions"),
+    ("nothing loaded", lambda: page.record_note(), ValueError, "and there is none"),
+    ("path to nowhere", lambda: table([{"a": 1}], {"A": "b"}), ValueError, r"'A' is 'b', which \{"),
+    ("place beyond", lambda: table([[1]], {"A": 1}), ValueError, r"'A' is 1, which \[1\] lacks"),
+    ("place in a number", lambda: table([1], {"A": 0}), ValueError, "'A' is 0, which 1 lacks"),
+    ("short align", lambda: table([[1, 2]], {"a": 0, "b": 1}, align="l"), ValueError, "2 columns"),
+    ("unknown align", lambda: table([[1]], {"a": 0}, align="x"), ValueError, "one letter of l, r"),
+]
+TAKEN: list[tuple[str, Callable[[], Any]]] = [
+    ("alt in a sentence", lambda: figure(ALT)),
+    ("drawing with a box", lambda: adapt_svg(BOX, ALT)),
+    ("source of ours", lambda: page.source(table)),
+    ("no rows", lambda: table([], {"A": "b"})),
+    ("rows as a generator", lambda: table((row for row in ([1], [2])), {"A": 0})),
+    ("rows by key", lambda: table({"x": 1}, {"A": KEY}, align="c")),
+]
+
+
+@pytest.mark.parametrize(("call", "exception", "message"), [r[1:] for r in REFUSED],
+                         ids=[r[0] for r in REFUSED])  # fmt: skip
+def test_wrong_arguments_are_refused_in_words(
+    call: Callable[[], Any],
+    exception: type[Exception],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "loaded", [])
+    with pytest.raises(exception, match=message):
+        call()
+
+
+@pytest.mark.parametrize("call", [t[1] for t in TAKEN], ids=[t[0] for t in TAKEN])
+def test_right_arguments_are_taken(call: Callable[[], Any]) -> None:
+    assert call() is not None
