@@ -26,7 +26,7 @@ from densenet_solutions.exercises.saving_memory import study as saving_memory
 
 features = (1, 256, 56, 56)  # what the first transition of DenseNet-121 reads
 work = count_flops(Transition(256, 128, DenseNetConfig()), features).multiply_adds
-pooled_first = count_flops(PoolsFirst(256, 128), features).multiply_adds
+pooled_first = count_flops(PoolsFirst(256, 128, DenseNetConfig()), features).multiply_adds
 _, accuracy = pooling.differences("pooling-training-reduced", "max", "average")
 
 by_stage = parameters.parameters_by_stage()

@@ -93,7 +93,7 @@ def last_convolution_of_each_stage() -> tuple[LayerCost, ...]:
     costs = []
     for i in range(1, 5):
         theirs = resnet.get_submodule(f"layer{i}.1.conv2")
-        ours = densenet.get_submodule(f"features.denseblock{i}.3.conv1")
+        ours = densenet.get_submodule(f"features.denseblock{i}.denselayer4.conv1")
         assert isinstance(theirs, nn.Conv2d)
         assert isinstance(ours, nn.Conv2d)
         costs.append(
