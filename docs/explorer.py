@@ -16,9 +16,7 @@ from densenet_solutions.site.numbers import percent
 names = [name for name in ("explorer-grid", "explorer-grid-shared") if name in record_names()]
 records = [load_record(name) for name in names]
 cases = {
-    name: from_json(ExplorerCase, case)
-    for record in records
-    for name, case in record.cases.items()
+    name: from_json(ExplorerCase, case) for record in records for name, case in record.cases.items()
 }
 first = next(iter(cases.values()))
 

@@ -16,7 +16,7 @@ from densenet_solutions.exercises.pooling import study as pooling
 from densenet_solutions.exercises.saving_memory import pictures
 from densenet_solutions.exercises.saving_memory import study as saving_memory
 from densenet_solutions.measure import count_flops
-from densenet_solutions.memory.transition import PoolsFirst
+from densenet_solutions.memory.pool_first import PoolsFirst
 from densenet_solutions.models import TABLE_1, DenseNetConfig
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from densenet_solutions import checks
-from densenet_solutions.models.densenet import BOOK, TABLE_1, TABLE_2
 from densenet_solutions.models.resnet import book_resnet18
+from densenet_solutions.models.variants import BOOK, TABLE_1, TABLE_2
 
 
 @dataclass(frozen=True)

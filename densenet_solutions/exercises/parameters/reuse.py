@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from densenet_solutions.files import cache_directory
 from densenet_solutions.images import load_fashion_mnist
-from densenet_solutions.models.densenet import DenseBlock, DenseNet, cifar_densenet
+from densenet_solutions.models import DenseNet, cifar_densenet
+from densenet_solutions.models.densenet import DenseBlock
 from densenet_solutions.records.closure import fingerprint, root
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.serialise import from_json

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, DenseNetConfig, densenet121
-from densenet_solutions.models.densenet import Variant
+from densenet_solutions.models.variants import Variant
 
 
 @dataclass(frozen=True)
