@@ -7,9 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-#: Columns that are no property of the house.
-NOT_FEATURES = ("Id", "SalePrice")
-
 NUMBERS = (
     "MSSubClass", "LotFrontage", "LotArea", "OverallQual", "OverallCond", "YearBuilt",
     "YearRemodAdd", "MasVnrArea", "BsmtFinSF1", "BsmtFinSF2", "BsmtUnfSF", "TotalBsmtSF",

@@ -75,6 +75,12 @@ def good() -> tuple[list[int], list[float]]:
     return list(truth.index), [float(p) for p in truth]
 
 
+def test_nobody_changes_what_submissions_are_scored_by():
+    prices = hidden_prices()
+    prices.iloc[0] = 1
+    assert hidden_prices().iloc[0] > 1000
+
+
 def test_score_of_known_errors(tmp_path):
     ids, prices = good()
     assert score_submission(write_submission(tmp_path / "a.csv", ids, prices)) == 0
