@@ -42,15 +42,19 @@ def competition_files() -> tuple[bytes, bytes]:
     return _csv(train), _csv(test.drop(columns="SalePrice"))
 
 
-@cache
 def hidden_prices() -> pd.Series:
     """SalePrice in dollars of the 1459 test rows, indexed by Id: what a submission is scored by.
 
     These are public sale records. They serve to score a finished submission; sending them to the
-    competition would be cheating.
+    competition would be cheating. Raises as `competition_files` does.
     """
+    return _hidden_prices().copy()  # the caller's own: changing it changes no score
+
+
+@cache
+def _hidden_prices() -> pd.Series:
     _, test = _split(_competition_columns(_read_ames()))
-    return test.set_index("Id")["SalePrice"].copy()
+    return test.set_index("Id")["SalePrice"]
 
 
 def _read_ames() -> pd.DataFrame:

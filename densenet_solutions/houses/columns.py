@@ -1,4 +1,4 @@
-"""The columns of a house: which are numbers, which are graded, and which name a kind."""
+"""The columns of a house, numbers, grades and kinds, and what a buyer would make of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-
-#: Columns that are no property of the house.
-NOT_FEATURES = ("Id", "SalePrice")
 
 NUMBERS = (
     "MSSubClass", "LotFrontage", "LotArea", "OverallQual", "OverallCond", "YearBuilt",
@@ -49,6 +46,12 @@ KINDS = (
     "MiscFeature", "SaleType", "SaleCondition",
 )  # fmt: skip
 
+#: Numbers that name a class.
+_CODES = ("MSSubClass", "MoSold")
+#: Areas and sums whose logarithm is closer to the logarithm of a price.
+_LOGARITHMS = ("LotArea", "LotFrontage", "GrLivArea", "1stFlrSF", "TotalSF", "GarageArea",
+               "TotalBsmtSF", "FinishedSF")  # fmt: skip
+
 FEATURES = frozenset((*NUMBERS, *GRADES, *KINDS))
 
 
@@ -81,3 +84,43 @@ def features(houses: pd.DataFrame, order: Sequence[str] | None = None) -> pd.Dat
     if np.isinf(table[list(NUMBERS)].to_numpy(dtype=float, na_value=np.nan)).any():
         raise ValueError("numbers of a house are finite or missing, got infinity")
     return table
+
+
+def house_numbers(houses: pd.DataFrame) -> pd.DataFrame:
+    """What is more or less about each house, as floats, missing where unknown."""
+    n = {c: houses[c].astype(float) for c in houses if c in NUMBERS and c != "MSSubClass"}
+    for column, levels in GRADES.items():
+        grade = (
+            houses[column].map({level: i for i, level in enumerate(levels, start=1)}).astype(float)
+        )
+        absent = houses[column].isna() & (column not in ALWAYS_THERE)
+        n[column] = grade.mask(absent, 0.0)
+    for column in ("MasVnrArea", "TotalBsmtSF", "BsmtFinSF1", "BsmtFinSF2", "BsmtFullBath",
+                   "BsmtHalfBath", "GarageArea", "GarageCars"):  # fmt: skip
+        n[column] = n[column].fillna(0.0)
+    n["GarageYrBlt"] = n["GarageYrBlt"].fillna(n["YearBuilt"])
+
+    n["TotalSF"] = n["TotalBsmtSF"] + n["GrLivArea"]
+    n["FinishedSF"] = n["GrLivArea"] + n["BsmtFinSF1"] + n["BsmtFinSF2"]
+    n["PorchSF"] = (n["WoodDeckSF"] + n["OpenPorchSF"] + n["EnclosedPorch"] + n["3SsnPorch"]
+                    + n["ScreenPorch"])  # fmt: skip
+    n["Baths"] = n["FullBath"] + n["BsmtFullBath"] + 0.5 * (n["HalfBath"] + n["BsmtHalfBath"])
+    n["Age"] = n["YrSold"] - n["YearBuilt"]
+    n["YearsSinceRemodel"] = n["YrSold"] - n["YearRemodAdd"]
+    n["SaleTime"] = n["YrSold"] + n["MoSold"] / 12
+    n["Grade"] = n["OverallQual"] * n["OverallCond"]
+    n["QualitySF"] = n["OverallQual"] * np.log1p(n["TotalSF"].clip(lower=0))
+    n["SFPerRoom"] = n["GrLivArea"] / n["TotRmsAbvGrd"].where(n["TotRmsAbvGrd"] > 0)
+    n["GradesInside"] = n["KitchenQual"] + n["HeatingQC"] + n["FireplaceQu"]
+    n["GradesOutside"] = n["ExterQual"] + n["ExterCond"] + n["GarageQual"]
+    for column in _LOGARITHMS:
+        n[f"log {column}"] = n[column].clip(lower=0).transform(np.log1p)
+    return pd.DataFrame(n, index=houses.index)
+
+
+def house_levels(houses: pd.DataFrame) -> pd.DataFrame:
+    """What kind each house is, as text; missing is a level of its own."""
+    levels = houses[[c for c in houses if c in KINDS or c in _CODES]].astype(object)
+    for code in _CODES:  # 20 and 20.0 are one class
+        levels[code] = levels[code].map("{:g}".format, na_action="ignore")
+    return levels.where(levels.notna(), "missing").astype(str)

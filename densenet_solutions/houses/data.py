@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
-import platformdirs
 
 from densenet_solutions import checks
-from densenet_solutions.files import write_text_atomically
+from densenet_solutions.files import cache_directory, fetch
 from densenet_solutions.houses.ames import competition_files
 
 #: Where the book downloads from (section 5.7), and what it expects there.
@@ -24,8 +18,6 @@ FILES = {
     "kaggle_house_pred_train.csv": "585e9cc93e70b39160e7921475f9bcd7d31219ce",
     "kaggle_house_pred_test.csv": "fa19780a7b011d9b009e8bff8e99922a8ee2eb90",
 }
-#: Environment variable that moves the cache of downloaded files.
-CACHE_VARIABLE = "DENSENET_SOLUTIONS_CACHE"
 
 Source = Literal["ames", "book"]
 
@@ -55,8 +47,8 @@ def load_houses(source: Source = "ames") -> Houses:
         for content, (name, sha1) in zip(files, FILES.items(), strict=True):
             _check(content, sha1, name)
     else:
-        train, test = (download(name).read_bytes() for name in FILES)
-        files = (train, test)
+        train, test = map(download, FILES)
+        files = train, test
     return Houses(*map(read_csv, files))
 
 
@@ -65,54 +57,24 @@ def read_csv(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=["NA"])
 
 
-def download(
-    name: str, *, url: str = BOOK_URL, attempts: int = 3, wait: float = 1.0, timeout: float = 30.0
-) -> Path:
-    """Path of the file `name` of the book in the cache, downloaded when it is not there yet.
-
-    The cache is where the platform keeps caches, or where `DENSENET_SOLUTIONS_CACHE` says. A file
-    enters it whole and with the right SHA-1, or not at all.
-
-    Args:
-        attempts: how often to try; the wait in seconds doubles from `wait` each time.
-        timeout: seconds without an answer after which an attempt has failed.
+def download(name: str) -> bytes:
+    """The book's file `name`, downloaded into the cache when it is not there yet.
 
     Raises:
         ValueError: the book has no such file.
         ConnectionError: every attempt failed; the message says how the last one did.
     """
-    if name not in FILES:
-        raise ValueError(f"the book's files are {list(FILES)}, got {name!r}")
+    checks.choice("name", name, FILES)
     path = cache_directory() / name
-    if path.exists() and hashlib.sha1(path.read_bytes()).hexdigest() == FILES[name]:
-        return path
-    failure: Exception | None = None
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(wait * 2 ** (attempt - 1))
-        try:
-            with urllib.request.urlopen(url + name, timeout=timeout) as response:
-                content = response.read()
-            _check(content, FILES[name], name)
-        except (OSError, ValueError) as error:
-            failure = error
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it holds the connection
-        else:
-            return write_text_atomically(path, content.decode())
-    raise ConnectionError(
-        f"could not download {url + name} in {attempts} attempts: {failure}; "
-        "load_houses('ames') makes the same frames offline"
-    ) from failure
-
-
-def cache_directory() -> Path:
-    """Where downloaded files are kept."""
-    default = platformdirs.user_cache_path("densenet-solutions")
-    return Path(os.environ.get(CACHE_VARIABLE) or default)
+    try:
+        return fetch(path, url=BOOK_URL + name, known_hash=f"sha1:{FILES[name]}")
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"{error}; load_houses('ames') makes the same frames offline"
+        ) from error
 
 
 def _check(content: bytes, sha1: str, name: str) -> None:
-    digest = hashlib.sha1(content).hexdigest()
+    digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
     if digest != sha1:
         raise ValueError(f"{name} has the SHA-1 {sha1} in the book, got {digest}")

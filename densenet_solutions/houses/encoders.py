@@ -5,22 +5,17 @@ They follow scikit-learn's conventions. What is fitted on training rows never se
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from densenet_solutions import checks
-from densenet_solutions.houses.columns import ALWAYS_THERE, GRADES, KINDS, NUMBERS, features
+from densenet_solutions.houses.columns import NUMBERS, features, house_levels, house_numbers
 
-#: Numbers that name a class.
-_CODES = ("MSSubClass", "MoSold")
-#: Areas and sums whose logarithm is closer to the logarithm of a price.
-_LOGARITHMS = ("LotArea", "LotFrontage", "GrLivArea", "1stFlrSF", "TotalSF", "GarageArea",
-               "TotalBsmtSF", "FinishedSF")  # fmt: skip
 #: What is also compared with the mean of the neighbourhood.
 _RELATIVE = ("log GrLivArea", "log TotalSF", "OverallQual", "YearBuilt", "log LotArea")
 
@@ -54,8 +49,14 @@ class BookEncoder(_Encoder):
         numeric = [c for c in table if c in NUMBERS]
         self.mean_ = table[numeric].mean()
         self.std_ = table[numeric].std().replace(0, 1)
-        dummies = _dummies(table.drop(columns=numeric))
-        self.columns_ = [*numeric, *dummies.columns]
+        kinds = _kinds(table)
+        self.one_hot_ = OneHotEncoder(
+            categories=[[*sorted(kinds[c].dropna().unique()), np.nan] for c in kinds],
+            handle_unknown="ignore",
+            sparse_output=False,
+            dtype=np.float32,
+        ).fit(kinds)
+        self.columns_ = [*numeric, *self.one_hot_.get_feature_names_out()]
         return self
 
     def transform(self, houses: pd.DataFrame) -> np.ndarray:
@@ -64,9 +65,9 @@ class BookEncoder(_Encoder):
         table = features(houses, self.feature_names_in_.tolist())
         numeric = list(self.mean_.index)
         numbers = ((table[numeric] - self.mean_) / self.std_).fillna(0)
-        dummies = _dummies(table.drop(columns=numeric))
-        encoded = pd.concat([numbers, dummies], axis=1).reindex(columns=self.columns_, fill_value=0)
-        return encoded.to_numpy(dtype=np.float32)
+        return np.concatenate(
+            [numbers.to_numpy(dtype=np.float32), self.one_hot_.transform(_kinds(table))], axis=1
+        )
 
 
 class HouseEncoder(_Encoder):
@@ -211,52 +212,9 @@ class HouseEncoder(_Encoder):
         return np.concatenate(columns, axis=1).astype(float)
 
 
-def house_numbers(houses: pd.DataFrame) -> pd.DataFrame:
-    """What is more or less about each house, as floats, missing where unknown."""
-    n = {c: houses[c].astype(float) for c in houses if c in NUMBERS and c != "MSSubClass"}
-    for column, levels in GRADES.items():
-        grade = (
-            houses[column].map({level: i for i, level in enumerate(levels, start=1)}).astype(float)
-        )
-        absent = houses[column].isna() & (column not in ALWAYS_THERE)
-        n[column] = grade.mask(absent, 0.0)
-    for column in ("MasVnrArea", "TotalBsmtSF", "BsmtFinSF1", "BsmtFinSF2", "BsmtFullBath",
-                   "BsmtHalfBath", "GarageArea", "GarageCars"):  # fmt: skip
-        n[column] = n[column].fillna(0.0)
-    n["GarageYrBlt"] = n["GarageYrBlt"].fillna(n["YearBuilt"])
-
-    n["TotalSF"] = n["TotalBsmtSF"] + n["GrLivArea"]
-    n["FinishedSF"] = n["GrLivArea"] + n["BsmtFinSF1"] + n["BsmtFinSF2"]
-    n["PorchSF"] = (n["WoodDeckSF"] + n["OpenPorchSF"] + n["EnclosedPorch"] + n["3SsnPorch"]
-                    + n["ScreenPorch"])  # fmt: skip
-    n["Baths"] = n["FullBath"] + n["BsmtFullBath"] + 0.5 * (n["HalfBath"] + n["BsmtHalfBath"])
-    n["Age"] = n["YrSold"] - n["YearBuilt"]
-    n["YearsSinceRemodel"] = n["YrSold"] - n["YearRemodAdd"]
-    n["SaleTime"] = n["YrSold"] + n["MoSold"] / 12
-    n["Grade"] = n["OverallQual"] * n["OverallCond"]
-    n["QualitySF"] = n["OverallQual"] * np.log1p(n["TotalSF"].clip(lower=0))
-    n["SFPerRoom"] = n["GrLivArea"] / n["TotRmsAbvGrd"].where(n["TotRmsAbvGrd"] > 0)
-    n["GradesInside"] = n["KitchenQual"] + n["HeatingQC"] + n["FireplaceQu"]
-    n["GradesOutside"] = n["ExterQual"] + n["ExterCond"] + n["GarageQual"]
-    for column in _LOGARITHMS:
-        n[f"log {column}"] = n[column].clip(lower=0).transform(np.log1p)
-    return pd.DataFrame(n, index=houses.index)
-
-
-def house_levels(houses: pd.DataFrame) -> pd.DataFrame:
-    """What kind each house is, as text; missing is a level of its own."""
-    levels = houses[[c for c in houses if c in KINDS or c in _CODES]].astype(object)
-    for code in _CODES:  # 20 and 20.0 are one class
-        levels[code] = levels[code].map("{:g}".format, na_action="ignore")
-    return levels.where(levels.notna(), "missing").astype(str)
-
-
-def _dummies(levels: pd.DataFrame) -> pd.DataFrame:
-    with warnings.catch_warnings():  # of pandas 2's own, where a column has no values
-        warnings.filterwarnings(
-            "ignore", "The behavior of Index.insert with object-dtype", FutureWarning
-        )
-        return pd.get_dummies(levels.astype(object), dummy_na=True)
+def _kinds(table: pd.DataFrame) -> pd.DataFrame:
+    kinds = table[[c for c in table if c not in NUMBERS]].astype(object)
+    return kinds.where(kinds.notna(), np.nan)
 
 
 # pandas fills and clips column by column, a hundred times slower than these two.

@@ -7,13 +7,11 @@ from typer.testing import CliRunner
 
 import densenet_solutions.cli.houses as cli
 import densenet_solutions.exercises.houses.study as study
+from densenet_solutions.exercises.houses.recordings import evaluate, summary, unpack
 from densenet_solutions.exercises.houses.search import (
     SPACES,
     build,
     configurations,
-    evaluate,
-    summary,
-    unpack,
 )
 from densenet_solutions.houses import Network, load_houses, score_submission
 from densenet_solutions.houses.cross_validation import splits

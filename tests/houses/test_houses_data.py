@@ -4,11 +4,13 @@ import gzip
 import hashlib
 import http.server
 import threading
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from densenet_solutions import files
 from densenet_solutions.houses import ames, data, load_houses, score_submission, write_submission
 from densenet_solutions.houses.ames import competition_files, hidden_prices
 
@@ -37,65 +39,46 @@ def test_an_unknown_pickle_is_not_opened(monkeypatch):
         ames._read_ames()
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A local server that fails `server.failures` times, then serves the two files."""
-    files = dict(zip(data.FILES, competition_files(), strict=True))
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            state.requests += 1
-            broken = state.requests <= state.failures
-            if broken and state.status:
-                self.send_error(state.status)
-                return
-            body = files[self.path.lstrip("/")]
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body[:1000] if broken else body)
-
-        def log_message(self, *args):
-            pass
-
-    state = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.requests, state.failures, state.status = 0, 0, 503
-    thread = threading.Thread(target=state.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv(data.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "BOOK_URL", f"http://127.0.0.1:{state.server_port}/")
-    state.url = data.BOOK_URL
-    yield state
-    state.shutdown()
-    state.server_close()
-    thread.join()
+@pytest.mark.parametrize("there", [True, False], ids=["there", "gone"])
+def test_the_books_files_are_fetched_once(tmp_path, monkeypatch, there):
+    """How downloads fail, are tried again and kept is tested with `files.fetch`."""
+    served = tmp_path / "served"
+    served.mkdir()
+    if there:
+        for name, content in zip(data.FILES, competition_files(), strict=True):
+            (served / name).write_bytes(content)
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "_ATTEMPTS", 1)
+    handler = partial(QuietHandler, directory=served)
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setattr(data, "BOOK_URL", f"http://127.0.0.1:{server.server_port}/")
+        if there:
+            fetched = load_houses("book")
+        else:
+            with pytest.raises(ConnectionError, match=r"1 attempts: .*; load_houses\('ames'\)"):
+                load_houses("book")
+        server.shutdown()
+    if there:
+        for ours, theirs in zip(load_houses("ames"), fetched, strict=True):
+            pd.testing.assert_frame_equal(ours, theirs)
+        assert load_houses("book").train.equals(fetched.train)  # no server any more: the cache
 
 
-NAME = "kaggle_house_pred_test.csv"
-
-
-@pytest.mark.parametrize("status", [503, None], ids=["error", "half-a-file"])
-def test_download_tries_again(server, tmp_path, status):
-    server.failures, server.status = 2, status
-    path = data.download(NAME, url=server.url, wait=0.01)
-    assert path == tmp_path / "cache" / NAME
-    assert path.read_bytes() == competition_files()[1]
-    assert server.requests == 3
-    data.download(NAME, url=server.url)
-    assert server.requests == 3, "a cached file is not downloaded again"
-    path.write_text("damaged")
-    assert data.download(NAME, url=server.url).read_bytes() == competition_files()[1]
-
-
-def test_failed_download_leaves_nothing(server, tmp_path):
-    server.failures, server.status = 9, None
-    with pytest.raises(ConnectionError, match=r"in 2 attempts.*SHA-1"):
-        data.download(NAME, url=server.url, attempts=2, wait=0.01)
-    assert not list(tmp_path.glob("cache/*"))
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 def good() -> tuple[list[int], list[float]]:
     truth = hidden_prices()
     return list(truth.index), [float(p) for p in truth]
+
+
+def test_nobody_changes_what_submissions_are_scored_by():
+    prices = hidden_prices()
+    prices.iloc[0] = 1
+    assert hidden_prices().iloc[0] > 1000
 
 
 def test_score_of_known_errors(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from densenet_solutions import houses
-from densenet_solutions.exercises.houses import search
+from densenet_solutions.exercises.houses import recordings
 from densenet_solutions.houses.models import Mean
 
 
@@ -35,8 +35,8 @@ class Threads(Mean):
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_recording_gives_the_threads_back():
-    search._houses.cache_clear()
-    predictions, folds = search.evaluate(Threads(), "book", range(1))
+    recordings._houses.cache_clear()
+    predictions, folds = recordings.evaluate(Threads(), "book", range(1))
     assert (predictions == 1).all()
-    search.summary(predictions, folds)
+    recordings.summary(predictions, folds)
     assert torch.get_num_threads() == 2

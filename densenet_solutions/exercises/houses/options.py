@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from densenet_solutions.exercises.houses import search
+from densenet_solutions.exercises.houses import recordings
+from densenet_solutions.exercises.houses.recordings import evaluate, summary
 from densenet_solutions.exercises.houses.search import (
     NETWORK_DEFAULT,
     NETWORKS,
     SEARCH,
     build,
-    evaluate,
-    summary,
 )
 from densenet_solutions.records.recorder import Recipe
 
@@ -99,11 +98,11 @@ def steps_recipe() -> Recipe:
 #: The recordings of exercise 5.
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "houses-depth": depth_recipe,
-    "houses-final": search.final_recipe,
+    "houses-final": recordings.final_recipe,
     "houses-growth": growth_recipe,
-    "houses-partitions": search.partitions_recipe,
-    "houses-partitions-rivals": search.rival_partitions_recipe,
-    "houses-search": search.search_recipe,
-    "houses-search-rivals": search.rival_search_recipe,
+    "houses-partitions": recordings.partitions_recipe,
+    "houses-partitions-rivals": recordings.rival_partitions_recipe,
+    "houses-search": recordings.search_recipe,
+    "houses-search-rivals": recordings.rival_search_recipe,
     "houses-steps": steps_recipe,
 }

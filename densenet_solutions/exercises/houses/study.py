@@ -12,13 +12,13 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
 from densenet_solutions.exercises.houses.options import DEPTHS
+from densenet_solutions.exercises.houses.recordings import unpack
 from densenet_solutions.exercises.houses.search import (
     FRESH,
     NETWORKS,
     SPACES,
     best_configuration,
     build,
-    unpack,
 )
 from densenet_solutions.houses.cross_validation import (
     HouseDifference,
