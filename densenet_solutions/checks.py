@@ -173,6 +173,16 @@ def images(x: object, *, channels: int, at_least: int = 1, like: object = None) 
     _same_type_and_device("images", x, like)
 
 
+def first_weight(*modules: torch.nn.Module) -> object:
+    """The weight of the last of these modules, one inside the other, that run first in a network.
+
+    `None` where a hook or another `forward` may move or convert weight or input before it runs.
+    """
+    if any(module._forward_pre_hooks or "forward" in vars(module) for module in modules):
+        return None
+    return getattr(modules[-1], "weight", None)
+
+
 def rows(x: object, *, columns: int, like: object = None) -> None:
     """A table `(rows, columns)` for a network whose first layer has the weight `like`."""
     import torch

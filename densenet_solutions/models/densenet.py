@@ -135,7 +135,7 @@ class DenseNet(nn.Module):
             x,
             channels=config.in_channels,
             at_least=config.minimum_resolution,
-            like=getattr(self.features.conv0, "weight", None),
+            like=checks.first_weight(self.features, self.features.get_submodule("conv0")),
         )
         if type(last) is nn.BatchNorm2d and last.training and x.shape[0] < 2:
             height, width = (config.last_resolution(side) for side in x.shape[2:])

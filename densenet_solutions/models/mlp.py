@@ -134,7 +134,7 @@ class DenseMLP(nn.Module):
 
     def _check(self, x: Tensor) -> None:
         linear, norm, *_ = self.get_submodule("blocks.0.0").children()
-        checks.rows(x, columns=self.in_features, like=linear.weight)
+        checks.rows(x, columns=self.in_features, like=checks.first_weight(linear))
         if isinstance(norm, nn.BatchNorm1d) and norm.training and len(x) < 2:
             checks.batch_statistics(len(x), x)
 

@@ -68,7 +68,7 @@ class ResNet18(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))  # (N, num_classes)
 
     def _check(self, x: Tensor) -> None:
-        checks.images(x, channels=self.conv1.in_channels, like=self.conv1.weight)
+        checks.images(x, channels=self.conv1.in_channels, like=checks.first_weight(self.conv1))
         if self.bn1.training and x.shape[0] < 2:
             height, width = (-(-side // 32) for side in x.shape[2:])
             checks.batch_statistics(x.shape[0] * height * width, x)

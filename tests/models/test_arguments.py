@@ -199,6 +199,18 @@ def test_a_network_under_torchs_tools_takes_what_it_took():
     assert model(x.double()).dtype == torch.double
 
 
+def test_a_hook_may_still_convert_images_or_weights():
+    """Offloading keeps weights elsewhere until their module runs, and patches its forward pass."""
+    model = NETS["densenet"]().double()
+    model.features.register_forward_pre_hook(lambda module, inputs: inputs[0].double())
+    assert model(IMAGES).dtype == torch.double
+    model = NETS["densenet"]()
+    conv, weight = model.features.conv0, model.features.conv0.weight.detach()
+    model.features.conv0.to("meta")
+    conv.forward = lambda x: torch.nn.functional.conv2d(x, weight, None, 2, 3)
+    assert model(IMAGES).shape == (2, 1000)
+
+
 ROWS = torch.zeros(3, 5)
 WRONG_ROWS = [
     ("None", None, TypeError, r"rows are a torch.Tensor \(rows, 5\), got NoneType"),

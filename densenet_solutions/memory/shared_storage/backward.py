@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +36,8 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     scratch_for_images,
 )
 
-#: Scale and shift of a stage's normalization, kernel and bias of its convolution.
-Tensors = Sequence[Tensor | None]
+#: Scale and shift of a stage's normalization, kernel and bias (or `None`) of its convolution.
+Tensors = Sequence[Any]
 
 
 @dataclass
@@ -75,9 +76,6 @@ class StageGradient:
 
     def __init__(self, part: Part, stage: int, dtype: torch.dtype, *, training: bool) -> None:
         weight, shift, kernel, bias = part.tensors[stage]
-        assert weight is not None
-        assert shift is not None
-        assert kernel is not None
         self.norm = NormalizationGradient(
             batch_normalization(
                 part.stages[stage][0], weight, shift, *part.statistics[stage], of_batch=training
@@ -96,9 +94,7 @@ class StageGradient:
         """Gradients of the four parameters, each in its parameter's own type."""
         gradients = (self.norm.weight, self.norm.bias, self.dkernel, self.dbias)
         return [
-            gradient.to(parameter.dtype)
-            if need and gradient is not None and parameter is not None
-            else None
+            None if gradient is None or not need else gradient.to(parameter.dtype)
             for gradient, parameter, need in zip(
                 gradients, self.parameters, self.needed, strict=True
             )

@@ -163,9 +163,6 @@ class _Forward:
         It normalizes `rows`, or else the features written so far.
         """
         weight, shift, kernel, bias = part.tensors[stage]
-        assert weight is not None
-        assert shift is not None
-        assert kernel is not None
         of_batch = None
         if self.training:
             shared = self.means[: self.columns], self.variances[: self.columns]
