@@ -12,10 +12,9 @@
 # %%
 from statistics import fmean as mean
 
-from densenet_solutions.memory.transition import PoolsFirst
-
 from densenet_solutions.exercises.pooling import pictures, study
 from densenet_solutions.measure import count_parameters, predict_memory
+from densenet_solutions.memory.pool_first import PoolsFirst
 from densenet_solutions.models import book_densenet, book_resnet18
 from densenet_solutions.records import load_record
 from densenet_solutions.site.numbers import count, decimal, interval, mib, percent, signed, times

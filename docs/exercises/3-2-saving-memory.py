@@ -15,10 +15,10 @@ from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import (
     STRATEGIES,
-    checkpoint,
-    compressed_activations,
     gates,
     low_rank,
+    recompute,
+    saved_in_8_bits,
 )
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.models import connectivity
@@ -136,7 +136,7 @@ pictures.kept_bars(kept)
 # ### Every way at once: memory against time
 
 # %%
-changes = {name: row.exactness == "changes-function" for name, row in STRATEGIES.items()}
+changes = {name: not row.exact for name, row in STRATEGIES.items()}
 exact = [name for name in peak if not changes[name]]
 assert min(exact, key=peak.get) == "shared_storage"
 scatter = max(row.scatter for row in cost.values())
@@ -195,7 +195,7 @@ table(
         "training peak": (peak, mib),
         "step time": (time, times, 2),
         "gradient error": ("gradient_error", percent),
-        "verdict": study.VERDICTS,
+        "verdict": {name: row.verdict for name, row in STRATEGIES.items()},
     },
     caption="DenseNet-121, 8 images of 224×224, float32 unless the strategy says otherwise; step "
     "times over the plain step's and gradients against the plain one's, on images of "
@@ -249,7 +249,7 @@ small = {
         ]
     )
 }
-allowed = {"bitwise": 0, "numerical": 1e-4, "changes-function": 2}
+allowed = {"bitwise": 0, "numerical": 1e-4, "approximate": 0.05, "changes-function": 2}
 assert all(row.gradient_error <= allowed[STRATEGIES[name].exactness] for name, row in small.items())
 bits_error, parts_error = (
     small[name].gradient_error for name in ("saved_in_8_bits", "gradient_accumulation")
@@ -280,7 +280,7 @@ table(
 # arithmetic. So Pleiss and others (arXiv:1707.06990) drop what comes before each 1×1 convolution,
 # and run it again in the backward pass:
 #
-# {{ source(checkpoint.BottleneckInputRecomputed) }}
+# {{ source(recompute.BottleneckInputRecomputed) }}
 #
 # That halves the peak, to {{ mib(peak["recompute_bottleneck_input"], 0) }}, at
 # {{ times(time["recompute_bottleneck_input"], 2) }} the time in the picture above: little
@@ -317,7 +317,7 @@ table(
 # The gradients are right in every row, so no gradient check finds it. The fix is a context around
 # the second run. Momentum 0 keeps every bit of the statistics, and the counter is put aside:
 #
-# {{ source(checkpoint.running_statistics_untouched) }}
+# {{ source(recompute.running_statistics_untouched) }}
 #
 # ### Shared storage
 #
@@ -339,11 +339,11 @@ table(
 # $z$. The columns of $X$ never change once they are written, so neither do $\mu$ and $\sigma^2$. In
 # code:
 #
-# {{ source(reference._layer) }}
+# {{ source(reference.layer_forward) }}
 #
 # The block in its shortest form, as one function with its own gradient:
 #
-# {{ source(reference._Reference) }}
+# {{ source(reference.SharedStorageReference) }}
 
 # %%
 live = lines["shared_storage"].live
@@ -520,7 +520,7 @@ assert quantized.inference_peak > plain.inference_peak / 4
 # Under bfloat16 autocast, convolutions compute and keep 16 bits. Or the forward pass stays in
 # float32 and only what autograd keeps is rounded, to 8 bits a number:
 #
-# {{ source(compressed_activations.EightBit) }}
+# {{ source(saved_in_8_bits.EightBit) }}
 #
 # The loss stays exact, the peak falls to {{ mib(bits.training_peak) }}, and the gradient is off by
 # {{ percent(bits_error) }} in the small network above. One line of it holds a lesson. ReLU's
@@ -563,7 +563,7 @@ assert quantized.inference_peak > plain.inference_peak / 4
 # gather them and run a grouped convolution. Low-rank factors replace one convolution by two thinner
 # ones:
 #
-# {{ source(low_rank.factorise) }}
+# {{ source(low_rank.factorize) }}
 
 # %%
 table(

@@ -191,10 +191,10 @@ CORES = """
 import torch
 from threadpoolctl import threadpool_info
 from densenet_solutions.measure import measure_memory
-from densenet_solutions.models import BookDenseNet
+from densenet_solutions.models import book_densenet
 
 def peak():
-    return measure_memory(BookDenseNet, (2, 1, 96, 96)).peak_bytes
+    return measure_memory(book_densenet, (2, 1, 96, 96)).peak_bytes
 
 # %% [markdown]
 # {{ torch.get_num_threads() }} {{ {pool["num_threads"] for pool in threadpool_info()} }}

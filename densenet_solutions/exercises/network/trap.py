@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from densenet_solutions.memory.checkpoint import recompute
+from densenet_solutions.memory.recompute import recompute
 from densenet_solutions.site.draw import Board
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
