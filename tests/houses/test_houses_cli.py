@@ -24,7 +24,6 @@ from densenet_solutions.records import load_record
 @pytest.fixture
 def small(monkeypatch):
     network = Network({"growth_rate": 4, "block_config": (1,)}, TrainingOptions(epochs=4))
-    monkeypatch.setattr(cli, "chosen_network", lambda: network)
     monkeypatch.setattr(study, "chosen_network", lambda: network)
     study.live_fold.cache_clear()
     yield network
