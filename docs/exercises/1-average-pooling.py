@@ -305,7 +305,7 @@ accuracy = {
     name: mean(run.test_accuracy for run in by_seed.values()) for name, by_seed in runs.items()
 }
 run = runs["average"][0]
-settings, side = run.settings, run.settings.side
+settings, side = run.settings, run.settings.resolution
 assert maximum.pairs == 5  # all that were planned
 
 # %% [markdown]

@@ -603,7 +603,7 @@ table(
 #
 # This is a reduced setting that a CPU manages: the book's DenseNet on
 # {{ count(setting.TRAIN_IMAGES) }} images of Fashion-MNIST at
-# {{ setting.SIDE }}×{{ setting.SIDE }}, {{ setting.EPOCHS }} epochs, tested on
+# {{ setting.SETTINGS.resolution }}×{{ setting.SETTINGS.resolution }}, {{ setting.SETTINGS.epochs }} epochs, tested on
 # {{ count(setting.TEST_IMAGES) }} other images. It can tell a large loss from a small one, no more.
 
 # %%
