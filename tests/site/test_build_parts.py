@@ -99,6 +99,7 @@ def test_key_follows_page_and_surroundings() -> None:
         ("records/a.json", True),
         ("site/page.py", True),
         ("site/build/run.py", True),
+        ("site/build/interpret.py", True),
         ("site/build/compose.py", False),
         ("cli/a.py", False),
         ("models/__pycache__/a.pyc", False),

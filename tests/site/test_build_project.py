@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mkdocs.exceptions import Abort
 
-from densenet_solutions.site.build import plugin
+from densenet_solutions.site.build import serve
 
 pytestmark = pytest.mark.site
 
@@ -214,14 +214,17 @@ def test_while_serving_new_code_of_the_build_asks_for_a_restart(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = {"densenet_solutions.site.build.compose": "old", "densenet_solutions.files": "same"}
-    monkeypatch.setattr(plugin, "_loaded_code", lambda: dict(code))
-    site = plugin.SitePlugin()
+    monkeypatch.setattr(serve, "loaded_code", lambda: dict(code))
+    serving = serve.Serving()
     with caplog.at_level("INFO"):
-        site._before_serving("127.0.0.1", 0)
-        site._before_serving("127.0.0.1", 0)
+        serving.check("127.0.0.1", 0)
+        serving.check("127.0.0.1", 0)
+        assert caplog.text == ""
+        code["densenet_solutions.site.lesson"] = "imported since"
+        serving.check("127.0.0.1", 0)
         assert caplog.text == ""
         code["densenet_solutions.site.build.compose"] = "new"
-        site._before_serving("127.0.0.1", 0)
+        serving.check("127.0.0.1", 0)
     assert "Restart `mkdocs serve`" in caplog.text
     assert "densenet_solutions.site.build.compose" in caplog.text
     assert "files" not in caplog.text
@@ -229,4 +232,4 @@ def test_while_serving_new_code_of_the_build_asks_for_a_restart(
 
 def test_an_address_that_cannot_be_served_is_refused() -> None:
     with pytest.raises(Abort, match=r"Cannot serve on 192\.0\.2\.1:8000: "):
-        plugin.SitePlugin()._before_serving("192.0.2.1", 8000)
+        serve.Serving().check("192.0.2.1", 8000)

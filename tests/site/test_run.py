@@ -92,6 +92,7 @@ def test_outputs_keep_their_order_and_only_shown_cells_show_their_code() -> None
         ("# %%\nimport os\ndone = os.write(2, b'careful')", "cell 1 writes to stderr: careful"),
         ("# %%\nimport os\nos._exit(3)", "a.py: its process died with code 3"),
         ("# %%\nimport os\nos.kill(os.getpid(), 9)", "a.py: its process died with code -9"),
+        ("# %%\nimport os, time\nos.fork() and os._exit(3)\ntime.sleep(60)", "died with code 3"),
         ("# %%\nimport sys; sys.exit()", "cell 1 raised SystemExit"),
     ],
 )  # fmt: skip
@@ -194,7 +195,8 @@ from densenet_solutions.measure import measure_memory
 from densenet_solutions.models import book_densenet
 
 def peak():
-    return measure_memory(book_densenet, (2, 1, 96, 96)).peak_bytes
+    threads = torch.get_num_threads()
+    return measure_memory(book_densenet, (2, 1, 96, 96), threads=threads).peak_bytes
 
 # %% [markdown]
 # {{ torch.get_num_threads() }} {{ {pool["num_threads"] for pool in threadpool_info()} }}

@@ -18,6 +18,7 @@ from densenet_solutions.files import write_text_atomically
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
 
+_RUNNERS = ("site/build/run.py", "site/build/interpret.py")
 _PACKAGE = Path(__file__).parents[2]
 #: What the package reads, where it changes what a page shows.
 _VARIABLES = ("DENSENET_SOLUTIONS_REPO_URL",)
@@ -37,7 +38,7 @@ def surroundings(package: Path = _PACKAGE) -> str:
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         name = path.relative_to(package).as_posix()
-        above = name.startswith(("cli/", "site/build/")) and name != "site/build/run.py"
+        above = name.startswith(("cli/", "site/build/")) and name not in _RUNNERS
         if path.is_file() and not above and not re.search(r"(^|/)(\.|__pycache__/)", name):
             digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     installed = sorted(f"{found.name}={found.version}" for found in distributions())

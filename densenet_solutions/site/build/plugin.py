@@ -7,7 +7,6 @@ import os
 import posixpath
 import re
 import signal
-import socket
 import sys
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +17,7 @@ import nbformat
 from mkdocs.config import config_options
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import Abort, ConfigurationError, PluginError
+from mkdocs.exceptions import ConfigurationError, PluginError
 from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
@@ -32,6 +31,7 @@ from densenet_solutions.site.build.compose import Document, build_note, compose
 from densenet_solutions.site.build.downloads import notebook
 from densenet_solutions.site.build.mathml import plain_math, render_math
 from densenet_solutions.site.build.run import PageError, read_page, run, stop_all
+from densenet_solutions.site.build.serve import Serving
 
 log = logging.getLogger("mkdocs.plugins.densenet_solutions")
 
@@ -53,13 +53,12 @@ class SiteConfig(Config):
 class SitePlugin(BasePlugin[SiteConfig]):
     """Executes pages side by side, and lets MkDocs render them as Markdown."""
 
-    _serving = False
-    _code: dict[str, str] | None = None
+    _serving: Serving | None = None
     _pool: ThreadPoolExecutor | None = None
     _whole: str | None = None
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
-        self._serving = command == "serve"
+        self._serving = Serving() if command == "serve" else None
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is cleared away
 
     def on_shutdown(self) -> None:
@@ -74,27 +73,12 @@ class SitePlugin(BasePlugin[SiteConfig]):
             raise ConfigurationError("plugins: list mkdocs-jupyter before densenet_solutions")
         if config.repo_url and not config.edit_uri:
             config.edit_uri = "edit/main/docs/"
-        if self._serving:
-            self._before_serving(*config.dev_addr)
+        if self._serving is not None:
+            self._serving.check(*config.dev_addr)
         self._notebooks: Any = config.plugins["mkdocs-jupyter"]
         self._cache = PageCache(Path(config.config_file_path).parent / self.config.cache_dir)
         self._documents: dict[str, Document] = {}
         return config
-
-    def _before_serving(self, host: str, port: int) -> None:
-        """Find out what would be noticed late: a taken port, and code that only a restart loads."""
-        code = _loaded_code()
-        if self._code is None:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            try:
-                socket.create_server((host, port), family=family).close()
-            except OSError as error:
-                why = str(error.strerror).partition(" (")[0]
-                other = f"mkdocs serve -a {host}:{port + 1}"
-                raise Abort(f"Cannot serve on {host}:{port}: {why}. Try `{other}`") from error
-            self._code = code
-        elif changed := sorted(name for name in code if code[name] != self._code.get(name)):
-            log.info("Restart `mkdocs serve` to build with the new %s", ", ".join(changed))
 
     @event_priority(-100)  # mkdocs-jupyter has marked its files
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
@@ -215,13 +199,6 @@ class SitePlugin(BasePlugin[SiteConfig]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
-
-
-def _loaded_code() -> dict[str, str]:
-    """What the files now hold of which this process has loaded modules: pages reload theirs."""
-    modules = {name for name in sys.modules if name.split(".")[0] == "densenet_solutions"}
-    files = {name: getattr(sys.modules[name], "__file__", None) for name in modules}
-    return {name: Path(file).read_text("utf-8") for name, file in files.items() if file}
 
 
 def without_search_noise(html: str) -> str:

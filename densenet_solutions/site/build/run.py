@@ -1,8 +1,7 @@
 """Run a page from top to bottom in a process of its own: a file in, a notebook with outputs out.
 
-A page is percent-format Python. A Markdown cell is a template: `{{ expression }}` is replaced by
-the value of the expression at the point where it stands. The fork server imports the heavy
-libraries once and never the package, so a page always runs today's code.
+The fork server imports the heavy libraries once and never the package, so a page always runs
+today's code. A page that raises, hangs or dies, and a builder that ends, leave nothing behind.
 
 Without MkDocs, `python -m densenet_solutions.site.build.run PAGE.py FOLDER` writes Markdown.
 """
@@ -17,19 +16,19 @@ import shutil
 import signal
 import sys
 import tempfile
-import textwrap
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 try:
     import jupytext
-    import nbformat
     from nbformat import NotebookNode
+
+    from densenet_solutions.site.build.interpret import Interpreter, PageError
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error.name} is not installed; pages need the extra 'docs': "
@@ -54,9 +53,6 @@ ENVIRONMENT = {
     "MPLBACKEND": "agg",
 }
 
-_EXPRESSION = re.compile(r"\{\{\s+((?:(?!\n[ \t]*\n).)+?)\s+\}\}", re.DOTALL)
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-
 _context: Any = multiprocessing.get_context(
     "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 )
@@ -64,10 +60,6 @@ if _context.get_start_method() == "forkserver":
     _context.set_forkserver_preload(LIBRARIES)
 _starting, _stopped = threading.Lock(), threading.Event()
 _running: set[Any] = set()
-
-
-class PageError(Exception):
-    """A page did not run; the message says which cell, and shows what was raised."""
 
 
 def read_page(text: str) -> NotebookNode:
@@ -98,8 +90,11 @@ def run(notebook: NotebookNode, page: str, *, timeout: float = 300) -> NotebookN
             process.start()
             _running.add(process)
         its.close()
-        if not wait([mine, process.sentinel], timeout):
+        ready = wait([mine, process.sentinel], timeout)
+        if not ready:
             raise PageError(f"{page} ran longer than {timeout:g} s and was stopped")
+        if mine not in ready:
+            raise EOFError
         done, failure = mine.recv()
     except EOFError:
         process.join()
@@ -127,7 +122,7 @@ def stop_all() -> None:
 def _kill(process: Any) -> None:
     if process.pid is None:
         return
-    if process.is_alive() and hasattr(os, "killpg"):
+    if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # with all that the page has started
     process.kill()
@@ -148,9 +143,6 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-# What follows happens in the page's process.
-
-
 def _run(
     answer: Connection,
     notebook: NotebookNode,
@@ -158,6 +150,7 @@ def _run(
     leftovers: Sequence[Path],
     environment: dict[str, str],
 ) -> None:
+    """What happens in the page's process."""
     folder = leftovers[0]
     if hasattr(os, "setsid"):
         os.setsid()  # an interrupt is the builder's: it ends the page
@@ -170,7 +163,7 @@ def _run(
     os.chdir(folder / "page")
     failure = ""
     try:
-        interpreter = _Interpreter(folder)
+        interpreter = Interpreter(folder)
         for number, cell in enumerate(notebook.cells, start=1):
             interpreter.where = f"{page}: cell {number}"
             if cell.cell_type == "code":
@@ -192,119 +185,6 @@ def _end_with_the_builder(leftovers: Sequence[Path]) -> None:
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
-
-
-class _Interpreter:
-    """An IPython shell whose displays and streams become a cell's outputs."""
-
-    def __init__(self, folder: Path) -> None:
-        from IPython.core.displayhook import DisplayHook
-        from IPython.core.displaypub import DisplayPublisher
-        from IPython.core.interactiveshell import InteractiveShell
-        from traitlets.config import Config
-
-        self.where = ""
-        self.outputs: list[NotebookNode] = []
-        traces: list[str] = []
-        show, self._traces = self._show, traces
-        self._stdout = _redirect(sys.stdout, 1, folder / "stdout")
-        self._stderr = _redirect(sys.stderr, 2, folder / "stderr")
-
-        class Hook(DisplayHook):
-            shell: Any
-
-            def __call__(self, result: Any = None) -> None:
-                if result is not None:
-                    self.update_user_ns(result)
-                    show(self.shell.display_formatter.format(result)[0])
-
-        class Publisher(DisplayPublisher):
-            def publish(self, data: Any, *args: Any, **options: Any) -> None:
-                show(data)
-
-        class Shell(InteractiveShell):
-            displayhook_class = Hook
-            display_pub_class = Publisher
-
-            def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
-                traces.append(_ESCAPES.sub("", "\n".join(stb)).strip())
-
-        self._shell = Shell.instance(  # `display` asks for it
-            ipython_dir=str(folder / "ipython"), config=Config(HistoryManager={"enabled": False})
-        )
-
-    def execute(self, cell: NotebookNode) -> None:
-        """Run a code cell; its outputs are put into it."""
-        self.outputs = cell.outputs = []
-        self._traces.clear()
-        done = self._shell.run_cell(cell.source)
-        error = done.error_before_exec or done.error_in_exec
-        if error is not None:
-            trace = "\n".join(self._traces)
-            raise PageError(
-                f"{self.where} raised {type(error).__name__}: {error}\n\n"
-                f"{cell.source.strip()}\n\n{trace}"
-            )
-        self._listen()
-        self._refuse_stderr()
-
-    def fill(self, cell: NotebookNode) -> None:
-        """Replace a Markdown cell's expressions by their values.
-
-        HTML that stands alone becomes `<!--ds-html-N-->`, for entry N of the cell's metadata
-        `html`, so that Markdown never touches it.
-        """
-        cell.metadata["html"] = []
-        cell.source = _EXPRESSION.sub(lambda match: self._value(match, cell), cell.source)
-
-    def _value(self, match: re.Match[str], cell: NotebookNode) -> str:
-        text, code = match.string, match[1]
-        self.outputs = []
-        where = f"{self.where}: {{{{ {code} }}}}"
-        try:
-            value = eval(f"({code}\n)", self._shell.user_ns)
-            if value is None:
-                raise ValueError("its value is None")
-            markdown, html = (
-                getattr(value, name)() if hasattr(value, name) else None
-                for name in ("_repr_markdown_", "_repr_html_")
-            )
-        except Exception as error:
-            raise PageError(f"{where} raised {type(error).__name__}: {error}") from None
-        self._listen()
-        self._refuse_stderr()
-        if self.outputs:
-            raise PageError(f"{where} prints; an expression only has a value")
-        indent = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
-        alone = not indent.strip() and not text[match.end() :].partition("\n")[0].strip()
-        if markdown is not None:
-            return textwrap.indent(markdown, indent).strip() if alone else str(markdown)
-        if html is None or not alone:
-            return str(value if html is None else html)
-        cell.metadata["html"].append({"expression": code, "html": html})
-        return f"\n\n{indent}<!--ds-html-{len(cell.metadata['html']) - 1}-->\n\n"
-
-    def _show(self, data: Any) -> None:
-        self._listen()
-        self.outputs.append(nbformat.v4.new_output("display_data", data=data))
-
-    def _listen(self) -> None:
-        sys.stdout.flush()
-        if said := self._stdout.read().decode(errors="replace"):
-            self.outputs.append(nbformat.v4.new_output("stream", name="stdout", text=said))
-
-    def _refuse_stderr(self) -> None:
-        sys.stderr.flush()
-        if said := self._stderr.read().decode(errors="replace").strip():
-            raise PageError(f"{self.where} writes to stderr: {said}")
-
-
-def _redirect(stream: Any, number: int, path: Path) -> BinaryIO:
-    """Send a stream to a file, also what libraries write to it without Python; returns a reader."""
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), number)
-    stream.reconfigure(encoding="utf-8")
-    return path.open("rb")
 
 
 def main() -> None:
