@@ -9,15 +9,12 @@
 # %%
 from densenet_solutions.exercises.explorer.pictures import explorer, largest_error, static_table
 from densenet_solutions.exercises.explorer.study import ExplorerCase
-from densenet_solutions.records import load_record, record_names
+from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import percent
 
-names = [name for name in ("explorer-grid", "explorer-grid-shared") if name in record_names()]
-records = [load_record(name) for name in names]
-cases = {
-    name: from_json(ExplorerCase, case) for record in records for name, case in record.cases.items()
-}
+record = load_record("explorer-grid")
+cases = {name: from_json(ExplorerCase, case) for name, case in record.cases.items()}
 first = next(iter(cases.values()))
 
 # %% [markdown]
@@ -40,5 +37,4 @@ first = next(iter(cases.values()))
 # has a list of operations of its own. Where layers or blocks are recomputed, the scratch space of
 # kernels comes on top; [exercise 3.2](exercises/3-2-saving-memory.py) measures it.
 #
-# {{ "\n".join(f"- `{record.name}`: {record.origin}. Made by `{record.command}`."
-# for record in records) }}
+# - `{{ record.name }}`: {{ record.origin }}. Made by `{{ record.command }}`.

@@ -27,9 +27,9 @@ def test_cells_and_outputs_become_one_document() -> None:
     notebook = new_notebook(
         cells=[
             new_markdown_cell("# Title"),
-            cell("1 + 1", new_output("execute_result", data={"text/plain": "2"})),
-            cell("hidden()", shows(text_html="<b>!!! x</b>"), tags=("hide-input",)),
-            cell("say()", shows(text_markdown="!!! note\n    text"), tags=("hide-input",)),
+            cell("1 + 1", shows(text_plain="2"), tags=("show",)),
+            cell("hidden()", shows(text_html="<b>!!! x</b>")),
+            cell("hidden()", shows(text_markdown="!!! note\n    text")),
         ]
     )
     document = compose(notebook, "a.py")
@@ -49,7 +49,7 @@ def test_a_fence_is_longer_than_any_in_the_code() -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (cell("x", tags=("hide_input",)), r"cell 1 has the tags \['hide_input'\]"),
+        (cell("x", tags=("hide-input",)), r"cell 1 has the tags \['hide-input'\]"),
         (cell("x", new_output("stream", name="stderr", text="careful")), "writes to stderr"),
         (cell("x", shows(image_png="00", text_plain="Figure")), "site.figures.svg"),
     ],

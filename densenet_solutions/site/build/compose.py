@@ -9,7 +9,7 @@ from html import escape
 from nbformat import NotebookNode
 
 #: Tags a cell may carry.
-TAGS = {"show": "show the code above what it puts out", "hide-input": "the opposite, until then"}
+TAGS = {"show": "show the code above what it puts out"}
 
 
 @dataclass
@@ -48,7 +48,6 @@ def compose(notebook: NotebookNode, page: str) -> Document:
     """
     document = Document()
     blocks: list[str] = []
-    old = any("hide-input" in cell.metadata.get("tags", ()) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells, start=1):
         tags = set(cell.metadata.get("tags", ()))
         if unknown := tags - set(TAGS):
@@ -61,7 +60,7 @@ def compose(notebook: NotebookNode, page: str) -> Document:
                 text = text.replace(f"<!--ds-html-{i}-->", document.hold(shown["html"]))
             blocks.append(text)
         elif cell.cell_type == "code":
-            if ("show" in tags or (old and "hide-input" not in tags)) and cell.source.strip():
+            if "show" in tags and cell.source.strip():
                 blocks.append(_fence(cell.source, "python"))
             for output in cell.outputs:
                 blocks.append(_output(output, document, f"{page}: cell {number}"))

@@ -14,6 +14,8 @@ from html import escape
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from densenet_solutions.site.verdicts import VERDICTS
+
 #: Where a link to a page leads; None: nowhere, because there is no living site.
 Address = Callable[[str], str | None]
 
@@ -31,7 +33,6 @@ _BOX = re.compile(
     r"(?P<body>(?:(?: {4}.*)?\n)*(?: {4}.*)?)",
     re.MULTILINE,
 )
-_VERDICTS = {"holds", "holds-with-a-condition", "does-not-hold", "not-decidable-here"}
 _MARKUP = re.compile(
     r"(?P<code>^ *(?P<fence>`{3,}).*?^ *(?P=fence) *$|(?P<tick>`+)(?!`).+?(?<!`)(?P=tick)(?!`))"
     r"|(?P<div>^ *</?div[^>\n]*>[ \t]*$)"
@@ -112,6 +113,6 @@ def _box(match: re.Match[str]) -> str:
         return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>\n\n"
     if match["mark"] == "===":
         return f"**{title}**\n\n{body}\n\n"
-    verdict = f" *{kind.replace('-', ' ')}*" if kind in _VERDICTS else ""
+    verdict = f" *{kind.replace('-', ' ')}*" if kind in VERDICTS else ""
     quoted = f"**{title}**{verdict}\n\n{body}"
     return textwrap.indent(quoted, "> ", lambda line: True).replace("> \n", ">\n") + "\n\n"
