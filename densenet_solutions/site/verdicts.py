@@ -12,7 +12,7 @@ from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
 
 VERDICTS = frozenset({"holds", "holds-with-a-condition", "does-not-hold", "not-decidable-here"})
-_TYPES = VERDICTS | {"note", "info", "tip", "question", "warning", "example", "quote"}
+_TYPES = VERDICTS | {"answer", "check", "info", "note", "question", "tip", "turn", "warning"}
 
 
 class Verdicts(Extension):

@@ -305,16 +305,18 @@ accuracy = {
     name: mean(run.test_accuracy for run in by_seed.values()) for name, by_seed in runs.items()
 }
 run = runs["average"][0]
-settings, side = run.settings, run.settings.resolution
+settings = run.settings
+resolution = settings.resolution
 assert maximum.pairs == 5  # all that were planned
 
 # %% [markdown]
 # We trained the book's DenseNet with each of the three transitions: the same parameters, the same
 # initial weights, the same images in the same order, {{ settings.epochs }} epochs. This is a
 # **reduced** setting, one that a CPU core manages in minutes: {{ count(run.train_images) }}
-# training images, resized to {{ side }}×{{ side }} pixels (so that the three transitions go from
-# 8×8 to 1×1), SGD with a learning rate of {{ settings.learning_rate }} and a cosine schedule,
-# tested on all {{ count(run.test_images) }} test images. The pairs below share a seed.
+# training images, resized to {{ resolution }}×{{ resolution }} pixels (so that the three
+# transitions go from 8×8 to 1×1), SGD with a learning rate of {{ settings.learning_rate }} and a
+# cosine schedule, tested on all {{ count(run.test_images) }} test images. The pairs below share a
+# seed.
 
 # %%
 pictures.paired_differences(
@@ -360,7 +362,7 @@ assert all(difference.low > 0 for difference in minus_average.values())
 # ### The book's two networks, trained alike
 
 # %%
-shape = (settings.batch_size, 1, side, side)
+shape = (settings.batch_size, 1, resolution, resolution)
 factories = {"average": book_densenet, "resnet18": book_resnet18}
 assert accuracy["average"] > accuracy["resnet18"]
 table(

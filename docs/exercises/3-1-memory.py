@@ -9,6 +9,7 @@
 
 # %%
 from densenet_solutions.exercises.memory import pictures, study
+from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.records import load_record, record_names
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import billions, count, mib, percent, times
@@ -19,7 +20,7 @@ steps = study.book_steps(128, 224)
 dense, resnet = steps["DenseNet"], steps["ResNet-18"]
 peak = {name: mib(step.peak_bytes, 0) for name, step in steps.items()}
 single = {name: step.peak_bytes for name, step in study.book_steps(1, 224).items()}
-crossings = {side: study.crossing(side) for side in (96, 224)}
+crossings = {resolution: study.crossing(resolution) for resolution in (96, 224)}
 parameter_ratio = resnet.bytes_by_category["parameters"] / dense.bytes_by_category["parameters"]
 memory_ratio = dense.peak_bytes / resnet.peak_bytes
 assert 14 < parameter_ratio < 16 and 1.3 < memory_ratio < 1.7
@@ -97,7 +98,7 @@ table(
 
 # %%
 batches = (1, 2, 4, 8, 16, 32, 64, 128)
-peaks = {side: study.sweep(batches, side) for side in (96, 224)}
+peaks = {resolution: study.sweep(batches, resolution) for resolution in (96, 224)}
 pictures.batch_lines(batches, peaks, crossings)
 
 # %%
@@ -106,8 +107,8 @@ table(
     {
         "batch": KEY,
         **{
-            f"{name}, {side}²": (dict(zip(batches, values)), mib)
-            for side, networks in peaks.items()
+            f"{name}, {resolution}²": (dict(zip(batches, values)), mib)
+            for resolution, networks in peaks.items()
             for name, values in networks.items()
         },
     },
@@ -178,9 +179,9 @@ table(
 
 # %%
 cases = load_record("memory-fair").cases
-fair = {name: from_json(study.FairModel, case) for name, case in cases.items()}
+published = {name: from_json(FairModel, case) for name, case in cases.items()}
 table(
-    fair,
+    published,
     {
         "network": "name",
         "parameters": "parameters",
@@ -195,9 +196,9 @@ table(
 
 # %%
 yardsticks = {
-    "equal parameters": study.fair_ratios(fair, "parameters"),
-    "equal multiply-adds": study.fair_ratios(fair, "multiply_adds"),
-    "equal accuracy": study.fair_ratios(fair, "top1_error"),
+    "equal parameters": study.fair_ratios(published, "parameters"),
+    "equal multiply-adds": study.fair_ratios(published, "multiply_adds"),
+    "equal accuracy": study.fair_ratios(published, "top1_error"),
 }
 equally_accurate = yardsticks["equal accuracy"]
 assert all(ratio > 1 for ratios in yardsticks.values() for ratio in ratios.values())
@@ -210,7 +211,7 @@ table(
 # %%
 low, high = min(equally_accurate.values()), max(equally_accurate.values())
 r34, r50, d121, d169 = (
-    fair[name] for name in ("resnet34", "resnet50", "densenet121", "densenet169")
+    published[name] for name in ("resnet34", "resnet50", "densenet121", "densenet169")
 )
 jump = r50.training_bytes / r34.training_bytes
 d121_to_r50, d169_to_r50 = (d.training_bytes / r50.training_bytes for d in (d121, d169))
@@ -325,8 +326,10 @@ table(
 
 # %%
 parameters_of_peak = dense.bytes_by_category["parameters"] / dense.peak_bytes
-many = {side: study.sweep((1024,), side) for side in (96, 224)}
-limit = {side: peaks["DenseNet"][0] / peaks["ResNet-18"][0] for side, peaks in many.items()}
+many = {resolution: study.sweep((1024,), resolution) for resolution in (96, 224)}
+limit = {
+    resolution: peaks["DenseNet"][0] / peaks["ResNet-18"][0] for resolution, peaks in many.items()
+}
 assert abs(limit[96] - limit[224]) < 0.03
 
 # %% [markdown]

@@ -9,17 +9,11 @@
 # 3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
 
 # %%
-from densenet_solutions.exercises.saving_memory import accuracy as setting
+from densenet_solutions.exercises.saving_memory import accuracy as trained
 from densenet_solutions.exercises.saving_memory import claims, costs, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.measure import predict_memory
-from densenet_solutions.memory import (
-    STRATEGIES,
-    gates,
-    low_rank,
-    recompute,
-    saved_in_8_bits,
-)
+from densenet_solutions.memory import STRATEGIES, gates, low_rank, recompute, saved_in_8_bits
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.models import connectivity
 from densenet_solutions.records import load_record
@@ -54,7 +48,7 @@ time = {name: row.time_ratio for name, row in cost.items() if row.time_ratio}
 plain, shared = cost["plain"], cost["shared_storage"]
 baseline, timed, alone = rows["torchvision"], rows["shared_storage"], one_rows["shared_storage"]
 ratio = lines["plain"].peak / lines["shared_storage"].peak
-side = plain.trial_shape[-1]  # of the images on which steps are timed
+resolution = plain.trial_shape[-1]  # of the images on which steps are timed
 assert ratio > 6
 
 
@@ -151,7 +145,7 @@ pictures.trade_off(list(cost.values()), changes)
 # {{ times(time["shared_storage"], 2) }} the time. Recomputing each layer saves
 # {{ times(plain.training_peak / peak["recompute_layer"]) }} at
 # {{ times(time["recompute_layer"], 2) }}, in a few lines. Times are the processor's, of one thread,
-# on images of {{ side }}×{{ side }}, taken in turn with plain steps, the fastest of
+# on images of {{ resolution }}×{{ resolution }}, taken in turn with plain steps, the fastest of
 # {{ len(plain.seconds) }} (the slowest took up to {{ percent(scatter, 0) }} longer). At other
 # sizes, on several threads and above all on a GPU they will differ.
 
@@ -187,7 +181,16 @@ assert peak["channel_pruning"] < plain.training_peak
 assert cost["channel_pruning"].inference_peak < plain.inference_peak
 assert cost["gradient_accumulation"].gradient_error > 0.5
 
-ordered = {name: cost[name] for names in study.FAMILIES.values() for name in names if name in cost}
+catalogue = table(
+    STRATEGIES,
+    {
+        "strategy": (KEY, words),
+        "what it does, what it costs, where it comes from": lambda row: (
+            f"{row.family.capitalize()}: {row.summary} {row.costs} ({row.source})"
+        ),
+    },
+)
+ordered = {name: cost[name] for name in STRATEGIES if name in cost}
 table(
     ordered,
     {
@@ -199,7 +202,7 @@ table(
     },
     caption="DenseNet-121, 8 images of 224×224, float32 unless the strategy says otherwise; step "
     "times over the plain step's and gradients against the plain one's, on images of "
-    f"{side}×{side}",
+    f"{resolution}×{resolution}",
 )
 
 # %%
@@ -213,6 +216,10 @@ table(
     },
     caption="The same network: what else changes. Multiply-adds are per image",
 )
+
+# %% [markdown]
+# ??? note "What each strategy does and costs, and where it comes from"
+#     {{ catalogue }}
 
 # %%
 *others, last = [words(name) for name, row in cost.items() if row.method != "predicted"]
@@ -250,7 +257,8 @@ small = {
     )
 }
 allowed = {"bitwise": 0, "numerical": 1e-4, "approximate": 0.05, "changes-function": 2}
-assert all(row.gradient_error <= allowed[STRATEGIES[name].exactness] for name, row in small.items())
+for name, row in small.items():
+    assert row.gradient_error <= allowed[STRATEGIES[name].exactness], name
 bits_error, parts_error = (
     small[name].gradient_error for name in ("saved_in_8_bits", "gradient_accumulation")
 )
@@ -259,10 +267,10 @@ table(
     small,
     {
         "strategy": (KEY, words),
-        "promises": (
-            {name: row.exactness for name, row in STRATEGIES.items()},
-            lambda promise: promise.replace("changes-function", "another result"),
-        ),
+        "promises": {
+            name: row.exactness if row.exact else "another result"
+            for name, row in STRATEGIES.items()
+        },
         "training peak": ("training_peak", mib, 2),
         "of plain": (lambda row: row.training_peak / small["plain"].training_peak, percent, 0),
         "gradient error": ("gradient_error", ".1g"),
@@ -581,6 +589,9 @@ table(
     },
 )
 
+# %%
+training, test_images = trained.SETTINGS, trained.TEST_IMAGES
+
 # %% [markdown]
 # All three save parameters and work. **Only pruning saves memory**: it alone makes features fewer.
 # Groups gather as many channels as they found, and factors add an activation between the two
@@ -602,9 +613,9 @@ table(
 # A strategy that gives another result may cost accuracy.
 #
 # This is a reduced setting that a CPU manages: the book's DenseNet on
-# {{ count(setting.TRAIN_IMAGES) }} images of Fashion-MNIST at
-# {{ setting.SETTINGS.resolution }}×{{ setting.SETTINGS.resolution }}, {{ setting.SETTINGS.epochs }} epochs, tested on
-# {{ count(setting.TEST_IMAGES) }} other images. It can tell a large loss from a small one, no more.
+# {{ count(trained.TRAIN_IMAGES) }} images of Fashion-MNIST at
+# {{ training.resolution }}×{{ training.resolution }}, {{ training.epochs }} epochs, tested on
+# {{ count(test_images) }} other images. It can tell a large loss from a small one, no more.
 
 # %%
 accuracy = study.accuracy_changes(load_record("strategies-accuracy"))
@@ -632,7 +643,6 @@ table(
 condensed = accuracy["learned_groups"]
 assert condensed.accuracy_at_change < exact_accuracy - 0.2
 largest_loss = -min(row.difference for row in accuracy.values())
-test_images = setting.TEST_IMAGES
 standard_error = (exact_accuracy * (1 - exact_accuracy) / test_images) ** 0.5
 
 # %% [markdown]

@@ -267,7 +267,7 @@ table(
     f"{search.NETWORK_BUDGET}, around the recipe; chosen on another partition of the same rows. "
     f"Then {search.SEEDS} seeds averaged where there is chance, on {len(rows['dense'].fresh)} "
     "fresh partitions",
-    align="lrrrl",
+    align="lrrll",
 )
 
 # %%

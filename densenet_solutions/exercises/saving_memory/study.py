@@ -48,12 +48,6 @@ class AccuracyChange:
     accuracy_at_change: float | None = None
 
 
-#: Every strategy in its family, in the order in which a page speaks of them.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    family: tuple(name for name, row in STRATEGIES.items() if row.family == family)
-    for family in dict.fromkeys(row.family for row in STRATEGIES.values())
-}
-
 #: Student 97.5% quantiles by degrees of freedom, for intervals over 3, 4 or 5 seeds.
 _QUANTILES = {2: 4.303, 3: 3.182, 4: 2.776}
 
