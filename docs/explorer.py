@@ -9,15 +9,12 @@
 # %%
 from densenet_solutions.exercises.explorer.pictures import explorer, largest_error, static_table
 from densenet_solutions.exercises.explorer.study import ExplorerCase
-from densenet_solutions.records import load_record, record_names
+from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import percent
 
-names = [name for name in ("explorer-grid", "explorer-grid-shared") if name in record_names()]
-records = [load_record(name) for name in names]
-cases = {
-    name: from_json(ExplorerCase, case) for record in records for name, case in record.cases.items()
-}
+record = load_record("explorer-grid")
+cases = {name: from_json(ExplorerCase, case) for name, case in record.cases.items()}
 first = next(iter(cases.values()))
 
 # %% [markdown]
@@ -30,15 +27,14 @@ first = next(iter(cases.values()))
 # ## How these numbers were made
 #
 # Every case was predicted by `predict_memory`, without a GPU, at two sizes ({{ " and ".join(
-# f"{point.batch} images of {point.side}²" for point in first.line) }}). Between and beyond them each
-# category is taken as a straight line in the number of pixels of the batch, for sides that are
+# f"{point.batch} images of {point.resolution}²" for point in first.line) }}). Between and beyond them
+# each category is taken as a straight line in the number of pixels of the batch, for sides that are
 # multiples of 32. Against predictions off the line ({{ " and ".join(
-# f"{point.batch} of {point.side}²" for point in first.checks) }}) the error is at most
+# f"{point.batch} of {point.resolution}²" for point in first.checks) }}) the error is at most
 # {{ percent(largest_error(cases), 2) }}; for a few small images, where gradients decide, it is
 # larger. *bfloat16 throughout* means parameters and all, and takes half of float32. *bfloat16
 # autocast* keeps the parameters in float32 and was predicted as a CPU's autocast decides; a GPU's
 # has a list of operations of its own. Where layers or blocks are recomputed, the scratch space of
 # kernels comes on top; [exercise 3.2](exercises/3-2-saving-memory.py) measures it.
 #
-# {{ "\n".join(f"- `{record.name}`: {record.origin}. Made by `{record.command}`."
-# for record in records) }}
+# - `{{ record.name }}`: {{ record.origin }}. Made by `{{ record.command }}`.
