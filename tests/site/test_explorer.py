@@ -13,7 +13,7 @@ from densenet_solutions.exercises.explorer.pictures import (
     static_table,
 )
 from densenet_solutions.exercises.explorer.study import ExplorerCase, point
-from densenet_solutions.records import load_record, record_names
+from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +33,8 @@ SHOWN = """hash => new Promise(done => {
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, ExplorerCase]:
-    return {
-        name: from_json(ExplorerCase, case)
-        for record in ("explorer-grid", "explorer-grid-shared")
-        if record in record_names()
-        for name, case in load_record(record).cases.items()
-    }
+    cases = load_record("explorer-grid").cases
+    return {name: from_json(ExplorerCase, case) for name, case in cases.items()}
 
 
 def test_the_line_holds(cases: dict[str, ExplorerCase]) -> None:
