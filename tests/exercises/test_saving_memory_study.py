@@ -155,7 +155,7 @@ def test_shared_storage_takes_its_measured_peak(small: dict[str, StrategyCost]) 
     )
     assert rows["plain"] == small["plain"]
     bench = MemoryBench(
-        variant="x",
+        network="x",
         input_shape=(1,),
         dtype="float32",
         device="cpu",
