@@ -27,10 +27,10 @@ first = next(iter(cases.values()))
 # ## How these numbers were made
 #
 # Every case was predicted by `predict_memory`, without a GPU, at two sizes ({{ " and ".join(
-# f"{point.batch} images of {point.side}²" for point in first.line) }}). Between and beyond them each
-# category is taken as a straight line in the number of pixels of the batch, for sides that are
+# f"{point.batch} images of {point.resolution}²" for point in first.line) }}). Between and beyond them
+# each category is taken as a straight line in the number of pixels of the batch, for sides that are
 # multiples of 32. Against predictions off the line ({{ " and ".join(
-# f"{point.batch} of {point.side}²" for point in first.checks) }}) the error is at most
+# f"{point.batch} of {point.resolution}²" for point in first.checks) }}) the error is at most
 # {{ percent(largest_error(cases), 2) }}; for a few small images, where gradients decide, it is
 # larger. *bfloat16 throughout* means parameters and all, and takes half of float32. *bfloat16
 # autocast* keeps the parameters in float32 and was predicted as a CPU's autocast decides; a GPU's

@@ -1,6 +1,6 @@
 // The explorer page: reads the form, draws the result, keeps its state in the address.
-// The numbers come from the page itself; `densenet_solutions/render/explorer.py` says the same in
-// Python, and a test compares the two.
+// The numbers come from the page itself; `densenet_solutions/exercises/explorer/pictures.py` says
+// the same in Python, and a test compares the two.
 "use strict";
 (function () {
   const holder = document.getElementById("explorer-data");
@@ -13,13 +13,13 @@
 
   function lookUp(state) {
     const autocast = state.dtype === "autocast" ? " autocast" : "";
-    return data.cases[state.version + " " + state.strategy + autocast];
+    return data.cases[state.network + " " + state.strategy + autocast];
   }
 
   function estimate(state) {
     const found = lookUp(state);
     const [[x0, low], [x1, high]] = found.line;
-    const share = (state.batch * state.side * state.side - x0) / (x1 - x0);
+    const share = (state.batch * state.resolution * state.resolution - x0) / (x1 - x0);
     const width = data.bytes[state.dtype];
     const sizes = {};
     data.categories.forEach((name, i) => {
@@ -35,7 +35,7 @@
   function read() {
     const state = Object.fromEntries(new FormData(form));
     state.batch = Math.min(65536, Math.max(1, Math.round(Number(state.batch)) || 1));
-    state.side = Number(state.side);
+    state.resolution = Number(state.resolution);
     return state;
   }
 
@@ -61,7 +61,7 @@
     }
     const sizes = estimate(state);
     const peak = Object.values(sizes).reduce((a, b) => a + b, 0);
-    const work = (found.multiplyAdds * state.batch * (state.side / 224) ** 2) / 1e9;
+    const work = (found.multiplyAdds * state.batch * (state.resolution / 224) ** 2) / 1e9;
     result.append(
       element("p", "Peak " + size(peak), { class: "ds-explorer-peak", "data-bytes": peak }),
       element("p", found.parameters.toLocaleString("en") + " parameters, about " +

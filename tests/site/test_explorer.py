@@ -33,8 +33,8 @@ SHOWN = """hash => new Promise(done => {
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, ExplorerCase]:
-    record = load_record("explorer-grid")
-    return {name: from_json(ExplorerCase, case) for name, case in record.cases.items()}
+    cases = load_record("explorer-grid").cases
+    return {name: from_json(ExplorerCase, case) for name, case in cases.items()}
 
 
 def test_the_line_holds(cases: dict[str, ExplorerCase]) -> None:
@@ -45,19 +45,19 @@ def test_the_line_holds(cases: dict[str, ExplorerCase]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "optimizer", "batch", "side"),
+    ("dtype", "optimizer", "batch", "resolution"),
     [("float32", "none", 8, 224), ("bfloat16", "none", 32, 160), ("float32", "adam", 32, 96)],
 )
 def test_the_instrument_agrees(
-    cases: dict[str, ExplorerCase], dtype: str, optimizer: str, batch: int, side: int
+    cases: dict[str, ExplorerCase], dtype: str, optimizer: str, batch: int, resolution: int
 ) -> None:
     """Off the line, in the other type, and with an optimizer's state: a fresh prediction."""
     fresh = point(
-        "densenet121", "plain", batch, side,
+        "densenet121", "plain", batch, resolution,
         dtype=getattr(torch, dtype), optimizer=None if optimizer == "none" else optimizer,
     )  # fmt: skip
     said = estimate(
-        cases["densenet121 plain"], batch=batch, side=side, dtype=dtype, optimizer=optimizer
+        cases["densenet121 plain"], batch=batch, resolution=resolution, dtype=dtype, optimizer=optimizer
     )
     assert sum(said.values()) == pytest.approx(fresh.peak_bytes, rel=0.03)
 
@@ -65,11 +65,11 @@ def test_the_instrument_agrees(
 @pytest.mark.parametrize(
     "options",
     [
-        {"batch": 0, "side": 224},
-        {"batch": 1, "side": 100},
-        {"batch": 1, "side": 224, "dtype": "int8"},
-        {"batch": 1, "side": 224, "optimizer": "lion"},
-        {"batch": 1, "side": 224, "dtype": "autocast"},
+        {"batch": 0, "resolution": 224},
+        {"batch": 1, "resolution": 100},
+        {"batch": 1, "resolution": 224, "dtype": "int8"},
+        {"batch": 1, "resolution": 224, "optimizer": "lion"},
+        {"batch": 1, "resolution": 224, "dtype": "autocast"},
     ],
 )
 def test_refusals(cases: dict[str, ExplorerCase], options: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ def test_page_and_python_agree(cases: dict[str, ExplorerCase], browser: Any, tmp
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto((tmp_path / "page.html").as_uri())
     for case in cases.values():
-        for batch, side, dtype, optimizer in (
+        for batch, resolution, dtype, optimizer in (
             (1, 224, "float32", "none"),
             (37, 96, "bfloat16", "adam"),
             (256, 512, "float32", "sgd_momentum"),
@@ -103,10 +103,10 @@ def test_page_and_python_agree(cases: dict[str, ExplorerCase], browser: Any, tmp
                 continue
             shown = page.evaluate(
                 SHOWN,
-                f"#version={case.version}&strategy={case.strategy}&batch={batch}"
-                f"&side={side}&dtype={dtype}&optimizer={optimizer}",
+                f"#network={case.network}&strategy={case.strategy}&batch={batch}"
+                f"&resolution={resolution}&dtype={dtype}&optimizer={optimizer}",
             )
-            said = estimate(case, batch=batch, side=side, dtype=dtype, optimizer=optimizer)
+            said = estimate(case, batch=batch, resolution=resolution, dtype=dtype, optimizer=optimizer)
             assert shown.pop("peak") == sum(said.values())
             assert shown == {name: size for name, size in said.items() if size}
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -138,10 +138,10 @@ def test_keyboard_and_address(cases: dict[str, ExplorerCase], browser: Any, tmp_
     page.wait_for_function("document.querySelector('[name=batch]').value === '61'")
     assert page.inner_text(".ds-tight").startswith("≈ tight in 8 GiB")
     assert page.locator(".ds-too-large").count() == 0
-    page.evaluate("location.hash = '#batch=5&side=96&version=nothing'")
+    page.evaluate("location.hash = '#batch=5&resolution=96&network=nothing'")
     page.wait_for_function("document.querySelector('[name=batch]').value === '5'")
-    assert page.input_value("[name=version]") == "densenet121"
-    assert page.input_value("[name=side]") == "96"
+    assert page.input_value("[name=network]") == "densenet121"
+    assert page.input_value("[name=resolution]") == "96"
     page.close()
 
 

@@ -17,7 +17,7 @@ from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import gib
 from densenet_solutions.site.tables import table
 
-SIDES = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
+RESOLUTIONS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 #: Numbers → bytes of a parameter. Under autocast parameters stay in float32; it has its own cases.
 DTYPES = {"float32": 4, "bfloat16": 2, "autocast": 4}
 #: optimizer → state in multiples of the parameters.
@@ -45,20 +45,26 @@ DTYPE_LABELS = {
 
 
 def estimate(
-    case: ExplorerCase, *, batch: int, side: int, dtype: str = "float32", optimizer: str = "none"
+    case: ExplorerCase,
+    *,
+    batch: int,
+    resolution: int,
+    dtype: str = "float32",
+    optimizer: str = "none",
 ) -> dict[str, int]:
     """Bytes by category at the peak, as the page computes them.
 
-    Between and beyond its two points a category is linear in `batch * side**2`, and never
+    Between and beyond its two points a category is linear in `batch * resolution**2`, and never
     negative. bfloat16 (the whole network) takes half. An optimizer adds its state.
 
     Raises:
-        ValueError: the side is not a multiple of 32, an option is unknown, or the case was
+        ValueError: the resolution is not a multiple of 32, an option is unknown, or the case was
             predicted under autocast and the type is another, or the other way round.
     """
-    if side % 32 or side < 32 or batch < 1:
+    if resolution % 32 or resolution < 32 or batch < 1:
         raise ValueError(
-            f"batch is at least 1 and side a positive multiple of 32, got {batch=}, {side=}"
+            "batch is at least 1 and resolution a positive multiple of 32, "
+            f"got {batch=}, {resolution=}"
         )
     if dtype not in DTYPES or optimizer not in OPTIMIZERS:
         raise ValueError(
@@ -68,7 +74,7 @@ def estimate(
     if (dtype == "autocast") != case.autocast:
         raise ValueError(f"this case has autocast={case.autocast}, got {dtype=}")
     first, second = case.line
-    share = (batch * side**2 - _pixels(first)) / (_pixels(second) - _pixels(first))
+    share = (batch * resolution**2 - _pixels(first)) / (_pixels(second) - _pixels(first))
     sizes = {}
     for name in MEMORY_CATEGORIES:
         low, high = first.by_category[name], second.by_category[name]
@@ -83,7 +89,8 @@ def largest_error(cases: Mapping[str, ExplorerCase]) -> float:
     """Largest relative difference between the line and a prediction off it."""
     return max(
         abs(
-            sum(estimate(c, batch=p.batch, side=p.side, dtype=_numbers(c)).values()) / p.peak_bytes
+            sum(estimate(c, batch=p.batch, resolution=p.resolution, dtype=_numbers(c)).values())
+            / p.peak_bytes
             - 1
         )
         for c in cases.values()
@@ -93,7 +100,7 @@ def largest_error(cases: Mapping[str, ExplorerCase]) -> float:
 
 def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
     """Controls, output and data; without JavaScript only `static_table` remains."""
-    versions = list(dict.fromkeys(c.version for c in cases.values()))
+    networks = list(dict.fromkeys(c.network for c in cases.values()))
     strategies = list(dict.fromkeys(c.strategy for c in cases.values()))
     data = {
         "cases": {
@@ -116,13 +123,13 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
     }
     controls = "".join(
         (
-            _select("version", "Network", {name: name for name in versions}),
+            _select("network", "Network", {name: name for name in networks}),
             _select("strategy", "Step", {s: _label(s) for s in strategies}),
             '<label>Batch <input type="number" name="batch" '
             'min="1" max="65536" value="32">'
             '<input type="range" min="0" max="12" step="0.25" value="5" '
             'aria-label="Batch, doubling with each step of the slider"></label>',
-            _select("side", "Resolution", {str(s): f"{s} × {s}" for s in SIDES}, "224"),
+            _select("resolution", "Resolution", {str(r): f"{r} × {r}" for r in RESOLUTIONS}, "224"),
             _select("dtype", "Number format", DTYPE_LABELS),
             _select("optimizer", "Optimizer", {name: name for name in OPTIMIZERS}),
         )
@@ -135,16 +142,16 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
     )
 
 
-def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, side: int = 224) -> Html:
+def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, resolution: int = 224) -> Html:
     """Peaks of all networks and steps at one size."""
-    versions = list(dict.fromkeys(c.version for c in cases.values()))
+    networks = list(dict.fromkeys(c.network for c in cases.values()))
     strategies: Sequence[str] = list(dict.fromkeys(c.strategy for c in cases.values()))
-    by_key = {(c.version, c.strategy, c.autocast): c for c in cases.values()}
+    by_key = {(c.network, c.strategy, c.autocast): c for c in cases.values()}
 
     def peak(case: ExplorerCase | None) -> str | None:
         if case is None:
             return None
-        sizes = estimate(case, batch=batch, side=side, dtype=_numbers(case))
+        sizes = estimate(case, batch=batch, resolution=resolution, dtype=_numbers(case))
         return gib(sum(sizes.values()), 2).removesuffix(" GiB")
 
     tables = [
@@ -153,14 +160,14 @@ def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, side: int =
             {
                 "step": _label,
                 **{
-                    version.removeprefix("densenet"): lambda strategy, v=version, a=autocast: peak(
+                    network.removeprefix("densenet"): lambda strategy, v=network, a=autocast: peak(
                         by_key.get((v, strategy, a))
                     )
-                    for version in versions
+                    for network in networks
                 },
             },
-            caption=f"Peak memory in GiB, {batch} images of {side} × {side}, without an optimizer: "
-            f"DenseNets in {'bfloat16 autocast' if autocast else 'float32'}",
+            caption=f"Peak memory in GiB, {batch} images of {resolution} × {resolution}, "
+            f"without an optimizer: DenseNets in {'bfloat16 autocast' if autocast else 'float32'}",
         ).html
         for autocast in (False, True)
     ]
@@ -177,7 +184,7 @@ def _numbers(case: ExplorerCase) -> str:
 
 
 def _pixels(point: ExplorerPoint) -> int:
-    return point.batch * point.side**2
+    return point.batch * point.resolution**2
 
 
 def _select(name: str, label: str, options: Mapping[str, str], chosen: str = "") -> str:

@@ -24,7 +24,7 @@ class ExplorerPoint:
     """Predicted peak of a batch of square images, in bytes."""
 
     batch: int
-    side: int
+    resolution: int
     peak_bytes: int
     by_category: Mapping[str, int]
 
@@ -38,7 +38,7 @@ class ExplorerCase:
     belongs to one image of 224 by 224 pixels.
     """
 
-    version: str
+    network: str
     strategy: str
     parameters: int
     buffers_bytes: int
@@ -52,7 +52,7 @@ class ExplorerCase:
 OFFERED = tuple(
     name for name, row in STRATEGIES.items() if row.exact and row.predictable and not row.on_request
 )
-#: (batch, side) of the two points of the line, and of those that check it.
+#: (batch, resolution) of the two points of the line, and of those that check it.
 LINE = ((16, 224), (64, 224))
 CHECKS = ((64, 320),)
 
@@ -61,54 +61,54 @@ def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
     """Name → (network, strategy, autocast); the strategy `"inference"` is a forward pass."""
     strategies = tuple(strategies)
     return {
-        f"{version} {strategy}{' autocast' if autocast else ''}": (version, strategy, autocast)
-        for version in TABLE_1
+        f"{name} {strategy}{' autocast' if autocast else ''}": (name, strategy, autocast)
+        for name in TABLE_1
         for strategy in strategies
         for autocast in (False, True)
     }
 
 
 def predict_case(case: tuple[str, str, bool], device: str) -> ExplorerCase:
-    """Predict one version under one strategy; the device does not matter."""
-    version, strategy, autocast = case
+    """Predict one network under one strategy; the device does not matter."""
+    name, strategy, autocast = case
     to = torch.bfloat16 if autocast else None
     with torch.device("meta"):
-        model = network(version).build()
+        model = network(name).build()
     return ExplorerCase(
-        version=version,
+        network=name,
         strategy=strategy,
         parameters=count_parameters(model).total,
         buffers_bytes=sum(b.numel() * b.element_size() for b in model.buffers()),
-        multiply_adds_224=count_flops(model, network(version).shape(1, 224)).multiply_adds,
-        line=tuple(point(version, strategy, *where, autocast=to) for where in LINE),
-        checks=tuple(point(version, strategy, *where, autocast=to) for where in CHECKS),
+        multiply_adds_224=count_flops(model, network(name).shape(1, 224)).multiply_adds,
+        line=tuple(point(name, strategy, *where, autocast=to) for where in LINE),
+        checks=tuple(point(name, strategy, *where, autocast=to) for where in CHECKS),
         autocast=autocast,
     )
 
 
 def point(
-    version: str,
+    name: str,
     strategy: str,
     batch: int,
-    side: int,
+    resolution: int,
     *,
     dtype: torch.dtype = torch.float32,
     autocast: torch.dtype | None = None,
     optimizer: str | None = None,
 ) -> ExplorerPoint:
     """Peak of one step, by category."""
-    net = network(version)
+    net = network(name)
     chosen = None if strategy == "inference" else STRATEGIES[strategy]
     result = predict_memory(
         net.build if chosen is None else lambda: chosen.apply(net.build()),
-        net.shape(batch, side),
+        net.shape(batch, resolution),
         train=chosen is not None,
         step=None if chosen is None else chosen.step,
         dtype=dtype,
         autocast=autocast,
         optimizer=optimizer,
     )
-    return ExplorerPoint(batch, side, result.peak_bytes, result.bytes_by_category)
+    return ExplorerPoint(batch, resolution, result.peak_bytes, result.bytes_by_category)
 
 
 def recipe() -> Recipe:
