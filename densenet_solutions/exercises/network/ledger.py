@@ -25,6 +25,7 @@ Kind = Literal[
     "concatenation",
     "normalised",
     "bottleneck",
+    "normalised bottleneck",
     "features",
     "buffer",
     "scratch",
@@ -101,6 +102,13 @@ class Ledger:
         """The end of the forward pass: what is kept for the backward pass, and nothing else."""
         return next(moment for moment in self.moments if moment.phase == "turn")
 
+    def kept(self) -> dict[Kind, float]:
+        """What is kept for the backward pass, in channels, by what it is."""
+        found: dict[Kind, float] = {}
+        for slab in self.turn.held:
+            found[slab.kind] = found.get(slab.kind, 0) + slab.channels
+        return found
+
     def mib(self, channels: float) -> float:
         """That many channels in MiB."""
         return channels * self.channel_bytes / 2**20
@@ -150,6 +158,26 @@ def ledger(
     )  # fmt: skip
 
 
+def blocks(
+    config: DenseNetConfig, strategy: str = "plain", *, batch: int = 8, resolution: int = 224
+) -> tuple[Ledger, ...]:
+    """The ledger of each dense block of a network, for images of `resolution`.
+
+    >>> [round(block.mib(block.turn.channels), 1) for block in blocks(DenseNetConfig(), "plain")]
+    [312.4, 248.1, 215.9, 42.1]
+    """
+    side = resolution // 4 if config.stem == "imagenet" else resolution
+    return tuple(
+        ledger(
+            strategy, num_layers=num_layers, in_channels=width, growth_rate=config.growth_rate,
+            bn_size=config.bn_size, batch=batch, resolution=side // 2**i,
+        )
+        for i, (num_layers, (width, _)) in enumerate(
+            zip(config.block_config, config.block_widths, strict=True)
+        )
+    )  # fmt: skip
+
+
 class _Consumed(torch.autograd.Function):
     """Reads the block's output, keeps nothing of it, and sends a full gradient back."""
 
@@ -181,6 +209,9 @@ class _Watch(StorageTracker):
             tensor.untyped_storage()._cdata: int(name.split("denselayer")[1].split(".")[0])
             for name, tensor in named
         }
+        self._of_bottleneck = {
+            tensor.untyped_storage()._cdata for name, tensor in named if ".norm2." in name
+        }
         self._names: list[str] = []  # of each operation
         self._layers: list[int | None] = []  # whose parameters it reads
         self._columns: dict[int, int] = {}  # operation → up to where it filled the buffer
@@ -193,8 +224,9 @@ class _Watch(StorageTracker):
         for made in tree_leaves(out):
             if isinstance(made, Tensor) and self._is_map(made):
                 self._maps.add(id(self._live[made.untyped_storage()._cdata][1]))
-        self._names.append(func.overloadpacket.__name__)
         read = [a.untyped_storage()._cdata for a in args if isinstance(a, Tensor)]
+        name = func.overloadpacket.__name__
+        self._names.append(name + " bottleneck" * bool(self._of_bottleneck.intersection(read)))
         layers = [self._layer_of[key] for key in read if key in self._layer_of]
         # `detach` is the hook at work, on all that a function saves at once.
         known = layers and self._names[-1] != "detach"
@@ -271,6 +303,8 @@ class _Watch(StorageTracker):
             kind = "concatenation"
         elif name in ("native_batch_norm", "relu"):
             kind = "normalised"
+        elif name == "native_batch_norm bottleneck":
+            kind = "normalised bottleneck"
         elif name == "convolution" and channels >= self._growth_rate:
             kind = "features" if channels == self._growth_rate else "bottleneck"
         elif phase == "before" and name == "mul":

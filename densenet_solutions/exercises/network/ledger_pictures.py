@@ -15,9 +15,9 @@ from densenet_solutions.site.numbers import count, mib
 #: strategy → what its pile is called.
 TITLES = {
     "plain": "plain",
-    "recompute_bottleneck_input": "recompute the bottleneck's input",
-    "recompute_layer": "recompute",
-    "recompute_block": "recompute the block",
+    "recompute_bottleneck_input": "recompute copies",
+    "recompute_layer": "recompute layers",
+    "recompute_block": "recompute block",
     "shared_storage": "shared storage",
 }
 _ROW, _GAP = 15.0, 3.0
@@ -27,7 +27,8 @@ _LOOK = {  # kind → colour, opacity
     "concatenation": ("activations", 0.75),
     "buffer": ("activations", 0.75),
     "normalised": ("activations", 0.38),
-    "bottleneck": ("activations", 0.38),
+    "bottleneck": ("activations", 0.75),
+    "normalised bottleneck": ("activations", 0.38),
     "gradient": ("gradients", 0.6),
     "scratch": ("temporaries", 0.5),
 }
@@ -37,6 +38,7 @@ _NAMES = {
     "concatenation": "copied",
     "normalised": "normalised",
     "bottleneck": "bottleneck",
+    "normalised bottleneck": "normalised",
     "buffer": "buffer",
     "gradient": "gradient",
     "scratch": "slice",
@@ -66,6 +68,7 @@ def ledger_frames(ledgers: Sequence[Ledger], *, small: bool = False) -> Html:
         key = moment.phase == "turn" or (moment.phase, moment.layer) in (
             ("forward", 2),
             ("backward", book.num_layers),
+            ("backward", book.num_layers // 2),
         )
         sequence.append(
             Frame(
@@ -188,7 +191,10 @@ class _Sheet:
         board.box(left, y, filled, _ROW, color, opacity=opacity)
         if passing:
             board.box(left + 0.5, y + 0.5, width - 1, _ROW - 1, stroke=color, dashed=True)
-        if slab.kind in ("bottleneck", "scratch"):
+        if slab.kind in ("bottleneck", "normalised bottleneck", "scratch"):
+            if width > 60:
+                name = "" if self.names or slab.kind != "bottleneck" else "bottleneck"
+                board.text(left + width / 2, y + _ROW / 2, name, anchor="middle", size=11)
             return
         for source, begin, end in _sources(book):
             begin, end = max(begin, _start(slab, book)), min(end, _start(slab, book) + slab.written)
@@ -278,15 +284,14 @@ def _caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "before":
         return f"The block is entered with {book.in_channels} channels, x{_sub(0)}."
     if moment.phase == "forward":
-        does = {b.strategy: _does(b.strategy, moment.layer, k) for b in ledgers}
         return (
             f"Layer {moment.layer} reads {reads} channels to write {k}. "
-            f"{'; '.join(filter(None, does.values()))}."
+            f"{'; '.join(_does(b, moment.layer) for b in ledgers)}."
         )
     if moment.phase == "turn":
         different = book.in_channels + book.num_layers * k
         return (
-            f"The forward pass is over. The block has only {different} different channels. "
+            f"The forward pass is over. The block has {different} channels of features. "
             f"Kept for the backward pass: {held}."
         )
     if moment.phase == "backward":
@@ -297,14 +302,15 @@ def _caption(ledgers: Sequence[Ledger], at: int) -> str:
     return "Everything is let go but the gradient of the block's input."
 
 
-def _does(strategy: str, layer: int, k: int) -> str:
+def _does(book: Ledger, layer: int) -> str:
     """What a strategy does in a layer's forward pass."""
-    if strategy == "plain":
+    if book.strategy == "plain":
         reads = "copies them, normalises the copy" if layer > 1 else "normalises them"
-        return f"The plain block {reads} and keeps both"
-    if strategy == "shared_storage":
-        return f"shared storage adds the {k} to its buffer"
-    return "recomputing lets the copies go again" if strategy == "recompute_layer" else ""
+        more = ", and its bottleneck twice" if "bottleneck" in book.kept() else ""
+        return f"The plain block {reads} and keeps both{more}"
+    if book.strategy == "shared_storage":
+        return f"shared storage adds the {book.growth_rate} to its buffer"
+    return "recomputing lets the copies go again"
 
 
 def _shown(moment: Moment) -> float:
