@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
 
+from densenet_solutions.site.draw import PHONE
 from densenet_solutions.site.figures import svg
 from densenet_solutions.site.html import Html
-
-#: A phone of 390 pixels has a column of 358.
-PHONE = 358
 
 
 class Drawing(Protocol):
@@ -89,7 +87,8 @@ def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
     last = len(sequence) - 1
     first = sequence[start]
     return Html(
-        f'<figure class="ds-frames" role="group" aria-label="{escape(name, quote=True)}">'
+        f'<figure class="ds-frames" data-search-exclude role="group" '
+        f'aria-label="{escape(name, quote=True)}">'
         f'<ol class="ds-frames-all">{items}</ol>'
         '<div class="ds-frames-bar" hidden>'
         '<button type="button" class="ds-frames-back" aria-label="Previous step">'
@@ -130,7 +129,7 @@ def _drawings(wide: Drawing, narrow: Drawing | None, alt: str) -> str:
     if narrow is None:
         return wide.svg(alt)
     if narrow.width > PHONE:
-        raise ValueError(f"a narrow drawing is at most {PHONE} pixels wide, got {narrow.width}")
+        raise ValueError(f"a narrow drawing is at most {PHONE:.0f} pixels wide, got {narrow.width}")
     return (
         f'<div class="ds-wide">{wide.svg(alt)}</div>'
         f'<div class="ds-narrow" hidden>{narrow.svg(alt)}</div>'

@@ -12,7 +12,7 @@ from pathlib import Path
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
-from densenet_solutions.exercises.network import widening
+from densenet_solutions.exercises.network import layer, widening
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
@@ -32,11 +32,11 @@ def outputs() -> dict[str, str]:
         "ledger-three": ledger_frames([plain, again, shared]).html,
         "widening": widening.widening().html,
         "sum": widening.sum_or_concatenation().html,
-        "bottleneck": widening.bottleneck().html,
+        "bottleneck": layer.bottleneck().html,
         "window": window().html,
         "trap": trap_frames().html,
         "buffer": buffer_frames().html,
-        "operations": widening.operations().html,
+        "operations": layer.operations().html,
         "ledger-bottleneck": ledger_frames(
             [ledger("plain", bn_size=4), ledger("recompute_bottleneck_input", bn_size=4)]
         ).html,
