@@ -54,9 +54,10 @@ def test_densenet_121s_four_blocks_as_exercise_3_2_has_them() -> None:
     assert kept["shared_storage"] == pytest.approx(44.4, abs=0.05)
 
 
-@pytest.fixture(scope="module", params=LEDGERS)
+@pytest.fixture(scope="module", params=[(name, size) for name in LEDGERS for size in (None, 4)])
 def book(request: pytest.FixtureRequest) -> Ledger:
-    return ledger(request.param)
+    strategy, bn_size = request.param
+    return ledger(strategy, bn_size=bn_size)
 
 
 def test_a_step_goes_through_the_layers_and_back(book: Ledger) -> None:

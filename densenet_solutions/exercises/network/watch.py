@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from densenet_solutions.measure.torch_private import storage_key, tree_iter
 from densenet_solutions.measure.tracker import StorageTracker
 
 Kind = Literal[
@@ -87,7 +87,10 @@ class Watch(StorageTracker):
     """A tracker that also notes which operation made a storage, and for which layer."""
 
     def __init__(self, block: nn.Module, x: Tensor, growth_rate: int, total: int) -> None:
-        super().__init__(block, {"input": [x]})
+        super().__init__(
+            block,
+            {"parameters": block.parameters(), "buffers": block.buffers(), "input": [x]},
+        )
         self.channel_bytes = x.nbytes // x.shape[1]
         self.saved: dict[int, int] = {}  # storage → bytes
         self._growth_rate, self._total = growth_rate, total
@@ -97,11 +100,11 @@ class Watch(StorageTracker):
         self._maps: set[int] = set()  # identities of the records of maps of features
         named = [*block.named_parameters(), *block.named_buffers()]
         self._layer_of = {
-            tensor.untyped_storage()._cdata: int(name.split("denselayer")[1].split(".")[0])
+            storage_key(tensor.untyped_storage()): int(name.split("denselayer")[1].split(".")[0])
             for name, tensor in named
         }
         self._of_bottleneck = {
-            tensor.untyped_storage()._cdata for name, tensor in named if ".norm2." in name
+            storage_key(tensor.untyped_storage()) for name, tensor in named if ".norm2." in name
         }
         self._names: list[str] = []  # of each operation
         self._layers: list[int | None] = []  # whose parameters it reads
@@ -112,15 +115,15 @@ class Watch(StorageTracker):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        for made in tree_leaves(out):
+        for made in tree_iter(out):
             if isinstance(made, Tensor) and self._is_map(made):
-                self._maps.add(id(self._live[made.untyped_storage()._cdata][1]))
-        read = [a.untyped_storage()._cdata for a in args if isinstance(a, Tensor)]
+                self._maps.add(id(self._live[storage_key(made.untyped_storage())][1]))
+        read = [storage_key(a.untyped_storage()) for a in args if isinstance(a, Tensor)]
         name = func.overloadpacket.__name__
         self._names.append(name + " bottleneck" * bool(self._of_bottleneck.intersection(read)))
         layers = [self._layer_of[key] for key in read if key in self._layer_of]
         # `detach` is the hook at work, on all that a function saves at once.
-        known = layers and self._names[-1] != "detach"
+        known = layers and name != "detach"
         self._layers.append(layers[0] if known else None)
         if self._names[-1] == "copy_" and args[0].stride()[:1] == (self._total,):
             self._columns[len(self._names)] = args[0].storage_offset() + args[0].shape[-1]
@@ -130,7 +133,7 @@ class Watch(StorageTracker):
         """Hook for what autograd saves: maps of features in the forward pass, each once."""
         storage = tensor.untyped_storage()
         if self._is_map(tensor) and not self._turn:
-            self.saved[storage._cdata] = storage.nbytes()
+            self.saved[storage_key(storage)] = storage.nbytes()
         return tensor.detach()
 
     def _is_map(self, tensor: Tensor) -> bool:
