@@ -114,10 +114,13 @@ class Watch(StorageTracker):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        before = len(self._all)
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        for made in tree_iter(out):
+        born = {id(record) for record in self._all[before:]}
+        for made in tree_iter(out):  # judged at birth: a view may look like anything
             if isinstance(made, Tensor) and self._is_map(made):
-                self._maps.add(id(self._live[storage_key(made.untyped_storage())][1]))
+                record = self._live[storage_key(made.untyped_storage())][1]
+                self._maps |= {id(record)} & born
         read = [storage_key(a.untyped_storage()) for a in args if isinstance(a, Tensor)]
         name = func.overloadpacket.__name__
         self._names.append(name + " bottleneck" * bool(self._of_bottleneck.intersection(read)))
