@@ -87,7 +87,7 @@ def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
     last = len(sequence) - 1
     first = sequence[start]
     return Html(
-        f'<figure class="ds-frames" data-search-exclude role="group" '
+        f'<figure class="ds-frames" role="group" '
         f'aria-label="{escape(name, quote=True)}">'
         f'<ol class="ds-frames-all">{items}</ol>'
         '<div class="ds-frames-bar" hidden>'
