@@ -26,6 +26,8 @@ _PAGE = {
 Anchor = Literal["start", "middle", "end"]
 #: No text may be smaller: it is the smallest that is read on a phone.
 SMALLEST = 11.0
+#: Widths of a drawing: for the column of text, and for a phone of 390 pixels.
+COLUMN, PHONE = 640.0, 358.0
 
 
 def colour(name: str) -> str:
@@ -38,6 +40,15 @@ def colour(name: str) -> str:
     if name not in known:
         raise ValueError(f"a colour is one of {', '.join(known)}, got {name!r}")
     return f"var(--ds-{name},{known[name]})"
+
+
+def sub(number: int) -> str:
+    """A number as subscript.
+
+    >>> f"x{sub(12)}"
+    'x₁₂'
+    """
+    return "".join(chr(0x2080 + int(digit)) for digit in str(number))
 
 
 class Board:

@@ -10,9 +10,39 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any, Protocol
 
-from densenet_solutions.site.draw import Board
+from densenet_solutions.site.draw import PHONE
+from densenet_solutions.site.figures import svg
 from densenet_solutions.site.html import Html
+
+
+class Drawing(Protocol):
+    """What a frame shows: a `Board`, or a `Plot`."""
+
+    width: float
+
+    def svg(self, alt: str) -> str:
+        """The drawing as one SVG element; `alt` says what is to be seen."""
+        ...
+
+
+class Plot:
+    """A matplotlib figure in the site's style as a drawing.
+
+    Seven inches fill the column; for a phone take 3.6. Text of 10 points is then 13.7 pixels.
+    """
+
+    def __init__(self, fig: Any) -> None:
+        self._fig = fig
+        self.width = float(fig.get_figwidth() * 72 * 1.37)
+
+    def svg(self, alt: str) -> str:
+        html = svg(self._fig, alt).html
+        html = html[html.index("<svg") : html.rindex("</figure>")]
+        return html.replace(
+            ' style="--ds-width', f' style="max-width:{self.width:.0f}px;--ds-width'
+        )
 
 
 @dataclass(frozen=True)
@@ -30,8 +60,8 @@ class Frame:
 
     label: str
     caption: str
-    wide: Board
-    narrow: Board | None = None
+    wide: Drawing
+    narrow: Drawing | None = None
     key: bool = False
     alt: str = ""
 
@@ -57,7 +87,8 @@ def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
     last = len(sequence) - 1
     first = sequence[start]
     return Html(
-        f'<figure class="ds-frames" role="group" aria-label="{escape(name, quote=True)}">'
+        f'<figure class="ds-frames" role="group" '
+        f'aria-label="{escape(name, quote=True)}">'
         f'<ol class="ds-frames-all">{items}</ol>'
         '<div class="ds-frames-bar" hidden>'
         '<button type="button" class="ds-frames-back" aria-label="Previous step">'
@@ -72,7 +103,7 @@ def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
 
 
 def figure(
-    wide: Board, narrow: Board | None = None, *, caption: str, alt: str = "", name: str = ""
+    wide: Drawing, narrow: Drawing | None = None, *, caption: str, alt: str = "", name: str = ""
 ) -> Html:
     """One drawing with its finding as caption, wide and narrow. `alt` adds to the caption."""
     title = f' id="{escape(name, quote=True)}"' if name else ""
@@ -94,11 +125,11 @@ def _item(frame: Frame, first: bool) -> str:
     )
 
 
-def _drawings(wide: Board, narrow: Board | None, alt: str) -> str:
+def _drawings(wide: Drawing, narrow: Drawing | None, alt: str) -> str:
     if narrow is None:
         return wide.svg(alt)
-    if narrow.width > 358:
-        raise ValueError(f"a narrow drawing is at most 358 pixels wide, got {narrow.width}")
+    if narrow.width > PHONE:
+        raise ValueError(f"a narrow drawing is at most {PHONE:.0f} pixels wide, got {narrow.width}")
     return (
         f'<div class="ds-wide">{wide.svg(alt)}</div>'
         f'<div class="ds-narrow" hidden>{narrow.svg(alt)}</div>'

@@ -12,7 +12,8 @@ from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
 
 VERDICTS = frozenset({"holds", "holds-with-a-condition", "does-not-hold", "not-decidable-here"})
-_TYPES = VERDICTS | {"answer", "check", "info", "note", "question", "tip", "turn", "warning"}
+_LESSON = {"question", "turn", "answer", "check"}  # see `site.lesson`
+_TYPES = VERDICTS | _LESSON | {"note", "info", "tip", "warning"}
 
 
 class Verdicts(Extension):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from densenet_solutions.exercises.network.ledger import LEDGERS, Ledger, ledger
+from densenet_solutions.exercises.network.ledger import LEDGERS, Ledger, blocks, ledger
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
 
@@ -45,22 +45,19 @@ def test_what_is_kept_at_the_turn(
 
 
 def test_densenet_121s_four_blocks_as_exercise_3_2_has_them() -> None:
-    sums = dict.fromkeys(("plain", "shared_storage"), 0.0)
-    widths = [(64, 6, 56), (128, 12, 28), (256, 24, 14), (512, 16, 7)]
-    for in_channels, num_layers, resolution in widths:
-        for strategy in sums:
-            found = ledger(
-                strategy, num_layers=num_layers, in_channels=in_channels, resolution=resolution,
-                bn_size=4 if strategy == "shared_storage" else None,
-            )  # fmt: skip
-            sums[strategy] += found.mib(found.turn.channels)
-    assert sums["plain"] == pytest.approx(555.1, abs=0.05)  # concatenations and normalised copies
-    assert sums["shared_storage"] == pytest.approx(44.4, abs=0.05)
+    kept = dict.fromkeys(("plain", "shared_storage"), 0.0)
+    for strategy in kept:
+        for block in blocks(DenseNetConfig(), strategy):
+            features = {k: c for k, c in block.kept().items() if "bottleneck" not in k}
+            kept[strategy] += block.mib(sum(features.values()))
+    assert kept["plain"] == pytest.approx(555.1, abs=0.05)  # concatenations, normalised copies
+    assert kept["shared_storage"] == pytest.approx(44.4, abs=0.05)
 
 
-@pytest.fixture(scope="module", params=LEDGERS)
+@pytest.fixture(scope="module", params=[(name, size) for name in LEDGERS for size in (None, 4)])
 def book(request: pytest.FixtureRequest) -> Ledger:
-    return ledger(request.param)
+    strategy, bn_size = request.param
+    return ledger(strategy, bn_size=bn_size)
 
 
 def test_a_step_goes_through_the_layers_and_back(book: Ledger) -> None:
@@ -85,7 +82,7 @@ def test_kinds_and_widths_of_the_plain_block() -> None:
         width = 64 + 32 * (layer - 1)
         expected += [("concatenation", layer, width)] * (layer > 1)
         expected += [("normalised", layer, width), ("bottleneck", layer, 128)]
-        expected += [("normalised", layer, 128)]
+        expected += [("normalised bottleneck", layer, 128)]
     assert sorted(found) == sorted(expected)
 
 

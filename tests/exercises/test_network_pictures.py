@@ -5,7 +5,7 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
-from densenet_solutions.exercises.network import widening
+from densenet_solutions.exercises.network import layer, widening
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import Ledger, ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
@@ -95,7 +95,7 @@ def test_a_row_of_the_block_is_as_wide_as_what_its_layer_reads() -> None:
 @pytest.mark.parametrize("c", [64, 230, 992])
 def test_weights_of_a_layer_with_and_without_bottleneck(c: int) -> None:
     """9·c·k against 4k·c + 9·4k·k, by hand."""
-    (caption, words), _ = frame_texts(widening.bottleneck((c, 999), growth_rate=32).html)
+    (caption, words), _ = frame_texts(layer.bottleneck((c, 999), growth_rate=32).html)
     plain, narrow = 9 * c * 32, 128 * c + 9 * 128 * 32
     assert f"{plain:,} weights" in words
     assert f"{narrow:,} weights" in words
@@ -103,7 +103,7 @@ def test_weights_of_a_layer_with_and_without_bottleneck(c: int) -> None:
 
 
 def test_operations_are_in_the_papers_order_with_the_shapes_of_densenet_121() -> None:
-    soup = BeautifulSoup(widening.operations().html, "html.parser")
+    soup = BeautifulSoup(layer.operations().html, "html.parser")
     words = [text.text for text in soup.select_one(".ds-wide svg").select("text")]
     assert words == [
         "a dense layer", "input", "64×56²", "BN", "64×56²", "ReLU", "64×56²", "1×1 conv", "128×56²",

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from densenet_solutions.exercises.network.ledger import Ledger, ledger
-from densenet_solutions.exercises.network.widening import NARROW, WIDE, sub
-from densenet_solutions.site.draw import Board
+from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 
@@ -39,7 +38,7 @@ def buffer_frames(num_layers: int = 4, in_channels: int = 64, growth_rate: int =
     sequence: list[Frame] = []
 
     def add(label: str, caption: str, layer: int, back: bool, key: bool = False) -> None:
-        wide, narrow = (_draw(ends, layer, back, width) for width in (WIDE, NARROW))
+        wide, narrow = (_draw(ends, layer, back, width) for width in (COLUMN, PHONE))
         sequence.append(Frame(label, caption, wide, narrow, key))
 
     add(
@@ -90,7 +89,7 @@ def _draw(ends: Sequence[int], layer: int, back: bool, width: float) -> Board:
     at = max(begin / 2, box / 2 + 2)
     top = buffer + height + 8
     sides = (at + box / 2, middle - 13), (at - box / 2, middle - 13)
-    board.shape((0, top), (begin - 2, top), *sides, fill="densenet", opacity=0.2)
+    board.shape((0, top), (begin - 2, top), *sides, fill="parameters", opacity=0.2)
     board.box(at - box / 2, middle - 13, box, 26, "temporaries", opacity=0.35, radius=3)
     board.text(at, middle, f"H{sub(layer)}" + (" again" if back else ""), anchor="middle", size=12)
     if not back:

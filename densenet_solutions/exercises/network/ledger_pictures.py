@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from densenet_solutions.exercises.network.ledger import Ledger, Moment, Slab
-from densenet_solutions.site.draw import Board
+from densenet_solutions.exercises.network.ledger import Ledger
+from densenet_solutions.exercises.network.ledger_words import (
+    NAMES,
+    TITLES,
+    alt,
+    caption,
+    label,
+    shown,
+)
+from densenet_solutions.exercises.network.watch import Moment, Slab
+from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, mib
 
-#: strategy → what its pile is called.
-TITLES = {
-    "plain": "plain",
-    "recompute_bottleneck_input": "recompute the bottleneck's input",
-    "recompute_layer": "recompute",
-    "recompute_block": "recompute the block",
-    "shared_storage": "shared storage",
-}
 _ROW, _GAP = 15.0, 3.0
 _LOOK = {  # kind → colour, opacity
     "input": ("activations", 0.75),
@@ -27,19 +28,10 @@ _LOOK = {  # kind → colour, opacity
     "concatenation": ("activations", 0.75),
     "buffer": ("activations", 0.75),
     "normalised": ("activations", 0.38),
-    "bottleneck": ("activations", 0.38),
+    "bottleneck": ("activations", 0.75),
+    "normalised bottleneck": ("activations", 0.38),
     "gradient": ("gradients", 0.6),
     "scratch": ("temporaries", 0.5),
-}
-_NAMES = {
-    "input": "input",
-    "features": "new",
-    "concatenation": "copied",
-    "normalised": "normalised",
-    "bottleneck": "bottleneck",
-    "buffer": "buffer",
-    "gradient": "gradient",
-    "scratch": "slice",
 }
 
 
@@ -62,19 +54,20 @@ def ledger_frames(ledgers: Sequence[Ledger], *, small: bool = False) -> Html:
     book = ledgers[0]
     sequence = []
     for i, moment in enumerate(book.moments):
-        wide, narrow = (_Sheet(ledgers, i, width, small) for width in (640, 358))
+        wide, narrow = (_Sheet(ledgers, i, width, small) for width in (COLUMN, PHONE))
         key = moment.phase == "turn" or (moment.phase, moment.layer) in (
             ("forward", 2),
             ("backward", book.num_layers),
+            ("backward", book.num_layers // 2),
         )
         sequence.append(
             Frame(
-                label=_label(moment, book),
-                caption=_caption(ledgers, i),
+                label=label(moment, book),
+                caption=caption(ledgers, i),
                 wide=narrow.draw() if small else wide.draw(),
                 narrow=None if small else narrow.draw(),
                 key=moment.phase == "turn" if small else key,
-                alt=_alt(ledgers, i),
+                alt=alt(ledgers, i),
             )
         )
     names = " and ".join(TITLES[b.strategy] for b in ledgers)
@@ -134,13 +127,13 @@ class _Sheet:
             if on:
                 board.circle(x, 14, 10.5, color)
             board.text(
-                x, 14, f"H{_sub(i)}" if i else f"x{_sub(0)}", anchor="middle", bold=on, size=12,
+                x, 14, f"H{sub(i)}" if i else f"x{sub(0)}", anchor="middle", bold=on, size=12,
                 fill="paper" if on else "quiet",
             )  # fmt: skip
 
     def _title(self, board: Board, x: float, y: float, book: Ledger) -> None:
         moment = book.moments[self.at]
-        total = _shown(moment)
+        total = shown(moment)
         size = mib(total * book.channel_bytes, 1)
         board.text(x, y, TITLES[book.strategy], bold=True, size=13 if self.panel > 150 else 11.5)
         words = f"{count(round(total))} channels · {size}"
@@ -164,7 +157,7 @@ class _Sheet:
                     for s in (*m.held, *m.passing)
                     if s.kind == "gradient"
                 )
-                name = "incoming" if incoming else _NAMES[slab.kind]
+                name = "incoming" if incoming else NAMES[slab.kind]
                 end = max(_start(s, book) + s.channels for s in row)
                 gone = slab in moment.passing and slab.kind != "gradient"
                 board.text(
@@ -188,7 +181,10 @@ class _Sheet:
         board.box(left, y, filled, _ROW, color, opacity=opacity)
         if passing:
             board.box(left + 0.5, y + 0.5, width - 1, _ROW - 1, stroke=color, dashed=True)
-        if slab.kind in ("bottleneck", "scratch"):
+        if slab.kind in ("bottleneck", "normalised bottleneck", "scratch"):
+            if width > 60:
+                name = "" if self.names or slab.kind != "bottleneck" else "bottleneck"
+                board.text(left + width / 2, y + _ROW / 2, name, anchor="middle", size=11)
             return
         for source, begin, end in _sources(book):
             begin, end = max(begin, _start(slab, book)), min(end, _start(slab, book) + slab.written)
@@ -199,7 +195,7 @@ class _Sheet:
                 board.line((at, y), (at, y + _ROW), stroke="paper", thickness=1.5)
             if (end - begin) * self.scale >= 14 and slab.kind != "gradient":
                 middle = x + (begin + end) / 2 * self.scale
-                board.text(middle, y + _ROW / 2, f"x{_sub(source)}", anchor="middle", size=11)
+                board.text(middle, y + _ROW / 2, f"x{sub(source)}", anchor="middle", size=11)
 
     def _course(self, board: Board, x: float, floor: float, book: Ledger) -> None:
         """The whole step as bars, with this moment marked."""
@@ -262,68 +258,3 @@ def _whole(book: Ledger) -> set[float]:
 def _start(slab: Slab, book: Ledger) -> float:
     """New features stand in the columns that are theirs."""
     return _sources(book)[slab.layer][1] if slab.kind == "features" else 0
-
-
-def _label(moment: Moment, book: Ledger) -> str:
-    if moment.phase in ("forward", "backward"):
-        return f"{moment.phase}, layer {moment.layer} of {book.num_layers}"
-    return {"before": "before", "turn": "the turn", "after": "after"}[moment.phase]
-
-
-def _caption(ledgers: Sequence[Ledger], at: int) -> str:
-    book, moment = ledgers[0], ledgers[0].moments[at]
-    k, reads = book.growth_rate, book.in_channels + (moment.layer - 1) * book.growth_rate
-    sizes = [f"{TITLES[b.strategy]} {count(round(_shown(b.moments[at])))}" for b in ledgers]
-    held = f"{', '.join(sizes[:-1])} and {sizes[-1]}"
-    if moment.phase == "before":
-        return f"The block is entered with {book.in_channels} channels, x{_sub(0)}."
-    if moment.phase == "forward":
-        does = {b.strategy: _does(b.strategy, moment.layer, k) for b in ledgers}
-        return (
-            f"Layer {moment.layer} reads {reads} channels to write {k}. "
-            f"{'; '.join(filter(None, does.values()))}."
-        )
-    if moment.phase == "turn":
-        different = book.in_channels + book.num_layers * k
-        return (
-            f"The forward pass is over. The block has only {different} different channels. "
-            f"Kept for the backward pass: {held}."
-        )
-    if moment.phase == "backward":
-        return (
-            f"The gradient passes layer {moment.layer}. "
-            f"Channels at once, gradients included: {held}."
-        )
-    return "Everything is let go but the gradient of the block's input."
-
-
-def _does(strategy: str, layer: int, k: int) -> str:
-    """What a strategy does in a layer's forward pass."""
-    if strategy == "plain":
-        reads = "copies them, normalises the copy" if layer > 1 else "normalises them"
-        return f"The plain block {reads} and keeps both"
-    if strategy == "shared_storage":
-        return f"shared storage adds the {k} to its buffer"
-    return "recomputing lets the copies go again" if strategy == "recompute_layer" else ""
-
-
-def _shown(moment: Moment) -> float:
-    """The number that stands over a pile."""
-    return moment.peak_channels if moment.phase == "backward" else moment.channels
-
-
-def _alt(ledgers: Sequence[Ledger], at: int) -> str:
-    parts = []
-    for book in ledgers:
-        moment = book.moments[at]
-        held = ", ".join(f"{_NAMES[s.kind]} {s.channels:g}" for s in moment.held) or "nothing"
-        passing = ", ".join(f"{_NAMES[s.kind]} {s.channels:g}" for s in moment.passing)
-        parts.append(
-            f"{TITLES[book.strategy]} holds, in channels: {held}"
-            + (f"; and for a moment: {passing}" if passing else "")
-        )
-    return f"{_label(book.moments[at], book)}. ".capitalize() + ". ".join(parts) + "."
-
-
-def _sub(number: int) -> str:
-    return "".join(chr(0x2080 + int(digit)) for digit in str(number))

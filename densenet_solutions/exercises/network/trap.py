@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from densenet_solutions.memory.recompute import recompute
-from densenet_solutions.site.draw import Board
+from densenet_solutions.site.draw import COLUMN, PHONE, Board
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 
@@ -77,7 +77,7 @@ def trap_frames() -> Html:
     )
     labels = ("before", "forward", "backward, the trap", "backward, mended")
     sequence = [
-        Frame(label, caption, _draw(i, 640, found), _draw(i, 358, found), key=i > 0)
+        Frame(label, caption, _draw(i, COLUMN, found), _draw(i, PHONE, found), key=i > 0)
         for i, (label, caption) in enumerate(zip(labels, captions, strict=True))
     ]
     return frames(sequence, name="Batch normalisation under recomputation", start=2)

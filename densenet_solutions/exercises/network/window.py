@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from densenet_solutions.site.draw import Board
+from densenet_solutions.site.draw import COLUMN, PHONE, Board
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 
@@ -93,7 +93,7 @@ def window(values: Sequence[float] = (0.8, -2.0, 2.8, 0.4)) -> Html:
         for name, one in found.items()
     )
     return figure(
-        draw(640), draw(358),
+        draw(COLUMN), draw(PHONE),
         caption=f"The average of the window is {_number(average)}, its maximum "
         f"{_number(maximum)}: positive and negative values cancel in the average, and every "
         "value gets the same share of the gradient.",

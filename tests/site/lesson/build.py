@@ -12,12 +12,14 @@ from pathlib import Path
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
-from densenet_solutions.exercises.network import widening
+from densenet_solutions.exercises.network import layer, widening
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
 from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.network.window import window
+from densenet_solutions.site.figures import new_figure
+from densenet_solutions.site.frames import Plot, figure
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,13 +32,25 @@ def outputs() -> dict[str, str]:
         "ledger-three": ledger_frames([plain, again, shared]).html,
         "widening": widening.widening().html,
         "sum": widening.sum_or_concatenation().html,
-        "bottleneck": widening.bottleneck().html,
+        "bottleneck": layer.bottleneck().html,
         "window": window().html,
         "trap": trap_frames().html,
         "buffer": buffer_frames().html,
-        "operations": widening.operations().html,
+        "operations": layer.operations().html,
+        "ledger-bottleneck": ledger_frames(
+            [ledger("plain", bn_size=4), ledger("recompute_bottleneck_input", bn_size=4)]
+        ).html,
+        "plot": figure(_plot(7.0), _plot(3.6), caption="The square grows faster.").html,
         "ledger-small": ledger_frames([plain, shared], small=True).html,
     }
+
+
+def _plot(width: float) -> Plot:
+    fig, ax = new_figure(width, 2.5)
+    ax.plot(range(5), [x * x for x in range(5)])
+    ax.set_xlabel("side")
+    ax.set_ylabel("area")
+    return Plot(fig)
 
 
 def main(folder: Path) -> None:

@@ -1,0 +1,93 @@
+"""What the ledger's frames say: titles, captions and descriptions, from the ledger alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from densenet_solutions.exercises.network.ledger import Ledger
+from densenet_solutions.exercises.network.watch import Moment
+from densenet_solutions.site.draw import sub
+from densenet_solutions.site.numbers import count
+
+#: strategy → what its pile is called.
+TITLES = {
+    "plain": "plain",
+    "recompute_bottleneck_input": "recompute copies",
+    "recompute_layer": "recompute layers",
+    "recompute_block": "recompute block",
+    "shared_storage": "shared storage",
+}
+NAMES = {
+    "input": "input",
+    "features": "new",
+    "concatenation": "copied",
+    "normalised": "normalised",
+    "bottleneck": "bottleneck",
+    "normalised bottleneck": "normalised",
+    "buffer": "buffer",
+    "gradient": "gradient",
+    "scratch": "slice",
+}
+
+
+def label(moment: Moment, book: Ledger) -> str:
+    if moment.phase in ("forward", "backward"):
+        return f"{moment.phase}, layer {moment.layer} of {book.num_layers}"
+    return {"before": "before", "turn": "the turn", "after": "after"}[moment.phase]
+
+
+def caption(ledgers: Sequence[Ledger], at: int) -> str:
+    book, moment = ledgers[0], ledgers[0].moments[at]
+    k, reads = book.growth_rate, book.in_channels + (moment.layer - 1) * book.growth_rate
+    sizes = [f"{TITLES[b.strategy]} {count(round(shown(b.moments[at])))}" for b in ledgers]
+    held = f"{', '.join(sizes[:-1])} and {sizes[-1]}"
+    if moment.phase == "before":
+        return f"The block is entered with {book.in_channels} channels, x{sub(0)}."
+    if moment.phase == "forward":
+        return (
+            f"Layer {moment.layer} reads {reads} channels to write {k}. "
+            f"{'; '.join(_does(b, moment.layer) for b in ledgers)}."
+        )
+    if moment.phase == "turn":
+        shared = any(b.strategy == "shared_storage" for b in ledgers)
+        different = book.in_channels + book.num_layers * k
+        return (
+            f"The forward pass is over. The block has {different} channels of features. "
+            f"Kept for the backward pass: {held}. The block's output (dashed) is kept by what "
+            "reads it" + ("; with shared storage it is the buffer itself." if shared else ".")
+        )
+    if moment.phase == "backward":
+        return (
+            f"The gradient passes layer {moment.layer}. "
+            f"Channels at once, gradients included: {held}."
+        )
+    return "Everything is let go but the gradient of the block's input."
+
+
+def _does(book: Ledger, layer: int) -> str:
+    """What a strategy does in a layer's forward pass."""
+    if book.strategy == "plain":
+        reads = "copies them, normalises the copy" if layer > 1 else "normalises them"
+        more = ", and its bottleneck twice" if "bottleneck" in book.kept() else ""
+        return f"The plain block {reads} and keeps both{more}"
+    if book.strategy == "shared_storage":
+        return f"shared storage adds the {book.growth_rate} to its buffer"
+    return "recomputing lets the copies go again"
+
+
+def shown(moment: Moment) -> float:
+    """The number that stands over a pile."""
+    return moment.peak_channels if moment.phase == "backward" else moment.channels
+
+
+def alt(ledgers: Sequence[Ledger], at: int) -> str:
+    parts = []
+    for book in ledgers:
+        moment = book.moments[at]
+        held = ", ".join(f"{NAMES[s.kind]} {s.channels:g}" for s in moment.held) or "nothing"
+        passing = ", ".join(f"{NAMES[s.kind]} {s.channels:g}" for s in moment.passing)
+        parts.append(
+            f"{TITLES[book.strategy]} holds, in channels: {held}"
+            + (f"; and for a moment: {passing}" if passing else "")
+        )
+    return f"{label(book.moments[at], book)}. ".capitalize() + ". ".join(parts) + "."
