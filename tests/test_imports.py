@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "exercises": {
         "models", "measure", "memory", "training", "images", "houses", "records", "site", "files",
     },
+    "check": {"models", "measure", "memory", "houses", "records", "site"},
     "__main__": {"cli"},
     "cli": {
-        "models", "measure", "memory", "training", "images", "houses", "exercises", "records",
+        "check", "models", "measure", "memory", "training", "images", "houses", "exercises", "records",
         "files", "site",
     },
 }  # fmt: skip
