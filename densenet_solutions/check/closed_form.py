@@ -186,6 +186,7 @@ def _residual(build: ResidualBuild) -> Terms:
         inner = 64 * 2**stage
         out = 4 * inner if build.wide else inner
         for block in range(blocks):
+            sides: tuple[tuple[int, int, int], ...]
             if build.wide:
                 sides = ((width, inner, 1), (inner, inner, 3), (inner, out, 1))
             else:

@@ -188,13 +188,14 @@ def _matches(n: int) -> Iterator[Match]:
     hits = []
     for channels in CHANNELS:
         for classes in CLASSES:
-            for i in np.flatnonzero(fixed + per_channel * channels + per_class * classes == n):
+            counts = fixed + per_channel * channels + per_class * classes
+            for i in np.flatnonzero(counts == n).tolist():
                 row = ROWS[index.rows[i]]
                 unusual = (channels != row.channels) + (classes != row.classes)
                 weight = sum(_option(row, pair)[1].weight for pair in index.options[i])
-                hits.append((weight, unusual, int(i), channels, classes))
+                hits.append((weight, unusual, i, channels, classes))
     seen = set()
-    for _, _, i, channels, classes in sorted(hits):
+    for *_, i, channels, classes in sorted(hits):
         same = (index.keys[i], channels, classes)
         if same in seen:  # the same network told in another way
             continue
