@@ -15,6 +15,10 @@ _NAMES = {
     "average pool": "average pooling",
     "max pool": "max pooling",
 }
+_IN_PLACE = (
+    "ReLU changes the features that are kept, and not only what a layer reads: it works in place "
+    "(inplace=True), or stands before the concatenation."
+)
 _KNOWN = ("norm", "ReLU", "average pool", "max pool")
 
 
@@ -25,6 +29,8 @@ class Chains:
         self.both = both
         self.told: set[tuple[int, int]] = set()
         self.shared, self.theirs = _shared(both.ours), _shared(both.theirs)
+        self.first = _first_shared(both, self.theirs)
+        self.post_activation = _is_post_activation(both, self.theirs)
 
     def difference(self, role: Role, right: Source, theirs: Source) -> Difference | None:
         """The first difference before `role` that has not been told yet."""
@@ -37,16 +43,20 @@ class Chains:
             if kinds(want) == kinds(have):
                 continue
             i = _agree(want, have)
-            shared = i < max(self.shared[segment.source], self.theirs[other.source])
+            ends = self.shared[segment.source], self.theirs[other.source]
+            shared = i < max(ends)
             place = (segment.source, i)
             if shared and place in self.told:
                 continue
-            self.told |= {place} if shared else set()
-            made = self.both.role_of.get(segment.source)
-            text, where = self._tell(role, want[i:], have[i:], made if shared else role, shared)
-            topic = _topic(made if shared else role)
+            if shared:  # what happens to the features themselves, before anyone reads them
+                self.told.add(place)
+                want, have = want[: ends[0]], have[: ends[1]]
+            made = self.both.role_of.get(segment.source) if shared else role
+            text, found = self._tell(role, want[i:], have[i:], made, shared)
+            where = found.where if found is not None else theirs.where
             same = sorted(kinds(want)) == sorted(kinds(have)) or _unknown(have)
-            return Difference(text, topic, where or theirs.where, same_function=same)
+            topic = "layer" if text == _IN_PLACE else _topic(made)
+            return Difference(text, topic, where, same_function=same)
         return None
 
     def _tell(
@@ -56,49 +66,83 @@ class Chains:
         have: tuple[Token, ...],
         at: Role | None,
         shared: bool,
-    ) -> tuple[str, str]:
+    ) -> tuple[str, Token | None]:
+        """The sentence, and the operation at which it points."""
         place = _place(at, shared)
         wanted = want[0] if want else None
         found = have[0] if have else None
-        where = found.where if found else ""
+        if "norm" in {token.kind for token in (wanted, found) if token} and self.post_activation:
+            return (
+                "Normalisation and ReLU come after the convolutions (Conv-BN-ReLU) and not before "
+                "them (BN-ReLU-Conv).",
+                found,
+            )
         if found is not None and wanted is not None:
             if "pool" in found.kind and "pool" in wanted.kind:
-                return f"{place}, {name(found)} and not {name(wanted)}.", where
+                return f"{place}, {name(found)} and not {name(wanted)}.", found
             if sorted(kinds(want)) == sorted(kinds(have)):
                 order = ", ".join(name(token) for token in want)
                 text = f"{place}, {name(found)} comes before {name(wanted)}; right is: {order}."
-                return text, where
+                return text, found
         if wanted is not None and (found is None or not _contains(have, wanted)):
-            if wanted.kind == "norm" and self._post_activation():
-                return (
-                    f"{place}, normalisation and ReLU come after the convolutions (Conv-BN-ReLU) "
-                    "and not before them.",
-                    where,
-                )
-            if found is not None and not _contains(want, found) and found.kind not in _KNOWN:
-                return f"{place}, {name(found)} in place of {name(wanted)}.", where
-            before = "" if shared else f" before {role}"
-            return f"{place}, {name(wanted)} is missing{before}.", where
+            return self._missing(role, wanted, found, want, place, shared), found
         assert found is not None
-        if found.kind in ("norm", "ReLU") and self._post_activation():
-            return (
-                f"{place}, normalisation and ReLU come after the convolutions (Conv-BN-ReLU) and "
-                "not before them.",
-                where,
-            )
+        if role.kind == "transition" and "pool" in found.kind and not shared:
+            self.told.add((self._number(role), 0))  # where it is missing afterwards
+            before = " and before ReLU" if wanted is not None and wanted.kind == "ReLU" else ""
+            return f"{place}, {name(found)} comes before the convolution{before}.", found
         if shared and found.kind == "ReLU":
-            return (
-                f"{place}, ReLU is applied to the features themselves, before they are kept: in "
-                "place (inplace=True), or where it does not belong.",
-                where,
-            )
-        return f"{place}, {name(found)} that does not belong there.", where
+            return _IN_PLACE, found
+        return f"{place}, {name(found)} that does not belong there.", found
 
-    def _post_activation(self) -> bool:
-        """Whether nearly all normalisations read just what one convolution has written."""
-        norms = self.both.theirs.norms
-        direct = sum(len(norm.reads) == 1 and not norm.reads[0].chain for norm in norms)
-        return direct > 0.9 * len(norms)
+    def _missing(
+        self,
+        role: Role,
+        wanted: Token,
+        found: Token | None,
+        want: tuple[Token, ...],
+        place: str,
+        shared: bool,
+    ) -> str:
+        if wanted.kind == "norm" and role.kind == "transition" and not shared:
+            number = self._number(role)
+            after = self.first.get(number)
+            if after is not None and after.kind == "norm":
+                self.told.add((number, 0))
+                return f"{place}, the convolution comes before the normalisation."
+        if found is not None and not _contains(want, found) and found.kind != "norm":
+            return f"{place}, {name(found)} in place of {name(wanted)}."
+        before = {"classifier": "", "growth": " before the 3×3 convolution"}.get(
+            role.kind, " before the 1×1 convolution"
+        )
+        return f"{place}, {name(wanted)} is missing{'' if shared else before}."
+
+    def _number(self, role: Role) -> int:
+        """The number of our source with this role."""
+        return next(number for number, other in self.both.role_of.items() if other == role)
+
+
+def _first_shared(both: SideBySide, shared: dict[int, int]) -> dict[int, Token]:
+    """The first operation on the features of each layer of theirs, by our number of the layer."""
+    ours = dict(zip(both.theirs.layers, both.ours.layers, strict=False))
+    first = {}
+    for source in both.theirs.sources:
+        for segment in source.reads:
+            if segment.source in ours and segment.chain and shared[segment.source]:
+                first[ours[segment.source]] = segment.chain[0]
+    return first
+
+
+def _is_post_activation(both: SideBySide, shared: dict[int, int]) -> bool:
+    """Whether what a 3×3 convolution adds is normalised before it is kept."""
+    return any(
+        shared.get(segment.source)
+        and segment.chain[0].kind == "norm"
+        and both.theirs.sources[segment.source].kernel == "3×3"
+        and both.readers[segment.source] > 1
+        for source in both.theirs.sources
+        for segment in source.reads
+    )
 
 
 def _shared(trace: Trace) -> dict[int, int]:

@@ -8,6 +8,8 @@ from densenet_solutions.check.shapes import shape_difference
 from densenet_solutions.check.side_by_side import Difference, SideBySide, capital, described
 from densenet_solutions.check.trace import Segment, Source
 
+_NO_FEATURES = ": the output of a bottleneck is no feature."
+
 
 def differences(both: SideBySide) -> list[Difference]:
     """All differences up to the first one after which layers cannot be paired.
@@ -43,11 +45,11 @@ def _geometry(role: Role, right: Source, theirs: Source) -> list[Difference]:
     if right.kind != theirs.kind:
         return []
     topic = role.kind if role.kind in ("stem", "transition") else "layer"
-    return [
-        Difference(f"{capital(role)} has {b} and not {a}.", topic, theirs.where)
-        for a, b in zip(right.geometry, theirs.geometry, strict=True)
-        if a != b
-    ]
+    other = [(a, b) for a, b in zip(right.geometry, theirs.geometry, strict=True) if a != b]
+    if not other:
+        return []
+    should, found = (" and ".join(parts) for parts in zip(*other, strict=True))
+    return [Difference(f"{capital(role)} has {found}, not {should}.", topic, theirs.where)]
 
 
 def _order(both: SideBySide, right: Source, theirs: Source) -> list[Difference]:
@@ -83,7 +85,8 @@ def _sources(both: SideBySide, role: Role, right: Source, theirs: Source) -> Dif
     missing = [s for s in right.reads if (s.source, s.start, s.stop) not in have]
     extra = [s for s in theirs.reads if (both.pairs.get(s.source), s.start, s.stop) not in want]
     text = _reading(both, role, right, missing, extra)
-    return Difference(text, "dense", theirs.where, blocks=True)
+    topic = "bottleneck" if text.endswith(_NO_FEATURES) else "dense"
+    return Difference(text, topic, theirs.where, blocks=True)
 
 
 def _reading(
@@ -100,7 +103,7 @@ def _reading(
     made = [both.role_of.get(both.pairs.get(segment.source, -1)) for segment in extra]
     if made and made[0] is not None:
         if made[0].kind == "bottleneck":
-            return f"{capital(role)} reads {made[0]} too: bottlenecks are not features."
+            return f"{capital(role)} reads {made[0]} too{_NO_FEATURES}"
         if not missing:
             return f"{capital(role)} also reads {made[0]}."
     if {s.source for s in missing} == {both.pairs.get(s.source) for s in extra}:
@@ -116,11 +119,12 @@ def _constants(both: SideBySide) -> list[Difference]:
             a, b = getattr(right, constant), getattr(theirs, constant)
             if a != b:
                 text = f"Normalisations have {constant} = {b:g} and not {a:g}."
-                found.append(Difference(text, "norm", theirs.where))
+                found.append(Difference(text, "norm", theirs.where, strict=True))
                 break
     for norm in both.theirs.norms:
         if norm.weight is None or norm.mean is None:
             lacks = "scale and shift" if norm.weight is None else "running statistics"
-            found.append(Difference(f"A normalisation has no {lacks}.", "norm", norm.where))
+            text = f"A normalisation has no {lacks}."
+            found.append(Difference(text, "affine", norm.where, strict=True))
             break
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from densenet_solutions.check.closed_form import Build, DenseBuild, ResidualBuild
-from densenet_solutions.models import TABLE_1, TABLE_2
+from densenet_solutions.models import BOOK, TABLE_1, TABLE_2
 from densenet_solutions.models.config import DenseNetConfig
 
 #: What a row is held against; it decides which line a deviation breaks.
@@ -62,9 +62,6 @@ CLASSES = (10, 100, 1000)
 #: Deviations weigh at most this much together.
 MOST = 3
 
-_BOOK_DENSENET = DenseBuild(
-    blocks=(4, 4, 4, 4), growth_rate=32, stem_width=64, bottleneck="none", bias="all"
-)
 _BOOK_RESNET = ResidualBuild(blocks=(2, 2, 2, 2), projection_norm=False, bias="all")
 _RESNETS = {
     "resnet18": ResidualBuild(blocks=(2, 2, 2, 2)),
@@ -85,16 +82,26 @@ def build_of(config: DenseNetConfig) -> DenseBuild:
         stem_norm=config.stem == "imagenet",
         bottleneck="none" if config.bn_size is None else f"{config.bn_size}k",
         compression=float(config.compression),
+        bias="all" if config.bias else "none",
     )
 
 
-def _cifar(name: str) -> tuple[str, str]:
-    """Name and title of a row of Table 2, `"BC, L=100, k=12"`."""
-    kind, _, rest = name.rpartition("L=")
-    numbers = [part.strip().removeprefix("k=") for part in rest.split(",")]
-    bc = "bc-" if kind else ""
-    title = f"DenseNet{'-BC' if kind else ''} with L = {numbers[0]}, k = {numbers[1]}"
-    return f"cifar-densenet-{bc}{'-'.join(numbers)}", title
+def dense_configs() -> dict[str, DenseNetConfig]:
+    """Every DenseNet by its name in `models.NETWORKS`."""
+    book = {"book-densenet": BOOK.config}
+    return {name: row.config for name, row in TABLE_1.items()} | book | _table_2()
+
+
+def _table_2() -> dict[str, DenseNetConfig]:
+    configs = [row.config for row in TABLE_2.values()]
+    return {
+        f"cifar-densenet-{'bc-' if c.bn_size else ''}{c.depth}-{c.growth_rate}": c for c in configs
+    }
+
+
+def _cifar_title(config: DenseNetConfig) -> str:
+    kind = "-BC" if config.bn_size else ""
+    return f"DenseNet{kind} with L = {config.depth}, k = {config.growth_rate}"
 
 
 def _rows() -> tuple[Row, ...]:
@@ -102,15 +109,16 @@ def _rows() -> tuple[Row, ...]:
         Row(name, name.replace("densenet", "DenseNet-"), "paper", build_of(row.config), 3, 1000)
         for name, row in TABLE_1.items()
     ]
-    rows.append(Row("book-densenet", "the book's DenseNet", "book", _BOOK_DENSENET, 1, 10))
+    book = build_of(BOOK.config)
+    rows.append(Row("book-densenet", "the book's DenseNet", "book", book, 1, 10))
     rows.append(Row("book-resnet18", "the book's ResNet-18", "book resnet", _BOOK_RESNET, 1, 10))
     rows += [
         Row(name, name.replace("resnet", "ResNet-"), "resnet", build, 3, 1000)
         for name, build in _RESNETS.items()
     ]
-    for variant in TABLE_2.values():
-        source: Source = "plain" if variant.config.bn_size is None else "paper"
-        rows.append(Row(*_cifar(variant.name), source, build_of(variant.config), 3, 10))
+    for name, config in _table_2().items():
+        source: Source = "plain" if config.bn_size is None else "paper"
+        rows.append(Row(name, _cifar_title(config), source, build_of(config), 3, 10))
     return tuple(rows)
 
 

@@ -63,6 +63,10 @@ LINES = {
         "takes a constant away again.",
         "book": "The book leaves PyTorch's default, which is a bias in every convolution.",
     },
+    "affine": {
+        "paper": "Ioffe and Szegedy (arXiv:1502.03167): a normalisation learns a scale and a shift "
+        "and keeps running statistics for evaluation.",
+    },
     "norm": {
         "paper": "The paper prints neither; the authors' code and torchvision leave the default, "
         "eps = 1e-05 and momentum = 0.1.",

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-from torch import nn
+from densenet_solutions.check.deviations import ROWS, Source, dense_configs
+from densenet_solutions.models import DenseNet, DenseNetConfig
 
-from densenet_solutions.check.deviations import ROWS, Source
-from densenet_solutions.models import TABLE_1, TABLE_2, DenseNetConfig, from_config
-
-_BOOK = DenseNetConfig(block_config=(4, 4, 4, 4), bn_size=None, num_classes=10, in_channels=1)
-
-
-def _configs() -> dict[str, DenseNetConfig]:
-    table_2 = [row for row in ROWS if row.name.startswith("cifar-")]
-    configs = {name: row.config for name, row in TABLE_1.items()}
-    for row, variant in zip(table_2, TABLE_2.values(), strict=True):
-        configs[row.name] = variant.config
-    return configs | {"book-densenet": _BOOK}
-
-
-CONFIGS = _configs()
+CONFIGS = dense_configs()
 
 
 @dataclass(frozen=True)
@@ -31,16 +17,14 @@ class Reference:
     title: str
     source: Source
     config: DenseNetConfig
-    bias: bool
 
     def sized(self, channels: int, classes: int) -> Reference:
         config = replace(self.config, in_channels=channels, num_classes=classes)
         return replace(self, config=config)
 
-    def build(self) -> nn.Module:
+    def build(self) -> DenseNet:
         """The network in float64."""
-        net = from_config(self.config).double()
-        return with_biases(net) if self.bias else net
+        return DenseNet(self.config).double()
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -58,19 +42,11 @@ def reference(name: str | DenseNetConfig) -> Reference:
         ValueError: there is none of that name.
     """
     if isinstance(name, DenseNetConfig):
-        return Reference("the DenseNet of this configuration", "paper", name, False)
+        return Reference("the DenseNet of this configuration", "paper", name)
     if name not in CONFIGS:
         raise ValueError(f"name is one of {', '.join(CONFIGS)}, got {name!r}")
     row = {row.name: row for row in ROWS}[name]
-    return Reference(row.title, row.source, CONFIGS[name], row.source == "book")
-
-
-def with_biases(net: nn.Module) -> nn.Module:
-    """Give every convolution a bias."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d) and module.bias is None:
-            module.bias = nn.Parameter(torch.zeros(module.out_channels, dtype=module.weight.dtype))
-    return net
+    return Reference(row.title, row.source, CONFIGS[name])
 
 
 @dataclass(frozen=True)

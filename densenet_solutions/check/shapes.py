@@ -16,7 +16,7 @@ def shape_difference(
     same = (theirs.kind, theirs.kernel) == (right.kind, right.kernel)
     if right.kind == "linear" and theirs.kernel == "1×1":
         same = theirs.out == right.out  # on one pixel, a 1×1 convolution is a linear layer
-    if same and theirs.out == right.out:
+    if same and (theirs.out == right.out or _compresses_alike(role, right, theirs)):
         return None
     tell = {
         "stem": _stem,
@@ -27,6 +27,15 @@ def shape_difference(
     }[role.kind]
     text, topic = tell(both, role, right, theirs, i)
     return Difference(text, topic, theirs.where, blocks=True)
+
+
+def _compresses_alike(role: Role, right: Source, theirs: Source) -> bool:
+    """Whether a transition is right but for what it reads, which is looked at next."""
+    share = right.out / read_width(right)
+    wrong_read = read_width(theirs) != read_width(right)
+    return (
+        role.kind == "transition" and wrong_read and theirs.out == int(read_width(theirs) * share)
+    )
 
 
 def _stem(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:

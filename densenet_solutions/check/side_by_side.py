@@ -15,7 +15,7 @@ class Difference:
     """What differs, and what line it breaks (`lines.LINES`).
 
     `blocks`: the layers that follow cannot be paired any more. `same_function`: whether it may
-    leave the function as it is, which running both decides.
+    leave the function as it is, which running both decides. `strict`: wrong in any case.
     """
 
     text: str
@@ -23,6 +23,7 @@ class Difference:
     where: str = ""
     blocks: bool = False
     same_function: bool = False
+    strict: bool = False
 
 
 @dataclass

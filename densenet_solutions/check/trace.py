@@ -18,17 +18,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from densenet_solutions.check.tokens import SAME, Token, by, pair, shortly, token
+
 _NOT_THEIRS = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parent}/")
-
-
-@dataclass(frozen=True)
-class Token:
-    """One operation on the way: `norm`, `ReLU`, `average pool`, `max pool`, `dropout`, …"""
-
-    kind: str
-    detail: str = ""
-    where: str = ""
-    number: int = -1  # of the operation: equal only for one and the same
 
 
 @dataclass(frozen=True)
@@ -107,13 +99,6 @@ class Trace:
         return [i for i, source in enumerate(self.sources) if source.is_layer]
 
 
-#: Operations that change no value and no order of channels.
-_SAME = {"detach", "alias", "clone", "view", "_unsafe_view", "contiguous", "_to_copy", "squeeze",
-         "unsqueeze", "reshape", "flatten", "lift_fresh", "_reshape_alias", "squeeze_",
-         "expand", "copy", "to"}  # fmt: skip
-_POOLS = {"avg_pool2d": "average pool", "max_pool2d_with_indices": "max pool"}
-
-
 class _Recorder(TorchDispatchMode):
     def __init__(self, net: nn.Module, image: Tensor) -> None:
         super().__init__()
@@ -153,7 +138,7 @@ class _Recorder(TorchDispatchMode):
             return
         x = a.get("input", a.get("self"))
         value = self._value(x)
-        if name in ("t", "transpose", "permute", *_SAME) and id(x) in self.parameters:
+        if name in ("t", "transpose", "permute", *SAME) and id(x) in self.parameters:
             self.alive.append(first)
             self.parameters[id(first)] = self.parameters[id(x)]
         elif name == "bernoulli_":  # the mask of dropout; it is scaled in place, and multiplied
@@ -175,63 +160,33 @@ class _Recorder(TorchDispatchMode):
             self._add(a, first)
         elif name in ("slice", "split", "split_with_sizes", "narrow", "copy_", "index_put_"):
             self._cut(name, a, out)
-        elif value is not None:
-            token = self._token(name, a, x, first)
-            if token is not None:
-                token = replace(token, number=self._count())
-            if token is None:
-                self._set(first, value)
-            elif first.ndim > 1 and first.shape[1] == sum(s.width for s in value):
-                self._set(first, tuple(segment.then(token) for segment in value))
-            else:
-                self._source(Source(f"other: {name}", value), first)
+        elif value is not None and x is not None:
+            self._one(name, a, x, value, first)
         elif name == "mul" and self._value(a.get("other")) is not None:
             self._record(name, a | {"self": a["other"], "other": x}, out)
 
-    def _token(self, name: str, a: dict[str, Any], x: Tensor, out: Tensor) -> Token | None:
-        """What an operation on one tensor of activations is called; `None`: nothing happens."""
-        where = self.where()
-        base = name.removesuffix("_")
-        if name in _SAME:
-            return None
-        if base in ("relu", "threshold") or (base in ("clamp_min", "clamp") and _from_zero(a)):
-            return Token("ReLU", where=where)
-        if base == "hardtanh" and a.get("min_val") == 0:
-            return Token("ReLU6", where=where)
-        if base == "mean" and {d % x.ndim for d in a.get("dim") or range(x.ndim)} == {2, 3}:
-            return Token("average pool", "global", where=where)
-        if base in _POOLS:
-            sides = _pair(a["kernel_size"])
-            if sides == tuple(x.shape[2:]):
-                return Token(_POOLS[base], "global", where=where)
-            stride = _pair(a.get("stride") or a["kernel_size"])
-            detail = f"{_by(sides)}, stride {_by(stride, short=True)}"
-            if any(_pair(a.get("padding") or 0)):
-                detail += f", padding {_by(_pair(a['padding']), short=True)}"
-            return Token(_POOLS[base], detail, where=where)
-        if base in ("_adaptive_avg_pool2d", "adaptive_max_pool2d"):
-            kind = "max pool" if "max" in base else "average pool"
-            steps = [s / o for s, o in zip(x.shape[2:], out.shape[2:], strict=True)]
-            if tuple(out.shape[2:]) == (1, 1):
-                return Token(kind, "global", where=where)
-            sides = tuple(int(s) for s in steps)
-            return Token(kind, f"{_by(sides)}, stride {_by(sides, short=True)}", where=where)
-        if base in ("native_dropout", "dropout"):
-            return Token("dropout", f"p = {a['p']:g}", where=where)
-        if base == "mul" and id(a.get("other")) in self.random:
-            return Token("dropout", f"p = {self.random[id(a['other'])]:g}", where=where)
-        return Token(base.strip("_"), where=where)
+    def _one(self, name: str, a: dict[str, Any], x: Tensor, value: Value, out: Tensor) -> None:
+        """An operation on one tensor of features."""
+        done = token(name, a, x, out, self.random)
+        keeps = out.ndim > 1 and out.shape[1] == x.shape[1]
+        if done is None and (keeps or out.ndim == 2):
+            self._set(out, value)
+        elif done is not None and keeps:
+            done = replace(done, where=self.where(), number=self._count())
+            self._set(out, tuple(segment.then(done) for segment in value))
+        else:
+            self._source(Source(f"other: {name}", value), out)
 
     def _convolution(self, a: dict[str, Any], out: Tensor) -> None:
         weight, groups = a["weight"], a.get("groups", 1)
         sides = tuple(weight.shape[2:])
         geometry = (
-            f"stride {_by(_pair(a['stride']), short=True)}",
-            f"padding {_by(_pair(a['padding']), short=True)}",
-            f"dilation {_by(_pair(a['dilation']), short=True)}",
+            f"stride {shortly(pair(a['stride']))}",
+            f"padding {shortly(pair(a['padding']))}",
+            f"dilation {shortly(pair(a['dilation']))}",
             f"{groups} group{'s' if groups > 1 else ''}",
         )
-        self._layer("convolution", a["input"], weight, a.get("bias"), out, _by(sides), geometry)
+        self._layer("convolution", a["input"], weight, a.get("bias"), out, by(sides), geometry)
 
     def _linear(self, name: str, a: dict[str, Any], out: Tensor) -> None:
         if name == "linear":
@@ -289,6 +244,16 @@ class _Recorder(TorchDispatchMode):
             self._source(Source("sum", (*x, *y)), out)
         elif value := x or y:  # a constant, or a bias that is added by hand
             self._set(out, value)
+            self._bias(value, a["other"] if x is not None else a["self"])
+
+    def _bias(self, value: Value, added: Any) -> None:
+        bias = self.parameters.get(id(added))
+        number = value[0].source
+        if bias is None or len(value) > 1 or value[0].chain or number < 0:
+            return
+        source = self.trace.sources[number]
+        if source.is_layer and source.bias is None and bias.numel() == source.out:
+            self.trace.sources[number] = replace(source, bias=bias)
 
     def _cut(self, name: str, a: dict[str, Any], out: Any) -> None:
         """Slices and chunks of channels, and writing into a slice of a buffer."""
@@ -386,19 +351,3 @@ def _slice(value: Value, start: int, stop: int) -> Value:
             cut.append(replace(part, start=part.start + low, stop=part.start + high))
         at += part.width
     return tuple(cut)
-
-
-def _from_zero(a: dict[str, Any]) -> bool:
-    return a.get("min") == 0 and a.get("max") is None
-
-
-def _pair(sides: Any) -> tuple[int, ...]:
-    if isinstance(sides, int):
-        return (sides, sides)
-    return tuple(sides) * (2 if len(sides) == 1 else 1)
-
-
-def _by(sides: Sequence[int], *, short: bool = False) -> str:
-    if short and len(set(sides)) == 1:
-        return str(sides[0])
-    return "×".join(map(str, sides))

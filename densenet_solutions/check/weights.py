@@ -93,17 +93,18 @@ def copy(pairs: tuple[Pair, ...]) -> None:
             pair.ours.copy_(pair.like_ours(pair.theirs))
 
 
-def copy_in_order(ours: nn.Module, theirs: nn.Module) -> bool:
-    """Copy whole states as they are registered; `False` if the shapes do not agree."""
-    a, b = (
-        [t for n, t in net.state_dict().items() if t.is_floating_point()] for net in (ours, theirs)
-    )
-    if [t.shape for t in a] != [t.shape for t in b]:
-        return False
-    with torch.no_grad():
-        for right, tensor in zip(a, b, strict=True):
-            right.copy_(tensor)
-    return True
+def paired_as_registered(ours: nn.Module, theirs: nn.Module) -> tuple[Pair, ...] | None:
+    """Parameters and buffers in the order of `state_dict()`; `None` if shapes do not agree."""
+    found = []
+    for kind in ("parameters", "buffers"):
+        a, b = (
+            [t for t in getattr(net, kind)() if t.is_floating_point()] for net in (ours, theirs)
+        )
+        if [t.shape for t in a] != [t.shape for t in b]:
+            return None
+        what = "weight" if kind == "parameters" else "mean"
+        found += [Pair(what, x, y, y) for x, y in zip(a, b, strict=True)]
+    return tuple(found)
 
 
 def randomize(net: nn.Module) -> None:

@@ -1,0 +1,116 @@
+"""The reader's network, made ready: a copy in float64 with weights in which nothing can hide."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, is_lazy
+
+from densenet_solutions.check.reference import Reference
+from densenet_solutions.check.report import Finding
+from densenet_solutions.check.trace import Trace, run
+from densenet_solutions.check.weights import randomize
+
+
+class TheirError(Exception):
+    """The reader's code failed; the finding says how and in which line."""
+
+    def __init__(self, doing: str, cause: BaseException | None = None) -> None:
+        text = doing
+        if cause is not None:
+            text = f"{doing} raises {type(cause).__name__}: {_first_line(cause)}"
+        self.finding = Finding("wrong", text, where="" if cause is None else _where(cause))
+        super().__init__(text)
+
+
+class Prepared:
+    """A copy of the reader's network in float64, and one run of it in evaluation mode."""
+
+    def __init__(self, net: nn.Module | Callable[[], nn.Module], right: Reference) -> None:
+        if not isinstance(net, nn.Module):
+            try:
+                built = net()
+            except Exception as cause:
+                raise TheirError("Building the network", cause) from cause
+            if not isinstance(built, nn.Module):
+                raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
+            net = built
+        self.net = copied(getattr(net, "_orig_mod", net))
+        self.image, first = self._image(right)
+        self.channels = self.image.shape[1]
+        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
+        fits = len(shape) == 2 and shape[0] == len(self.image) and shape[1] > 0
+        if not fits or not first.is_floating_point():
+            got = f"{first.dtype} {shape}" if isinstance(first, Tensor) else type(first).__name__
+            n = len(self.image)
+            raise TheirError(f"The output is a tensor (N, classes); for N = {n} it is {got}.")
+        self.classes = first.shape[1]
+        self.parameters = sum(p.numel() for p in self.net.parameters())
+        randomize(self.net)
+
+    def _image(self, right: Reference) -> tuple[Tensor, Any]:
+        """An image that the network takes, and what it makes of it."""
+        channels = list(dict.fromkeys((_first_channels(self.net), right.config.in_channels, 3, 1)))
+        failures = []
+        for resolution in right.resolutions:
+            for number in filter(None, channels):
+                image = torch.randn(2, number, resolution, resolution, dtype=torch.float64)
+                try:
+                    with torch.no_grad():
+                        if any(is_lazy(p) for p in self.net.parameters()):
+                            self.net(image.float())
+                            self.net = self.net.double()
+                        return image, self.net.eval()(image)
+                except Exception as cause:
+                    failures.append(cause)
+        raise TheirError("The forward pass", failures[0])
+
+    def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
+        try:
+            return run(self.net.train(train), image)
+        except Exception as cause:
+            mode = "training" if train else "evaluation"
+            raise TheirError(f"The forward pass in {mode} mode", cause) from cause
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """A copy in float64 on the CPU, so that the reader's own network stays as it is."""
+    lazy = {  # deepcopy does not know the buffers of lazy normalisations
+        id(b): UninitializedBuffer(b.requires_grad, b.device, b.dtype)  # type: ignore[arg-type]
+        for b in net.buffers()
+        if is_lazy(b)
+    }
+    try:
+        net = copy.deepcopy(net, lazy).cpu()
+    except Exception as cause:
+        raise TheirError("Copying the network", cause) from cause
+    if any(is_lazy(p) for p in net.parameters()):
+        return net
+    return net.double()
+
+
+def _first_channels(net: nn.Module) -> int:
+    """Channels that the first convolution reads, if there is one that is ready."""
+    for parameter in net.parameters():
+        if not is_lazy(parameter) and parameter.ndim == 4:
+            return int(parameter.shape[1])
+    return 0
+
+
+def _where(cause: BaseException) -> str:
+    """File and line of the reader's code in which an error came up."""
+    torch_folder, own = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
+    for frame in reversed(traceback.extract_tb(cause.__traceback__)):
+        if not frame.filename.startswith((torch_folder, own)):
+            return f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
+    return ""
+
+
+def _first_line(cause: BaseException) -> str:
+    return (str(cause).strip() or "no reason given").splitlines()[0]
