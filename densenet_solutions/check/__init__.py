@@ -1,5 +1,9 @@
 """A reader's own solution, held against the answer: told what it is, or which mistake it is."""
 
+from densenet_solutions.check.network import NetworkReport as NetworkReport
+from densenet_solutions.check.network import densenet as densenet
+from densenet_solutions.check.parts import dense_block as dense_block
+from densenet_solutions.check.parts import transition as transition
 from densenet_solutions.check.report import Finding as Finding
 from densenet_solutions.check.report import Report as Report
 from densenet_solutions.check.search import ParameterReport as ParameterReport

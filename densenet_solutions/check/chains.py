@@ -44,7 +44,8 @@ class Chains:
                 continue
             i = _agree(want, have)
             ends = self.shared[segment.source], self.theirs[other.source]
-            shared = i < max(ends)
+            first_pooled = role.kind == "transition" and i < len(have) and "pool" in have[i].kind
+            shared = i < ends[0] or (i < ends[1] and not first_pooled)
             place = (segment.source, i)
             if shared and place in self.told:
                 continue
@@ -206,7 +207,9 @@ def _topic(at: Role | None) -> str:
 
 def _place(at: Role | None, shared: bool) -> str:
     if at is None:
-        return "At the start"
+        return "Of the block's input"
+    if at.kind == "output":
+        return "At the end"
     if at.kind == "classifier":
         return "Before the classifier"
     if at.kind == "stem":

@@ -93,11 +93,12 @@ def _reading(
     both: SideBySide, role: Role, right: Source, missing: list[Segment], extra: list[Segment]
 ) -> str:
     first = missing[0].source if missing else -1
+    verb = "hold" if role.kind == "output" else "read"
     if missing and not extra:
         if len(missing) == 1 and first == right.reads[0].source and len(right.reads) > 1:
-            return f"{capital(role)} does not read the block's input: the block has not kept it."
+            return f"{capital(role)} does not {verb} the block's input: the block has not kept it."
         return (
-            f"{capital(role)} does not read {len(missing)} of the {len(right.reads)} earlier "
+            f"{capital(role)} does not {verb} {len(missing)} of the {len(right.reads)} earlier "
             f"outputs, that of {both.role_of.get(first, 'the image')} for one."
         )
     made = [both.role_of.get(both.pairs.get(segment.source, -1)) for segment in extra]

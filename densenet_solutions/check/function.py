@@ -16,7 +16,14 @@ from densenet_solutions.check.prepared import Prepared, TheirError
 from densenet_solutions.check.report import Finding
 from densenet_solutions.check.side_by_side import SideBySide
 from densenet_solutions.check.trace import Trace
-from densenet_solutions.check.weights import Pair, copy, error, paired, paired_as_registered
+from densenet_solutions.check.weights import (
+    Pair,
+    copy,
+    error,
+    output_order,
+    paired,
+    paired_as_registered,
+)
 
 #: Relative error in float64 below which two results are the same.
 SAME = 1e-8
@@ -35,12 +42,13 @@ def function_findings(
         return [Finding("wrong", "The layers are not those of the right network, so that "
                         "outputs cannot be compared.")]  # fmt: skip
     copy(tensors)
+    order = output_order(both.ours, both.theirs, both.pairs)
     if where := _dropout(both.theirs):
         text = "Dropout stays on in evaluation mode."
         return [Finding("wrong", text, line("dropout", "paper"), next(iter(where.values())))]
     try:
-        return _evaluation(ours, theirs, probe, out) or _training(
-            ours, theirs, tensors, probe.detach(), rate
+        return _evaluation(ours, theirs, probe, _ordered(out, order)) or _training(
+            ours, theirs, tensors, probe.detach(), rate, order
         )
     except TheirError as failure:
         return [failure.finding]
@@ -62,7 +70,12 @@ def _evaluation(ours: nn.Module, theirs: Prepared, probe: Tensor, out: Tensor) -
 
 
 def _training(
-    ours: nn.Module, theirs: Prepared, tensors: Sequence[Pair], image: Tensor, rate: float
+    ours: nn.Module,
+    theirs: Prepared,
+    tensors: Sequence[Pair],
+    image: Tensor,
+    rate: float,
+    order: Tensor | None,
 ) -> list[Finding]:
     """Outputs, the gradient of every weight, running statistics, and dropout.
 
@@ -70,6 +83,7 @@ def _training(
     """
     before = _counters(theirs.net)
     out, seen = theirs.traced(train=True, image=image)
+    out = _ordered(out, order)
     rates = _dropout(seen)
     if set(rates) != ({f"p = {rate:g}"} if rate else set()):
         where = next(iter(rates.values()), "")
@@ -87,6 +101,10 @@ def _training(
     _backward(theirs.net, out, theirs=True)
     once = [now - then for now, then in zip(_counters(theirs.net), before, strict=True)]
     return _gradients(tensors) + _statistics(once, tensors)
+
+
+def _ordered(out: Tensor, order: Tensor | None) -> Tensor:
+    return out if order is None else out.index_select(1, order)
 
 
 def _other_outputs(mode: str, worst: float) -> Finding:

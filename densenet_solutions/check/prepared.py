@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
-from densenet_solutions.check.reference import Reference
 from densenet_solutions.check.report import Finding
 from densenet_solutions.check.trace import Trace, run
 from densenet_solutions.check.weights import randomize
@@ -30,9 +31,16 @@ class TheirError(Exception):
 
 
 class Prepared:
-    """A copy of the reader's network in float64, and one run of it in evaluation mode."""
+    """A copy of the reader's module in float64, and its output in evaluation mode.
 
-    def __init__(self, net: nn.Module | Callable[[], nn.Module], right: Reference) -> None:
+    `images` yields inputs to try, given the copy; the first that it takes is kept as `image`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | Callable[[], nn.Module],
+        images: Callable[[nn.Module], Iterable[Tensor]],
+    ) -> None:
         if not isinstance(net, nn.Module):
             try:
                 built = net()
@@ -42,33 +50,21 @@ class Prepared:
                 raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
             net = built
         self.net = copied(getattr(net, "_orig_mod", net))
-        self.image, first = self._image(right)
-        self.channels = self.image.shape[1]
-        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
-        fits = len(shape) == 2 and shape[0] == len(self.image) and shape[1] > 0
-        if not fits or not first.is_floating_point():
-            got = f"{first.dtype} {shape}" if isinstance(first, Tensor) else type(first).__name__
-            n = len(self.image)
-            raise TheirError(f"The output is a tensor (N, classes); for N = {n} it is {got}.")
-        self.classes = first.shape[1]
+        self.image, self.output = self._first(images)
         self.parameters = sum(p.numel() for p in self.net.parameters())
         randomize(self.net)
 
-    def _image(self, right: Reference) -> tuple[Tensor, Any]:
-        """An image that the network takes, and what it makes of it."""
-        channels = list(dict.fromkeys((_first_channels(self.net), right.config.in_channels, 3, 1)))
+    def _first(self, images: Callable[[nn.Module], Iterable[Tensor]]) -> tuple[Tensor, Any]:
         failures = []
-        for resolution in right.resolutions:
-            for number in filter(None, channels):
-                image = torch.randn(2, number, resolution, resolution, dtype=torch.float64)
-                try:
-                    with torch.no_grad():
-                        if any(is_lazy(p) for p in self.net.parameters()):
-                            self.net(image.float())
-                            self.net = self.net.double()
-                        return image, self.net.eval()(image)
-                except Exception as cause:
-                    failures.append(cause)
+        for image in images(self.net):
+            try:
+                with torch.no_grad():
+                    if any(is_lazy(p) for p in self.net.parameters()):
+                        self.net(image.float())
+                        self.net = self.net.double()
+                    return image, self.net.eval()(image)
+            except Exception as cause:
+                failures.append(cause)
         raise TheirError("The forward pass", failures[0])
 
     def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
@@ -95,17 +91,18 @@ def copied(net: nn.Module) -> nn.Module:
     return net.double()
 
 
-def _first_channels(net: nn.Module) -> int:
-    """Channels that the first convolution reads, if there is one that is ready."""
-    for parameter in net.parameters():
-        if not is_lazy(parameter) and parameter.ndim == 4:
-            return int(parameter.shape[1])
-    return 0
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings, and random numbers that leave the reader's alone."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        yield
 
 
 def _where(cause: BaseException) -> str:
     """File and line of the reader's code in which an error came up."""
-    torch_folder, own = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
+    torch_folder, own = f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/"
     for frame in reversed(traceback.extract_tb(cause.__traceback__)):
         if not frame.filename.startswith((torch_folder, own)):
             return f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"

@@ -51,7 +51,7 @@ def reference(name: str | DenseNetConfig) -> Reference:
 
 @dataclass(frozen=True)
 class Role:
-    """What a layer is for: `stem`, `bottleneck`, `growth`, `transition` or `classifier`.
+    """What a layer is for: `stem`, `bottleneck`, `growth`, `transition`, `classifier`, `output`.
 
     `block` and `layer` count from 1.
     """
@@ -66,6 +66,7 @@ class Role:
             "classifier": "the classifier",
             "transition": f"the 1×1 convolution of transition {self.block}",
             "bottleneck": f"the 1×1 convolution of layer {self.layer} in block {self.block}",
+            "output": "the output",
             "growth": f"the 3×3 convolution of layer {self.layer} in block {self.block}",
         }[self.kind]
 

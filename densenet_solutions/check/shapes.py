@@ -16,6 +16,8 @@ def shape_difference(
     same = (theirs.kind, theirs.kernel) == (right.kind, right.kernel)
     if right.kind == "linear" and theirs.kernel == "1×1":
         same = theirs.out == right.out  # on one pixel, a 1×1 convolution is a linear layer
+    if role.kind == "output" and theirs.kind == "output":
+        return None  # what it holds is looked at next
     if same and (theirs.out == right.out or _compresses_alike(role, right, theirs)):
         return None
     tell = {
@@ -24,6 +26,7 @@ def shape_difference(
         "growth": _growth,
         "transition": _transition,
         "classifier": _classifier,
+        "output": _output,
     }[role.kind]
     text, topic = tell(both, role, right, theirs, i)
     return Difference(text, topic, theirs.where, blocks=True)
@@ -48,7 +51,7 @@ def _stem(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -
 
 def _bottleneck(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
     k, following = both.growth, both.next(i)
-    if theirs.kind == "linear" or (
+    if theirs.kind in ("linear", "output") or (
         theirs.kernel == "1×1" and both.is_pooled(i) and (role.layer > 1 or following is None)
     ):
         return _ends(both, role, theirs)
@@ -80,7 +83,7 @@ def _bottleneck(both: SideBySide, role: Role, right: Source, theirs: Source, i: 
 
 def _growth(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
     alone = not both.has_bottleneck
-    if theirs.kind == "linear":
+    if theirs.kind in ("linear", "output"):
         return _ends(both, role, theirs)
     if alone and theirs.kernel == "1×1":
         if both.is_pooled(i):
@@ -94,6 +97,8 @@ def _growth(both: SideBySide, role: Role, right: Source, theirs: Source, i: int)
 def _transition(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
     read = read_width(theirs)
     pooled = all(any("pool" in t.kind for t in s.chain[-4:]) for s in theirs.reads)
+    if theirs.kind == "output":
+        return "There is no convolution.", "transition"
     if theirs.kind == "linear":
         if role.block == len(both.blocks) - 1:
             return f"There are {role.block} blocks and not {len(both.blocks)}.", "layers"
@@ -120,10 +125,18 @@ def _classifier(both: SideBySide, role: Role, right: Source, theirs: Source, i: 
     return f"The classifier has {theirs.out} outputs and not {right.out}.", "classifier"
 
 
+def _output(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
+    if both.blocks:
+        return _counts(both, 1, f"goes on after {both.blocks[0]} layers")
+    return f"There is one more layer, {described(theirs)}.", "transition"
+
+
 def _ends(both: SideBySide, role: Role, theirs: Source) -> Told:
     """A block has fewer layers than it should."""
     if role.layer > 1:
         return _counts(both, role.block, f"ends after {role.layer - 1} layers")
+    if theirs.kind == "output":
+        return "The block has no layer.", "layers"
     if theirs.kind == "linear":
         return f"There are {role.block - 1} blocks and not {len(both.blocks)}.", "layers"
     return f"There is one more transition, before block {role.block}.", "transition"

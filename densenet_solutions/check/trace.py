@@ -64,7 +64,7 @@ class Source:
 
     @property
     def is_layer(self) -> bool:
-        return self.kind in ("convolution", "linear")
+        return self.kind in ("convolution", "linear", "output")
 
     @property
     def out(self) -> int:
@@ -93,9 +93,16 @@ class Trace:
     norms: list[Norm]
     output: Value | None = None
 
+    def with_output(self) -> Trace:
+        """The trace of a part of a network: its output is one more reader."""
+        reads = self.output or (Segment(-1, 0, 0),)
+        width = sum(segment.width for segment in reads)
+        made = Source("output", reads, shape=(0, width))
+        return Trace([*self.sources, made], self.norms, self.output)
+
     @property
     def layers(self) -> list[int]:
-        """Numbers of the convolutions and linear layers, in order of use."""
+        """Numbers of the convolutions and linear layers, in order of use (and the output's)."""
         return [i for i, source in enumerate(self.sources) if source.is_layer]
 
 

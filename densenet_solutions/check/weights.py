@@ -50,8 +50,8 @@ def paired(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> tuple[Pair, 
 
 def _layer(found: list[Pair], ours: Source, theirs: Source, pairs: Mapping[int, int]) -> bool:
     order = _order(ours.reads, theirs.reads, pairs)
-    assert ours.weight is not None
-    assert theirs.weight is not None
+    if ours.weight is None or theirs.weight is None:
+        return order is not None and ours.kind == theirs.kind == "output"
     if order is None or ours.parameter is None or ours.weight.numel() != theirs.weight.numel():
         return False
     if (ours.bias is None) != (theirs.bias is None):
@@ -84,6 +84,13 @@ def _order(ours: Value, theirs: Value, pairs: Mapping[int, int]) -> Tensor | Non
     if len(place) != len(wanted) or any(channel not in place for channel in wanted):
         return None
     return torch.tensor([place[channel] for channel in wanted])
+
+
+def output_order(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> Tensor | None:
+    """The order of our output's channels among those of theirs, for a part of a network."""
+    a, b = ours.sources[-1], theirs.sources[-1]
+    both = a.kind == b.kind == "output"
+    return _order(a.reads, b.reads, pairs) if both else None
 
 
 def copy(pairs: tuple[Pair, ...]) -> None:
