@@ -61,14 +61,14 @@ def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfi
     called = name if isinstance(name, str) else "configuration"
     with quiet():
         try:
-            theirs = Prepared(net, lambda net: _images(net, right))
-            classes = _classes(theirs)
+            theirs = Prepared(net, lambda net: images(net, right))
+            classes = classes_of(theirs)
         except TheirError as failure:
             return NetworkReport(right.title, (failure.finding,), called, 0, 0)
         return _report(right.sized(theirs.image.shape[1], classes), theirs, called)
 
 
-def _images(net: nn.Module, right: Reference) -> Iterator[Tensor]:
+def images(net: nn.Module, right: Reference) -> Iterator[Tensor]:
     """Images that the network may take: small or as published, and of how many channels."""
     first = next((p.shape[1] for p in net.parameters() if not is_lazy(p) and p.ndim == 4), None)
     channels = [c for c in (first, right.config.in_channels, 3, 1) if c]
@@ -77,7 +77,8 @@ def _images(net: nn.Module, right: Reference) -> Iterator[Tensor]:
             yield torch.randn(2, number, resolution, resolution, dtype=torch.float64)
 
 
-def _classes(theirs: Prepared) -> int:
+def classes_of(theirs: Prepared) -> int:
+    """How many logits the network gives."""
     out, n = theirs.output, len(theirs.image)
     shape = tuple(out.shape) if isinstance(out, Tensor) else ()
     fits = len(shape) == 2 and shape[0] == n and shape[1] > 0

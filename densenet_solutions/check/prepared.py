@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -101,11 +102,17 @@ def quiet() -> Iterator[None]:
 
 
 def _where(cause: BaseException) -> str:
-    """File and line of the reader's code in which an error came up."""
+    """File and line of the reader's code in which an error came up, or else of a library's."""
     torch_folder, own = f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/"
-    for frame in reversed(traceback.extract_tb(cause.__traceback__)):
-        if not frame.filename.startswith((torch_folder, own)):
-            return f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
+    libraries = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+    frames = [
+        frame
+        for frame in reversed(traceback.extract_tb(cause.__traceback__))
+        if not frame.filename.startswith((torch_folder, own))
+    ]
+    theirs = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    for frame in theirs or frames:
+        return f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
     return ""
 
 
