@@ -267,5 +267,5 @@
     form.hidden = false;
   }
 
-  document.querySelectorAll("form.ds-check").forEach(start);
+  document.querySelectorAll(".ds-check-form").forEach(start);
 })();

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from students import PLAIN, TINY, Functional, Lists, Student, lazy
 from torch import nn
 
 from densenet_solutions.check.network import densenet
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, book_densenet, cifar_densenet, densenet264
+
+from .students import PLAIN, TINY, Functional, Lists, Student, lazy
 
 #: id, options of the student's network, what the first finding says, a part of the line it breaks.
 WRONG = [

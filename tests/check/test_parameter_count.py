@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from check_modules import build_dense, build_residual
 
 from densenet_solutions.check import closed_form, parameter_count, search
 from densenet_solutions.check.closed_form import DenseBuild, ResidualBuild, terms
 from densenet_solutions.check.deviations import CHANNELS, CLASSES, ROWS
 from densenet_solutions.models import TABLE_1, TABLE_2
+
+from .real_modules import build_dense, build_residual
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "assets" / "check.js"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from students import DEFAULTS, Block
-from students import transition as build_transition
 from torch import nn
 
 from densenet_solutions.check import dense_block, transition
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models.densenet import DenseBlock, Transition
+
+from .students import DEFAULTS, Block
+from .students import transition as build_transition
 
 
 def options(**changed):

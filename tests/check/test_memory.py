@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from students import TINY, Student
 from torch import nn
 
 from densenet_solutions.check import memory
@@ -12,6 +11,8 @@ from densenet_solutions.check.training_memory import RIVALS, kept_for_backward
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
+
+from .students import TINY, Student
 
 DEEP = DenseNetConfig(growth_rate=4, block_config=(8, 8), num_init_features=8, num_classes=7)
 SETUP = {"batch": 4, "resolution": 32}

@@ -87,7 +87,7 @@ def test_what_is_dishonest_or_wrong_is_told(predict, text):
     assert not report.passed
     assert text in report.findings[0].text
     if predict is fails:
-        assert "test_house_prices_check.py, line" in report.findings[0].where
+        assert "test_house_prices.py, line" in report.findings[0].where
 
 
 def test_an_honest_model_passes_with_the_score_of_cross_validation():
