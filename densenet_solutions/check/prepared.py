@@ -59,7 +59,7 @@ class Prepared:
         failures = []
         for image in images(self.net):
             try:
-                with torch.no_grad():
+                with torch.no_grad(), in_double():
                     if any(is_lazy(p) for p in self.net.parameters()):
                         self.net(image.float())
                         self.net = self.net.double()
@@ -70,7 +70,8 @@ class Prepared:
 
     def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
         try:
-            return run(self.net.train(train), image)
+            with in_double():
+                return run(self.net.train(train), image)
         except Exception as cause:
             mode = "training" if train else "evaluation"
             raise TheirError(f"The forward pass in {mode} mode", cause) from cause
@@ -90,6 +91,17 @@ def copied(net: nn.Module) -> nn.Module:
     if any(is_lazy(p) for p in net.parameters()):
         return net
     return net.double()
+
+
+@contextlib.contextmanager
+def in_double() -> Iterator[None]:
+    """Tensors that the reader's code makes are float64, like the copy that runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from densenet_solutions import checks
 from densenet_solutions.check.hold import in_order
 from densenet_solutions.check.network import classes_of, images
-from densenet_solutions.check.prepared import Prepared, TheirError, quiet
+from densenet_solutions.check.prepared import Prepared, TheirError, in_double, quiet
 from densenet_solutions.check.reference import Reference, reference
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.measure import predict_memory
@@ -154,7 +154,8 @@ def _statistics(theirs: Prepared) -> list[Finding]:
     for backward in (False, True):
         net = copy.deepcopy(theirs.net).train()
         try:
-            out = net(theirs.image)
+            with in_double():
+                out = net(theirs.image)
             if backward:
                 out.sum().backward()
         except Exception as cause:

@@ -115,7 +115,7 @@ def paired_as_registered(ours: nn.Module, theirs: nn.Module) -> tuple[Pair, ...]
 
 
 def randomize(net: nn.Module) -> None:
-    """Values of which no difference can hide: scales beside 1, shifts and means beside 0."""
+    """Values among which no difference can hide: scales of both signs, large shifts."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in (*net.parameters(), *net.buffers()):
@@ -127,7 +127,7 @@ def randomize(net: nn.Module) -> None:
             elif not isinstance(tensor, nn.Parameter):
                 new = 0.5 + new.abs()  # a variance is positive
             else:
-                new = 1 + 0.3 * new
+                new = 1 + new
             tensor.copy_(new)
 
 

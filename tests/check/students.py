@@ -27,7 +27,7 @@ DEFAULTS = {
     "momentum": 0.1, "drop": 0.0, "drop_always": False, "classes": 7, "channels": 3,
     "out": "logits", "in_place": False, "detach": False, "checkpoint": None, "kernel": 3,
     "head_pool": "average", "head_bias": True, "no_relu_in": None, "groups": 1, "dilation": 1,
-    "affine": True,
+    "affine": True, "relu": nn.ReLU, "unused": False,
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ class Layer(nn.Module):
             if part == "bn":
                 self.parts.append(o.norm(widths[at]))
             elif part == "relu":
-                self.parts.append(nn.ReLU())
+                self.parts.append(o.relu())
             else:
                 side = kernels[at]
                 spread = o.dilation if side == 3 else 1
@@ -143,6 +143,8 @@ class Student(nn.Module):
         norms = {"bn": o.norm(width), "relu": nn.ReLU()}
         self.last = nn.Sequential(*(norms[part] for part in o.last.split()))
         self.head = nn.Linear(width, o.classes, bias=o.head_bias)
+        if o.unused:  # it is there, and forward forgets it
+            self.norm5 = o.norm(width)
 
     def forward(self, x):
         if self.o.checkpoint == "stem":
@@ -321,3 +323,50 @@ def lazy(config=PLAIN, bias=False):
         nn.LazyLinear(config.num_classes),
     ))  # fmt: skip
     return net
+
+
+class NormAndReLU(nn.BatchNorm2d):
+    """Both in one module, as timm has them."""
+
+    def forward(self, x):
+        return F.relu(super().forward(x), inplace=True)
+
+
+class ListOfFeatures(nn.Module):
+    """timm's style: layers take a list of features; the bottleneck is a function of its own."""
+
+    def __init__(self, config=TINY):
+        super().__init__()
+        k, width = config.growth_rate, config.num_init_features
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 7, 2, 3, bias=False), NormAndReLU(width), nn.MaxPool2d(3, 2, 1)
+        )
+        self.blocks, self.steps = nn.ModuleList(), nn.ModuleList()
+        for i, count in enumerate(config.block_config):
+            layers = nn.ModuleList()
+            for _ in range(count):
+                layers.append(nn.ModuleDict({
+                    "norm1": NormAndReLU(width), "conv1": nn.Conv2d(width, 4 * k, 1, bias=False),
+                    "norm2": NormAndReLU(4 * k),
+                    "conv2": nn.Conv2d(4 * k, k, 3, padding=1, bias=False),
+                }))  # fmt: skip
+                width += k
+            self.blocks.append(layers)
+            last = i == len(config.block_config) - 1
+            self.steps.append(NormAndReLU(width) if last else nn.Sequential(
+                NormAndReLU(width), nn.Conv2d(width, width // 2, 1, bias=False), nn.AvgPool2d(2)
+            ))  # fmt: skip
+            width = width if last else width // 2
+        self.classifier = nn.Linear(width, config.num_classes)
+
+    def bottleneck(self, layer, features):
+        return layer["conv1"](layer["norm1"](torch.cat(features, 1)))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for layers, step in zip(self.blocks, self.steps, strict=True):
+            features = [x]
+            for layer in layers:
+                features.append(layer["conv2"](layer["norm2"](self.bottleneck(layer, features))))
+            x = step(torch.cat(features, 1))
+        return self.classifier(x.flatten(2).mean(-1))

@@ -11,7 +11,7 @@ from densenet_solutions.check.network import densenet
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, book_densenet, cifar_densenet, densenet264
 
-from .students import PLAIN, TINY, Functional, Lists, Student, lazy
+from .students import PLAIN, TINY, Functional, ListOfFeatures, Lists, Student, lazy
 
 #: id, options of the student's network, what the first finding says, a part of the line it breaks.
 WRONG = [
@@ -77,6 +77,10 @@ WRONG = [
     ("eps", {"eps": 1e-3}, "eps = 0.001 and not 1e-05", "default"),
     ("momentum", {"momentum": 0.01}, "momentum = 0.01 and not 0.1", "default"),
     ("no scale and shift", {"affine": False}, "no scale and shift", "Ioffe"),
+    ("ReLU6", {"relu": nn.ReLU6}, "“ReLU6” in place of ReLU", "Composite"),
+    ("leaky", {"relu": nn.LeakyReLU}, "“leaky_relu” in place of ReLU", "Composite"),
+    ("GELU", {"relu": nn.GELU}, "“gelu” in place of ReLU", "Composite"),
+    ("norm5 unused", {"last": "", "unused": True}, "batch normalisation is missing", "norm5"),
     ("softmax", {"out": "softmax"}, "After the classifier comes “softmax”", "fully-connected"),
     ("max before the classifier", {"head_pool": "max"}, "global max pooling and not", "global ave"),
     ("detached", {"detach": True}, "gradient reaches the image", ""),
@@ -118,6 +122,7 @@ RIGHT = {
     "a buffer for the features": (lambda: Functional(), TINY),
     "the book's lazy layers": (lambda: lazy(), PLAIN),
     "torchvision's": (lambda: torchvision.models.DenseNet(4, (2, 3, 2), 8, num_classes=7), TINY),
+    "timm's": (lambda: ListOfFeatures(), TINY),
     "ours": (lambda: DenseNet(TINY), TINY),
     "pooling before the convolution": (lambda: Student(transition="bn relu pool conv"), TINY),
     "pooling before ReLU in the stem": (lambda: Student(stem_order="norm pool relu"), TINY),
