@@ -23,10 +23,11 @@ MAY_IMPORT = {
     "exercises": {
         "models", "measure", "memory", "training", "images", "houses", "records", "site", "files",
     },
+    "check": {"models", "measure", "memory", "houses", "records", "site"},
     "__main__": {"cli"},
     "cli": {
-        "models", "measure", "memory", "training", "images", "houses", "exercises", "records",
-        "files", "site",
+        "check", "models", "measure", "memory", "training", "images", "houses", "exercises",
+        "records", "files", "site",
     },
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`densenet-solutions`: measure, record, bench, train, houses.
+"""`densenet-solutions`: measure, train, houses, check, bench, record.
 
 Each command lives in its own module and is imported only when it is needed; the modules import
 PyTorch only when they run.
@@ -19,6 +19,7 @@ COMMANDS = {
     "measure": "densenet_solutions.cli.measure",
     "train": "densenet_solutions.cli.train",
     "houses": "densenet_solutions.cli.houses",
+    "check": "densenet_solutions.cli.check",
     "bench": "densenet_solutions.cli.bench",
     "record": "densenet_solutions.cli.record",
 }

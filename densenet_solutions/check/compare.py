@@ -1,0 +1,131 @@
+"""Pair the layers of two networks in order of use, and name what differs, first things first."""
+
+from __future__ import annotations
+
+from densenet_solutions.check.chains import Chains
+from densenet_solutions.check.reference import Role
+from densenet_solutions.check.shapes import shape_difference
+from densenet_solutions.check.side_by_side import Difference, SideBySide, capital, described
+from densenet_solutions.check.trace import Segment, Source
+
+_NO_FEATURES = ": the output of a bottleneck is no feature."
+
+
+def differences(both: SideBySide) -> list[Difference]:
+    """All differences up to the first one after which layers cannot be paired.
+
+    Fills `both.pairs` on the way.
+    """
+    found: list[Difference] = []
+    chains = Chains(both)
+    layers = both.theirs.layers
+    for i, (role, number) in enumerate(zip(both.roles, both.ours.layers, strict=True)):
+        if i >= len(layers):
+            return [*found, Difference(f"The network ends before {role}.", "layers", blocks=True)]
+        right, theirs = both.ours.sources[number], both.theirs.sources[layers[i]]
+        both.pairs[layers[i]] = number
+        blocking = shape_difference(both, role, right, theirs, i) or _sources(
+            both, role, right, theirs
+        )
+        if blocking is not None:
+            return [*found, blocking]
+        found += _geometry(role, right, theirs)
+        between = chains.difference(role, right, theirs)
+        found += [between] if between is not None else []
+        found += _order(both, right, theirs)
+    if len(layers) > len(both.ours.layers):
+        extra = both.theirs.sources[layers[len(both.ours.layers)]]
+        text = f"After the classifier there is one more layer, {described(extra)}."
+        return [*found, Difference(text, "classifier", extra.where, blocks=True)]
+    return found + _constants(both)
+
+
+def _geometry(role: Role, right: Source, theirs: Source) -> list[Difference]:
+    """Stride, padding, dilation and groups."""
+    if right.kind != theirs.kind:
+        return []
+    topic = role.kind if role.kind in ("stem", "transition") else "layer"
+    other = [(a, b) for a, b in zip(right.geometry, theirs.geometry, strict=True) if a != b]
+    if not other:
+        return []
+    should, found = (" and ".join(parts) for parts in zip(*other, strict=True))
+    return [Difference(f"{capital(role)} has {found}, not {should}.", topic, theirs.where)]
+
+
+def _order(both: SideBySide, right: Source, theirs: Source) -> list[Difference]:
+    order = [both.pairs[segment.source] for segment in theirs.reads]
+    if order == [segment.source for segment in right.reads]:
+        return []
+    return [
+        Difference(
+            "Features are concatenated in another order, the new ones first for instance. It is "
+            "the same function with the channels of the weights permuted.",
+            "dense",
+            theirs.where,
+            same_function=True,
+        )
+    ]
+
+
+def _sources(both: SideBySide, role: Role, right: Source, theirs: Source) -> Difference | None:
+    """Whether a layer reads the channels that it should."""
+    have = [(both.pairs.get(s.source), s.start, s.stop) for s in theirs.reads]
+    want = [(s.source, s.start, s.stop) for s in right.reads]
+    if sorted(have, key=str) == sorted(want, key=str):
+        return None
+    for segment in theirs.reads:
+        other = both.theirs.sources[segment.source] if segment.source >= 0 else None
+        if other is not None and other.kind == "sum":
+            text = f"Features are added and not concatenated: {role} reads a sum."
+            return Difference(text, "dense", other.where, blocks=True)
+        if other is None or not (other.is_layer or other.kind == "image"):
+            what = other.kind.removeprefix("other: ") if other is not None else "no known channels"
+            text = f"{capital(role)} reads what could not be followed: {what}."
+            return Difference(text, "dense", theirs.where, blocks=True, same_function=True)
+    missing = [s for s in right.reads if (s.source, s.start, s.stop) not in have]
+    extra = [s for s in theirs.reads if (both.pairs.get(s.source), s.start, s.stop) not in want]
+    text = _reading(both, role, right, missing, extra)
+    topic = "bottleneck" if text.endswith(_NO_FEATURES) else "dense"
+    return Difference(text, topic, theirs.where, blocks=True)
+
+
+def _reading(
+    both: SideBySide, role: Role, right: Source, missing: list[Segment], extra: list[Segment]
+) -> str:
+    first = missing[0].source if missing else -1
+    verb = "hold" if role.kind == "output" else "read"
+    if missing and not extra:
+        if len(missing) == 1 and first == right.reads[0].source and len(right.reads) > 1:
+            return f"{capital(role)} does not {verb} the block's input: the block has not kept it."
+        return (
+            f"{capital(role)} does not {verb} {len(missing)} of the {len(right.reads)} earlier "
+            f"outputs, that of {both.role_of.get(first, 'the image')} for one."
+        )
+    made = [both.role_of.get(both.pairs.get(segment.source, -1)) for segment in extra]
+    if made and made[0] is not None:
+        if made[0].kind == "bottleneck":
+            return f"{capital(role)} reads {made[0]} too{_NO_FEATURES}"
+        if not missing:
+            return f"{capital(role)} also reads {made[0]}."
+    if {s.source for s in missing} == {both.pairs.get(s.source) for s in extra}:
+        return f"{capital(role)} reads only some channels of earlier outputs, or some twice."
+    return f"{capital(role)} reads other channels than those of all earlier layers of its block."
+
+
+def _constants(both: SideBySide) -> list[Difference]:
+    """eps and momentum of the normalisations, and whether they learn and track."""
+    found = []
+    for constant in ("eps", "momentum"):
+        for right, theirs in zip(both.ours.norms, both.theirs.norms, strict=False):
+            a, b = getattr(right, constant), getattr(theirs, constant)
+            if a != b:
+                text = f"Normalisations have {constant} = {b:g} and not {a:g}."
+                found.append(Difference(text, "norm", theirs.where, strict=True))
+                break
+    for norm in both.theirs.norms:
+        if norm.weight is None or norm.mean is None:
+            lacks = "scale and shift" if norm.weight is None else "running statistics"
+            text = f"A normalisation has no {lacks}."
+            found.append(Difference(text, "affine", norm.where, strict=True))
+            break
+    return found

@@ -1,0 +1,137 @@
+"""`check.densenet`: is this network the one of the paper or of the book, and if not, why not?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from densenet_solutions.check.hold import Target, held, in_order, same_function
+from densenet_solutions.check.lines import line
+from densenet_solutions.check.prepared import Prepared, TheirError, quiet
+from densenet_solutions.check.reference import CONFIGS, Reference, reference, roles
+from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.search import parameter_count
+from densenet_solutions.check.trace import Trace
+from densenet_solutions.models import DenseNetConfig
+
+
+@dataclass(frozen=True)
+class NetworkReport(Report):
+    """What a network is.
+
+    Attributes:
+        name: what it was held against.
+        parameters: how many it has.
+        expected: how many it should have, with its channels and classes.
+    """
+
+    name: str
+    parameters: int
+    expected: int
+
+
+def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfig) -> NetworkReport:
+    """Hold a network (images in, logits out) against a DenseNet of the paper or of the book.
+
+    A copy runs in float64. Its layers are paired with ours in the order in which they are used,
+    however the network is written; then ours gets its weights, and outputs, gradients and running
+    statistics are compared. The number of input channels and of classes may be any. A network that
+    fails is a finding and no exception.
+
+    Args:
+        net: a module, or a function or class that builds one.
+        name: `"densenet121"` and the others of Table 1, `"cifar-densenet-bc-100-12"` and the
+            others of Table 2, `"book-densenet"`, or a configuration.
+
+    Raises:
+        TypeError: `net` is neither a module nor something that builds one.
+        ValueError: there is no network of that name.
+
+    >>> import torchvision
+    >>> densenet(torchvision.models.densenet121(), "densenet121").passed
+    True
+    """
+    if not isinstance(net, nn.Module) and not callable(net):
+        raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")
+    right = reference(name)
+    called = name if isinstance(name, str) else "configuration"
+    with quiet():
+        try:
+            theirs = Prepared(net, lambda net: images(net, right))
+            classes = classes_of(theirs)
+        except TheirError as failure:
+            return NetworkReport(right.title, (failure.finding,), called, 0, 0)
+        return _report(right.sized(theirs.image.shape[1], classes), theirs, called)
+
+
+def images(net: nn.Module, right: Reference) -> Iterator[Tensor]:
+    """Images that the network may take: small or as published, and of how many channels."""
+    first = next((p.shape[1] for p in net.parameters() if not is_lazy(p) and p.ndim == 4), None)
+    channels = [c for c in (first, right.config.in_channels, 3, 1) if c]
+    for resolution in right.resolutions:
+        for number in dict.fromkeys(channels):
+            yield torch.randn(2, number, resolution, resolution, dtype=torch.float64)
+
+
+def classes_of(theirs: Prepared) -> int:
+    """How many logits the network gives."""
+    out, n = theirs.output, len(theirs.image)
+    shape = tuple(out.shape) if isinstance(out, Tensor) else ()
+    fits = len(shape) == 2 and shape[0] == n and shape[1] > 0
+    if not fits or not out.is_floating_point():
+        got = f"{out.dtype} {shape}" if isinstance(out, Tensor) else type(out).__name__
+        raise TheirError(f"The output is a tensor (N, classes); for N = {n} it is {got}.")
+    return shape[1]
+
+
+def _report(right: Reference, theirs: Prepared, name: str) -> NetworkReport:
+    expected = sum(p.numel() for p in right.build().parameters())
+    findings = in_order(_findings(right, theirs, expected))
+    channels = f"{right.config.in_channels} channel{'s' if right.config.in_channels > 1 else ''}"
+    title = f"{right.title} ({channels}, {right.config.num_classes} classes)"
+    return NetworkReport(title, findings, name, theirs.parameters, expected)
+
+
+def _findings(right: Reference, theirs: Prepared, expected: int) -> list[Finding]:
+    target = Target(
+        right.build,
+        roles(right.config),
+        right.config.growth_rate,
+        right.config.block_config,
+        right.source,
+        right.config.drop_rate,
+        known={other: config.block_config for other, config in CONFIGS.items()},
+    )
+    findings, seen = held(target, theirs)
+    if seen is None:
+        return findings
+    after = _outputs(seen)
+    findings = after or findings
+    explained = any(finding.kind == "wrong" for finding in findings)
+    findings.append(_count(theirs.parameters, expected, right, explained))
+    return [*findings, *same_function(findings)]
+
+
+def _count(parameters: int, expected: int, right: Reference, explained: bool) -> Finding:
+    if parameters == expected:
+        return Finding("right", f"{parameters:,} parameters.")
+    text = f"{parameters:,} parameters and not {expected:,}."
+    for build in () if explained else parameter_count(parameters).builds:
+        if build.title == right.title and build.deviations:
+            so = " ".join(deviation.text for deviation in build.deviations)
+            return Finding("wrong", f"{text} It is the number of this build: {so}")
+    return Finding("wrong", text)
+
+
+def _outputs(trace: Trace) -> list[Finding]:
+    """What happens after the classifier."""
+    after = [token for segment in trace.output or () for token in segment.chain]
+    if not after:
+        return []
+    name = {"_softmax": "softmax", "_log_softmax": "log_softmax"}.get(after[0].kind, after[0].kind)
+    text = f"After the classifier comes “{name}”; the loss (cross_entropy) wants the logits."
+    return [Finding("wrong", text, line("classifier", "paper"), after[0].where)]

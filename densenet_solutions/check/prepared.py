@@ -1,0 +1,132 @@
+"""The reader's network, made ready: a copy in float64 with weights in which nothing can hide."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import sysconfig
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, is_lazy
+
+from densenet_solutions.check.report import Finding
+from densenet_solutions.check.trace import Trace, run
+from densenet_solutions.check.weights import randomize
+
+
+class TheirError(Exception):
+    """The reader's code failed; the finding says how and in which line."""
+
+    def __init__(self, doing: str, cause: BaseException | None = None) -> None:
+        text = doing
+        if cause is not None:
+            text = f"{doing} raises {type(cause).__name__}: {_first_line(cause)}"
+        self.finding = Finding("wrong", text, where="" if cause is None else _where(cause))
+        super().__init__(text)
+
+
+class Prepared:
+    """A copy of the reader's module in float64, and its output in evaluation mode.
+
+    `images` yields inputs to try, given the copy; the first that it takes is kept as `image`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | Callable[[], nn.Module],
+        images: Callable[[nn.Module], Iterable[Tensor]],
+    ) -> None:
+        if not isinstance(net, nn.Module):
+            try:
+                built = net()
+            except Exception as cause:
+                raise TheirError("Building the network", cause) from cause
+            if not isinstance(built, nn.Module):
+                raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
+            net = built
+        self.net = copied(getattr(net, "_orig_mod", net))
+        self.image, self.output = self._first(images)
+        self.parameters = sum(p.numel() for p in self.net.parameters())
+        randomize(self.net)
+
+    def _first(self, images: Callable[[nn.Module], Iterable[Tensor]]) -> tuple[Tensor, Any]:
+        failures = []
+        for image in images(self.net):
+            try:
+                with torch.no_grad(), in_double():
+                    if any(is_lazy(p) for p in self.net.parameters()):
+                        self.net(image.float())
+                        self.net = self.net.double()
+                    return image, self.net.eval()(image)
+            except Exception as cause:
+                failures.append(cause)
+        raise TheirError("The forward pass", failures[0])
+
+    def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
+        try:
+            with in_double():
+                return run(self.net.train(train), image)
+        except Exception as cause:
+            mode = "training" if train else "evaluation"
+            raise TheirError(f"The forward pass in {mode} mode", cause) from cause
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """A copy in float64 on the CPU, so that the reader's own network stays as it is."""
+    lazy = {  # deepcopy does not know the buffers of lazy normalisations
+        id(b): UninitializedBuffer(b.requires_grad, b.device, b.dtype)  # type: ignore[arg-type]
+        for b in net.buffers()
+        if is_lazy(b)
+    }
+    try:
+        net = copy.deepcopy(net, lazy).cpu()
+    except Exception as cause:
+        raise TheirError("Copying the network", cause) from cause
+    if any(is_lazy(p) for p in net.parameters()):
+        return net
+    return net.double()
+
+
+@contextlib.contextmanager
+def in_double() -> Iterator[None]:
+    """Tensors that the reader's code makes are float64, like the copy that runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings, and random numbers that leave the reader's alone."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        yield
+
+
+def _where(cause: BaseException) -> str:
+    """File and line of the reader's code in which an error came up, or else of a library's."""
+    torch_folder, own = f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/"
+    libraries = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+    frames = [
+        frame
+        for frame in reversed(traceback.extract_tb(cause.__traceback__))
+        if not frame.filename.startswith((torch_folder, own))
+    ]
+    theirs = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    for frame in theirs or frames:
+        return f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
+    return ""
+
+
+def _first_line(cause: BaseException) -> str:
+    return (str(cause).strip() or "no reason given").splitlines()[0]

@@ -1,0 +1,220 @@
+"""`check.house_prices`: honest folds, leaks, and where a score stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from densenet_solutions.check.prepared import TheirError
+from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.houses import contiguous_folds, load_houses, score_submission
+from densenet_solutions.houses.ames import hidden_prices
+from densenet_solutions.records import load_record
+
+#: `(train, houses)` → prices in dollars, one a row of `houses`. `train` has the column SalePrice.
+Predict = Callable[[pd.DataFrame, pd.DataFrame], Any]
+
+#: Rows of the ruler that are recorded: case of the book's folds, case of the test houses, name.
+RECORDED = (
+    ("ridge", "ridge regression on our features"),
+    ("xgboost", "XGBoost, tuned"),
+    ("catboost", "CatBoost, tuned"),
+    ("dense", "our dense MLP"),
+)
+
+
+@dataclass(frozen=True)
+class HousePricesReport(Report):
+    """How well prices are predicted, and whether honestly.
+
+    Attributes:
+        rmse: root mean squared error of the logarithm of the price; `nan` without a score.
+        ruler: the same of others, on the same houses, by name.
+    """
+
+    rmse: float
+    ruler: Mapping[str, float]
+
+
+def house_prices(predict: Predict | str | Path) -> HousePricesReport:
+    """Check a model or a submission of exercise 5.
+
+    A function `(train, houses) → prices` is called on the book's five folds; it sees no price of
+    the rows that it predicts. Then on the first fold: once more as it was; with one validation
+    house changed, which must not change the others' predictions; in reverse order; and with the
+    training prices shuffled, after which nothing can be predicted. Nine calls in all.
+
+    A path is a submission: a CSV file with the columns Id and SalePrice, scored on the test houses.
+
+    Raises:
+        TypeError: it is neither.
+        OSError: the file cannot be read.
+    """
+    if isinstance(predict, str | Path):
+        return _submission(Path(predict))
+    if not callable(predict):
+        raise TypeError(
+            f"predict is a function (train, houses) → prices, or a path, got {predict!r}"
+        )
+    title = "house prices, the book's five folds"
+    try:
+        return _function(_Caller(predict), title)
+    except TheirError as failure:
+        return HousePricesReport(title, (failure.finding,), float("nan"), {})
+
+
+class _Caller:
+    """Calls the reader's function with copies, and checks what it returns."""
+
+    def __init__(self, predict: Predict) -> None:
+        self.predict = predict
+        self.changes_frames = False
+
+    def __call__(self, train: pd.DataFrame, houses: pd.DataFrame) -> np.ndarray:
+        """Log prices `(rows,)`."""
+        given = train.copy(), houses.copy()
+        try:
+            answer = np.asarray(self.predict(*given), dtype=float)
+        except Exception as cause:
+            raise TheirError("Your function", cause) from cause
+        if not (given[0].equals(train) and given[1].equals(houses)):
+            self.changes_frames = True
+        if answer.squeeze().shape != (len(houses),):
+            raise TheirError(
+                f"One price a house: for {len(houses)} houses it returns the shape {answer.shape}."
+            )
+        answer = answer.reshape(len(houses))
+        if not np.isfinite(answer).all() or (answer <= 0).any():
+            bad = answer[~np.isfinite(answer) | (answer <= 0)]
+            raise TheirError(f"Prices are positive numbers; it returns {bad[0]:g} among others.")
+        if answer.max() < 100:
+            raise TheirError(
+                f"Prices are in dollars; the largest it returns is {answer.max():.3g}, which looks "
+                "like a logarithm: return its exponential."
+            )
+        return np.log(answer)
+
+
+def _function(call: _Caller, title: str) -> HousePricesReport:
+    houses = load_houses().train
+    folds = contiguous_folds(len(houses))
+    target = np.log(houses["SalePrice"].to_numpy(dtype=float))
+    error = np.empty(len(houses))
+    mean = np.empty(len(houses))
+    first = None
+    for k in np.unique(folds):
+        train, valid = houses[folds != k], houses[folds == k].drop(columns="SalePrice")
+        log_prices = call(train, valid)
+        first = (train, valid, log_prices) if first is None else first
+        error[folds == k] = log_prices - target[folds == k]
+        mean[folds == k] = target[folds != k].mean() - target[folds == k]
+    assert first is not None
+    rmse = _rmse(error)
+    ruler = {"the mean price": _rmse(mean)} | _recorded("houses-partitions", " book")
+    findings = _leaks(call, *first, truth=target[folds == 0], mean=_rmse(mean[folds == 0]))
+    if call.changes_frames:
+        findings.append(Finding("note", "Your function changes the frames that it is given."))
+    findings += _standing(rmse, ruler, "over the book's five folds")
+    order = {"wrong": 0, "right": 1, "note": 2}
+    findings.sort(key=lambda finding: order[finding.kind])
+    return HousePricesReport(title, tuple(findings), rmse, ruler)
+
+
+def _leaks(
+    call: _Caller,
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    log_prices: np.ndarray,
+    *,
+    truth: np.ndarray,
+    mean: float,
+) -> list[Finding]:
+    """What a prediction depends on besides its house and the training houses."""
+    noise = float(np.abs(call(train, valid) - log_prices).max())
+    allowed = max(3 * noise, 1e-6)
+    found = []
+    changed = valid.copy()
+    numbers = [str(c) for c in changed.select_dtypes("number") if c != "Id"]
+    changed.loc[changed.index[0], numbers] = train[numbers].max()
+    others = np.abs(call(train, changed) - log_prices)[1:]
+    if count := int(np.sum(others > allowed)):
+        found.append(Finding(
+            "wrong",
+            f"Leak: when one house to be predicted changes, the predictions of {count} others "
+            "change. Means, scales or categories are taken over the houses to be predicted.",
+            "Fit the preprocessing on the training houses only. (The book standardises both "
+            "together.)",
+        ))  # fmt: skip
+    backwards = call(train, valid.iloc[::-1])[::-1]
+    if np.abs(backwards - log_prices).max() > allowed and not found:
+        found.append(Finding(
+            "wrong", "Predictions depend on the order of the houses: they belong to positions.",
+            "Return prices in the order of the rows, and use no index that starts anew.",
+        ))  # fmt: skip
+    shuffled = train.copy()
+    prices = np.random.default_rng(0).permutation(shuffled["SalePrice"].to_numpy())
+    shuffled["SalePrice"] = prices
+    without = _rmse(call(shuffled, valid) - truth)
+    if without < 0.9 * mean:
+        found.append(Finding(
+            "wrong",
+            f"Leak: trained on shuffled prices it still predicts with {without:.3f}, and the mean "
+            f"with {mean:.3f}. It knows prices from elsewhere: a file, or a global variable.",
+            "Train on the frame that is given and on nothing else.",
+        ))  # fmt: skip
+    if not found:
+        found.append(Finding("right", "No leak was found."))
+    if noise > 1e-6:
+        text = f"Two runs on the same houses differ by up to {noise:.3f}: the seed is not fixed."
+        found.append(Finding("note", text))
+    return found
+
+
+def _submission(path: Path) -> HousePricesReport:
+    title = f"submission {path.name}"
+    try:
+        rmse = score_submission(path)
+    except ValueError as cause:
+        return HousePricesReport(title, (Finding("wrong", str(cause)),), float("nan"), {})
+    truth = hidden_prices()
+    sent = pd.read_csv(path, index_col=0, skipinitialspace=True).iloc[:, 0].reindex(truth.index)
+    same = int(np.sum(np.abs(np.log(sent) - np.log(truth)) < 1e-4))
+    logs = np.log(truth.to_numpy(dtype=float))
+    train = np.log(load_houses().train["SalePrice"].to_numpy(dtype=float)).mean()
+    ruler = {"the mean price": _rmse(train - logs)} | _recorded("houses-final", "")
+    findings = _standing(rmse, ruler, "on the 1459 test houses")
+    if same > 0.05 * len(truth):
+        findings.insert(0, Finding(
+            "wrong", f"{same} of {len(truth)} prices are the recorded ones: they were looked up."
+        ))  # fmt: skip
+    return HousePricesReport(title, tuple(findings), rmse, ruler)
+
+
+def _recorded(record: str, suffix: str) -> dict[str, float]:
+    """Scores of others from the records."""
+    cases = dict(load_record(record).cases)
+    if record == "houses-partitions":
+        cases |= load_record("houses-partitions-rivals").cases
+    return {name: cases[key + suffix]["rmse"] for key, name in RECORDED if key + suffix in cases}
+
+
+def _standing(rmse: float, ruler: Mapping[str, float], where: str) -> list[Finding]:
+    """Where a score stands between those of others."""
+    better = [name for name, score in ruler.items() if score < rmse]
+    text = f"The error of log price {where} is {rmse:.4f}."
+    if better:
+        nearest = max(better, key=lambda name: ruler[name])
+        text += f" Next better: {nearest}, {ruler[nearest]:.4f}."
+    others = ", ".join(f"{name} {score:.4f}" for name, score in ruler.items())
+    worse = rmse >= ruler["the mean price"]
+    text += " Predicting the mean price of the training houses does no worse." if worse else ""
+    return [Finding("wrong" if worse else "right", text), Finding("note", f"Ruler: {others}.")]
+
+
+def _rmse(error: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(error**2)))

@@ -1,0 +1,232 @@
+"""`check.memory`: what a training step of a network needs, and what it keeps for its backward."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from densenet_solutions import checks
+from densenet_solutions.check.hold import in_order
+from densenet_solutions.check.network import classes_of, images
+from densenet_solutions.check.prepared import Prepared, TheirError, in_double, quiet
+from densenet_solutions.check.reference import Reference, reference
+from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.measure import predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import DenseNet, DenseNetConfig
+from densenet_solutions.site.numbers import mib
+
+#: What a peak is compared with: strategy → what it is called here.
+RIVALS = {
+    "plain": "the plain network",
+    "recompute_bottleneck_input": "recomputing what is concatenated",
+    "recompute_layer": "recomputing each layer",
+    "recompute_block": "recomputing each block",
+    "shared_storage": "shared storage",
+}
+_KEPT = {
+    "concatenations": "concatenations",
+    "normalised": "normalised or rectified copies of concatenations",
+    "convolutions": "outputs of convolutions",
+    "other": "other tensors",
+}
+
+
+@dataclass(frozen=True)
+class MemoryReport(Report):
+    """What a training step needs, all in bytes.
+
+    Attributes:
+        peak_beyond_parameters: predicted, without parameters, buffers and input.
+        kept: what the forward pass keeps for the backward pass, by what made it.
+        rivals: the same peak of the right network with the strategies of exercise 3.2.
+    """
+
+    peak_beyond_parameters: int
+    kept: Mapping[str, int]
+    rivals: Mapping[str, int]
+
+
+def memory(
+    net: nn.Module | Callable[[], nn.Module],
+    name: str | DenseNetConfig = "densenet121",
+    *,
+    batch: int = 8,
+    resolution: int | None = None,
+) -> MemoryReport:
+    """Does a network keep its concatenations, and is its peak that of recomputation or sharing?
+
+    Predicted on the meta device, so no memory of that size is needed. A network passes that keeps
+    no concatenation, needs clearly less than the plain one, and updates running statistics once a
+    step.
+
+    Args:
+        net: a module, or a function or class that builds one.
+        name: the network that it is compared with, as in `check.densenet`.
+        batch: images of a step.
+        resolution: their height and width; by default what the network was published for (the
+            book's: 96).
+
+    Raises:
+        TypeError, ValueError: an argument is impossible.
+    """
+    if not isinstance(net, nn.Module) and not callable(net):
+        raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")
+    right, batch = reference(name), checks.integer("batch", batch)
+    side = 96 if right.source == "book" else right.resolutions[1]
+    side = side if resolution is None else checks.integer("resolution", resolution)
+    with quiet():
+        try:
+            theirs = Prepared(net, lambda net: images(net, right))
+            right = right.sized(theirs.image.shape[1], classes_of(theirs))
+            title = f"training step of {right.title}, {batch} × {theirs.image.shape[1]} × {side}²"
+            return _report(right, theirs, (batch, theirs.image.shape[1], side, side), title)
+        except TheirError as failure:
+            return MemoryReport(f"memory of {right.title}", (failure.finding,), 0, {}, {})
+
+
+def _report(right: Reference, theirs: Prepared, shape: Sequence[int], title: str) -> MemoryReport:
+    try:
+        peak = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
+        kept = kept_for_backward(copy.deepcopy(theirs.net), shape)
+    except (RuntimeError, NotImplementedError, ValueError) as cause:
+        raise TheirError("A training step on the meta device, without data,", cause) from cause
+    plain, rivals = _usual(right.config, tuple(shape))
+    findings = [*_peak(peak, rivals), _copies(kept, plain), *_statistics(theirs)]
+    return MemoryReport(title, in_order(findings), peak, kept, rivals)
+
+
+@cache
+def _usual(
+    config: DenseNetConfig, shape: tuple[int, ...]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """What the plain right network keeps, and the peaks of it and of its strategies."""
+    rivals = {
+        key: predict_memory(partial(_with, key, config), shape).peak_beyond_parameters
+        for key in RIVALS
+    }
+    return kept_for_backward(DenseNet(config), shape), rivals
+
+
+def _with(strategy: str, config: DenseNetConfig) -> nn.Module:
+    return STRATEGIES[strategy].apply(DenseNet(config))
+
+
+def _peak(peak: int, rivals: Mapping[str, int]) -> list[Finding]:
+    nearest = min(rivals, key=lambda key: abs(math.log(rivals[key] / max(peak, 1))))
+    saves = peak < 0.9 * rivals["plain"]
+    text = (
+        f"The peak beyond parameters is {mib(peak)} (predicted); nearest is {RIVALS[nearest]} with "
+        f"{mib(rivals[nearest])}."
+    )
+    others = ", ".join(f"{RIVALS[key]} {mib(value)}" for key, value in rivals.items())
+    return [
+        Finding("right" if saves else "wrong", text),
+        Finding("note", f"The right network needs: {others}."),
+    ]
+
+
+def _copies(kept: Mapping[str, int], plain: Mapping[str, int]) -> Finding:
+    """Whether earlier features are kept once more, or twice, for every layer that reads them."""
+    copies, usual = (k["concatenations"] + k["normalised"] for k in (kept, plain))
+    parts = ", ".join(f"{_KEPT[key]} {mib(size)}" for key, size in kept.items() if size)
+    text = (
+        f"kept for the backward pass: {parts or 'nothing'}. The plain network keeps {mib(usual)}."
+    )
+    if copies > usual / 2:
+        line = "Exercise 3.2: each feature needs to be kept once."
+        return Finding("wrong", f"Copies of earlier features are {text}", line)
+    return Finding("right", f"Few copies of earlier features, {mib(copies)}, are {text}")
+
+
+def _statistics(theirs: Prepared) -> list[Finding]:
+    """Running statistics after a forward pass alone, and after forward and backward."""
+    after = []
+    for backward in (False, True):
+        net = copy.deepcopy(theirs.net).train()
+        try:
+            with in_double():
+                out = net(theirs.image)
+            if backward:
+                out.sum().backward()
+        except Exception as cause:
+            raise TheirError("A training step", cause) from cause
+        after.append([buffer.clone() for buffer in net.buffers()])
+    if all(torch.equal(a, b) for a, b in zip(*after, strict=True)):
+        return [Finding("right", "Running statistics are updated once a step.")]
+    return [Finding(
+        "wrong",
+        "The backward pass updates running statistics once more, because what it recomputes is "
+        "normalised again.",
+        "Exercise 3.2, the trap: set momentum to 0 and restore the counter while recomputing.",
+    )]  # fmt: skip
+
+
+class _Makers(TorchDispatchMode):
+    """Which kind of operation has made each storage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind: dict[int, str] = {}
+        self.alive: list[Tensor] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func._schema.name.removeprefix("aten::")
+        for tensor in out if isinstance(out, list | tuple) else [out]:
+            if isinstance(tensor, Tensor):
+                self._note(name, args, tensor)
+        return out
+
+    def _note(self, name: str, args: Sequence[Any], tensor: Tensor) -> None:
+        self.alive.append(tensor)
+        read = args[0] if args and isinstance(args[0], Tensor) else None
+        source = self.kind.get(_storage(read), "other") if read is not None else "other"
+        key = _storage(tensor)
+        if name == "cat" and tensor.ndim == 4:
+            self.kind[key] = "concatenations"
+        elif name in ("convolution", "_convolution"):
+            self.kind[key] = "convolutions"
+        elif "batch_norm" in name or name in ("relu", "relu_", "clamp_min"):
+            copies = source in ("concatenations", "normalised")
+            self.kind[key] = "normalised" if copies and tensor.ndim == 4 else "other"
+        else:
+            self.kind.setdefault(key, "other")
+
+
+def kept_for_backward(net: nn.Module, shape: Sequence[int]) -> dict[str, int]:
+    """Bytes that the forward pass of a training step keeps, by what made them, on the meta device.
+
+    Parameters and the input do not count; what shares a storage counts once.
+    """
+    net = net.float().to("meta").train()
+    image = torch.empty(tuple(shape), device="meta")
+    not_counted = {_storage(tensor) for tensor in (*net.parameters(), *net.buffers(), image)}
+    makers, kept = _Makers(), {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[_storage(tensor)] = tensor
+        return tensor
+
+    with makers, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        net(image)
+    found = Counter(dict.fromkeys(_KEPT, 0))
+    for key, tensor in kept.items():
+        if key not in not_counted:
+            found[makers.kind.get(key, "other")] += tensor.untyped_storage().nbytes()
+    return dict(found)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

@@ -1,0 +1,139 @@
+"""Give our network the weights of theirs, layer by layer in order of use, and compare what it does.
+
+Where theirs concatenates in another order, the channels of our weights are permuted likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from densenet_solutions.check.trace import Norm, Source, Trace, Value
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A tensor of ours and the one of theirs that it copies: `ours = theirs[order]` along `dim`."""
+
+    what: str
+    ours: Tensor
+    theirs: Tensor  # the tensor the operation used
+    parameter: Tensor | None  # the parameter behind it
+    order: Tensor | None = None
+    dim: int = 0
+
+    def like_ours(self, tensor: Tensor) -> Tensor:
+        """A tensor of the shape of theirs, with channels in our order."""
+        if tensor.shape != self.theirs.shape and tensor.ndim == 2:
+            tensor = tensor.t()
+        if self.order is not None:
+            tensor = tensor.index_select(self.dim, self.order)
+        return tensor.reshape(self.ours.shape)
+
+
+def paired(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> tuple[Pair, ...] | None:
+    """All tensors in pairs; `None` if the two networks do not have the same layers."""
+    if len(ours.layers) != len(theirs.layers) or len(ours.norms) != len(theirs.norms):
+        return None
+    found: list[Pair] = []
+    for i, j in zip(ours.layers, theirs.layers, strict=True):
+        if not _layer(found, ours.sources[i], theirs.sources[j], pairs):
+            return None
+    for right, norm in zip(ours.norms, theirs.norms, strict=True):
+        if not _norm(found, right, norm, pairs):
+            return None
+    return tuple(found)
+
+
+def _layer(found: list[Pair], ours: Source, theirs: Source, pairs: Mapping[int, int]) -> bool:
+    order = _order(ours.reads, theirs.reads, pairs)
+    if ours.weight is None or theirs.weight is None:
+        return order is not None and ours.kind == theirs.kind == "output"
+    if order is None or ours.parameter is None or ours.weight.numel() != theirs.weight.numel():
+        return False
+    if (ours.bias is None) != (theirs.bias is None):
+        return False
+    found.append(Pair("weight", ours.parameter, theirs.weight, theirs.parameter, order, 1))
+    if ours.bias is not None and theirs.bias is not None:
+        found.append(Pair("bias", ours.bias, theirs.bias, theirs.bias))
+    return True
+
+
+def _norm(found: list[Pair], ours: Norm, theirs: Norm, pairs: Mapping[int, int]) -> bool:
+    order = _order(ours.reads, theirs.reads, pairs)
+    if order is None:
+        return False
+    for name in ("weight", "bias", "mean", "variance"):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        if a is None or b is None:
+            return False
+        found.append(Pair(name, a, b, b, order))
+    return True
+
+
+def _order(ours: Value, theirs: Value, pairs: Mapping[int, int]) -> Tensor | None:
+    """Where each of our channels is among theirs; `None` if they are not the same channels."""
+    place = {
+        (pairs.get(s.source, -1 - s.source), channel): i
+        for i, (s, channel) in enumerate((s, c) for s in theirs for c in range(s.start, s.stop))
+    }
+    wanted = [(s.source, channel) for s in ours for channel in range(s.start, s.stop)]
+    if len(place) != len(wanted) or any(channel not in place for channel in wanted):
+        return None
+    return torch.tensor([place[channel] for channel in wanted])
+
+
+def output_order(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> Tensor | None:
+    """The order of our output's channels among those of theirs, for a part of a network."""
+    a, b = ours.sources[-1], theirs.sources[-1]
+    both = a.kind == b.kind == "output"
+    return _order(a.reads, b.reads, pairs) if both else None
+
+
+def copy(pairs: tuple[Pair, ...]) -> None:
+    """Write the values of theirs into ours."""
+    with torch.no_grad():
+        for pair in pairs:
+            pair.ours.copy_(pair.like_ours(pair.theirs))
+
+
+def paired_as_registered(ours: nn.Module, theirs: nn.Module) -> tuple[Pair, ...] | None:
+    """Parameters and buffers in the order of `state_dict()`; `None` if shapes do not agree."""
+    found = []
+    for kind in ("parameters", "buffers"):
+        a, b = (
+            [t for t in getattr(net, kind)() if t.is_floating_point()] for net in (ours, theirs)
+        )
+        if [t.shape for t in a] != [t.shape for t in b]:
+            return None
+        what = "weight" if kind == "parameters" else "mean"
+        found += [Pair(what, x, y, y) for x, y in zip(a, b, strict=True)]
+    return tuple(found)
+
+
+def randomize(net: nn.Module) -> None:
+    """Values among which no difference can hide: scales of both signs, large shifts."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in (*net.parameters(), *net.buffers()):
+            if not tensor.is_floating_point():
+                continue
+            new = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            if tensor.ndim > 1:
+                new *= (2 / max(tensor[0].numel(), 1)) ** 0.5
+            elif not isinstance(tensor, nn.Parameter):
+                new = 0.5 + new.abs()  # a variance is positive
+            else:
+                new = 1 + new
+            tensor.copy_(new)
+
+
+def error(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference, relative to the largest value of ours."""
+    if ours.shape != theirs.shape:
+        return float("inf")
+    scale = ours.abs().max().clamp(min=1e-30)
+    return float((ours - theirs).abs().max() / scale)

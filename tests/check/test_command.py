@@ -1,0 +1,143 @@
+"""`densenet-solutions check`: reports, JSON and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from densenet_solutions.check.reference import CONFIGS
+from densenet_solutions.cli import app
+from densenet_solutions.cli.check import CHECKED
+from densenet_solutions.houses import load_houses, write_submission
+
+NET = """
+import torch
+from torch import nn
+from densenet_solutions.models import book_densenet
+print("imported")
+
+def right():
+    return book_densenet()
+
+def wrong():
+    return book_densenet(pooling="max")
+
+class Broken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+    def forward(self, x):
+        return self.conv(x).nonsense()
+
+ready = book_densenet()
+number = 3
+
+def prices(train, houses):
+    return houses["Nonsense"]
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "my_net.py"
+    path.write_text(NET)
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(
+        app, ["check", *map(str, arguments)], env={"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
+    )
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("count", ["7989096", "7,989,096", "7 989 096"])
+def test_a_number_is_told(count: str) -> None:
+    code, out, _ = run("number", count)
+    assert code == 1
+    assert "DenseNet-121, 3 channels, 1000 classes, but: The convolutions have biases." in out
+
+
+def test_a_right_number_passes_and_json_is_json() -> None:
+    code, out, _ = run("number", "7978856", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["passed"] is True
+    assert report["parameters"] == 7_978_856
+    assert report["builds"][0]["name"] == "densenet121"
+    code, out, _ = run("number", "8000000", "--json")
+    assert code == 1
+    assert json.loads(out)["nearest"][0]["difference"] == 21_144
+
+
+@pytest.mark.parametrize(("name", "code"), [("right", 0), ("ready", 0), ("wrong", 1)])
+def test_a_network_of_a_file(net: Path, name: str, code: int) -> None:
+    found, out, _ = run("densenet", f"{net}:{name}", "--as", "book-densenet")
+    assert found == code
+    assert ("not passed" in out) == bool(code)
+    assert ("max pooling" in out) == bool(code)
+
+
+def test_what_the_readers_code_prints_does_not_disturb_json(net: Path) -> None:
+    code, out, error = run("densenet", f"{net}:wrong", "--as", "book-densenet", "--json")
+    assert code == 1
+    assert "max pooling" in json.loads(out)["findings"][0]["text"]
+    assert "imported" in error
+
+
+def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> None:
+    code, out, _ = run("densenet", f"{net}:Broken", "--as", "book-densenet")
+    assert code == 1
+    assert "raises AttributeError: 'Tensor' object has no attribute 'nonsense'" in out
+    assert "my_net.py, line 18: return self.conv(x).nonsense()" in out
+    code, out, _ = run("houses", f"{net}:prices")
+    assert code == 1
+    assert "Your function raises KeyError: 'Nonsense'" in out
+    net.write_text("import nothing_of_that_name\n")
+    code, out, _ = run("densenet", f"{net}:right")
+    assert code == 1
+    assert "Importing my_net.py raises ModuleNotFoundError" in out
+    assert "my_net.py, line 1: import nothing_of_that_name" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["number", "many"], "COUNT is a whole number, got 'many'"),
+        (["number", "0"], "n is at least 1, got 0"),
+        (["densenet", "{net}"], "give FILE.py:NAME"),
+        (["densenet", "{net}:Nothing"], "my_net.py defines book_densenet, right, wrong, Broken"),
+        (["densenet", "nowhere.py:Net"], "there is no file 'nowhere.py'"),
+        (["densenet", "{net}:number"], "net is a torch.nn.Module, or a function that builds one"),
+        (["densenet", "{net}:right", "--as", "densenet7"], "name is one of densenet121"),
+        (["memory", "{net}:right", "--batch", "0"], "Invalid value for '--batch'"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_wrong_usage_is_a_line_and_2(net: Path, arguments: list[str], message: str) -> None:
+    code, out, error = run(*(argument.format(net=net) for argument in arguments))
+    assert code == 2
+    assert message in " ".join((out + error).replace("│", " ").split())
+    assert "Traceback" not in out + error
+
+
+def test_memory_and_houses(net: Path, tmp_path: Path) -> None:
+    target = f"{net}:right"
+    code, out, _ = run("memory", target, "--as", "book-densenet", "--resolution", 32, "--batch", 2)
+    assert code == 1
+    assert "nearest is the plain network" in out
+    test = load_houses().test
+    path = write_submission(tmp_path / "mine.csv", test["Id"].tolist(), [170_000.0] * len(test))
+    code, out, _ = run("houses", path)
+    assert code in (0, 1)
+    assert "Ruler: the mean price" in out
+    assert run("houses", tmp_path / "nothing.csv")[0] == 1
+
+
+def test_help_names_every_network_that_can_be_checked() -> None:
+    assert set(CHECKED) == set(CONFIGS)
+    _, out, _ = run("densenet", "--help")
+    assert all(name in out for name in CHECKED)
