@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def integer(name: str, value: object, *, at_least: int = 1, at_most: int | None = None) -> int:
     """A whole number in a range. Integers of NumPy are taken; `True` and `1.0` are not.
 
-    >>> integer("batch", 0)
-    Traceback (most recent call last):
-    ValueError: batch is at least 1, got 0
+    Examples:
+        >>> integer("batch", 0)
+        Traceback (most recent call last):
+        ValueError: batch is at least 1, got 0
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or hasattr(value, "shape_env"):
         raise TypeError(f"{name} is an integer, got {value!r}")
@@ -46,9 +47,10 @@ def number(
 ) -> float:
     """A finite real number.
 
-    >>> number("learning_rate", float("inf"), above=0)
-    Traceback (most recent call last):
-    ValueError: learning_rate is finite, got inf
+    Examples:
+        >>> number("learning_rate", float("inf"), above=0)
+        Traceback (most recent call last):
+        ValueError: learning_rate is finite, got inf
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is a number, got {value!r}")
@@ -65,9 +67,10 @@ def number(
 def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> float:
     """A number between 0 and 1; `zero` and `one` say whether the ends belong to it.
 
-    >>> share("drop_rate", 1, one=False)
-    Traceback (most recent call last):
-    ValueError: drop_rate lies in [0, 1), got 1
+    Examples:
+        >>> share("drop_rate", 1, one=False)
+        Traceback (most recent call last):
+        ValueError: drop_rate lies in [0, 1), got 1
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is a number, got {value!r}")
@@ -82,9 +85,10 @@ def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> f
 def choice(name: str, value: object, choices: Collection[Any]) -> Any:
     """One of some values.
 
-    >>> choice("pooling", "avg", ("average", "max"))
-    Traceback (most recent call last):
-    ValueError: pooling is one of 'average', 'max', got 'avg'
+    Examples:
+        >>> choice("pooling", "avg", ("average", "max"))
+        Traceback (most recent call last):
+        ValueError: pooling is one of 'average', 'max', got 'avg'
     """
     if not any(type(value) is type(known) and value == known for known in choices):
         known = ", ".join(repr(item) for item in choices)
@@ -104,9 +108,10 @@ def integers(
 ) -> tuple[int, ...]:
     """A sequence of whole numbers: at least one of them, or exactly `length`.
 
-    >>> integers("input_shape", (8, 3, -1, 224))
-    Traceback (most recent call last):
-    ValueError: input_shape holds integers of at least 1, got (8, 3, -1, 224)
+    Examples:
+        >>> integers("input_shape", (8, 3, -1, 224))
+        Traceback (most recent call last):
+        ValueError: input_shape holds integers of at least 1, got (8, 3, -1, 224)
     """
     if isinstance(value, str | bytes | dict | set) or not isinstance(value, Iterable):
         raise TypeError(f"{name} is a sequence of integers, got {value!r}")

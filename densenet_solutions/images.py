@@ -131,8 +131,9 @@ def as_inputs(pixels: Tensor, resolution: int = 28) -> Tensor:
     As in the book, pixels are only divided by 255; other sizes are interpolated bilinearly, on
     the device the pixels are on.
 
-    >>> as_inputs(torch.full((2, 1, 28, 28), 255, dtype=torch.uint8), 32).shape
-    torch.Size([2, 1, 32, 32])
+    Examples:
+        >>> as_inputs(torch.full((2, 1, 28, 28), 255, dtype=torch.uint8), 32).shape
+        torch.Size([2, 1, 32, 32])
 
     Raises:
         ValueError, TypeError: the pixels have another shape or type, or the resolution is no
@@ -192,8 +193,9 @@ def _unpacked(packed: bytes, name: str, source: Path) -> bytes:
 def _parse_idx(content: bytes, limit: int | None) -> Tensor:
     """The first `limit` entries of an IDX file: a magic number, the sizes, then bytes.
 
-    >>> _parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]), limit=2)
-    tensor([7, 8], dtype=torch.uint8)
+    Examples:
+        >>> _parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]), limit=2)
+        tensor([7, 8], dtype=torch.uint8)
     """
     zero, kind, dimensions = struct.unpack_from(">HBB", content)
     if (zero, kind) != (0, 8):

@@ -14,8 +14,9 @@ def number_box(example: int = 7_989_096, *, title: str = "Which network did you 
 
     Without JavaScript the command stands there instead. `example` is the number in it.
 
-    >>> "densenet-solutions check number 7989096" in number_box().html
-    True
+    Examples:
+        >>> "densenet-solutions check number 7989096" in number_box().html
+        True
     """
     data = json.dumps(tables(), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Html(

@@ -120,10 +120,11 @@ class _Sum:
 def terms(build: Build) -> Terms:
     """Count a build.
 
-    >>> terms(DenseBuild(blocks=(6, 12, 24, 16), growth_rate=32, stem_width=64)).count(3, 1000)
-    7978856
-    >>> terms(ResidualBuild(blocks=(2, 2, 2, 2))).count(3, 1000)
-    11689512
+    Examples:
+        >>> terms(DenseBuild(blocks=(6, 12, 24, 16), growth_rate=32, stem_width=64)).count(3, 1000)
+        7978856
+        >>> terms(ResidualBuild(blocks=(2, 2, 2, 2))).count(3, 1000)
+        11689512
     """
     return _dense(build.normal()) if isinstance(build, DenseBuild) else _residual(build)
 

@@ -51,9 +51,10 @@ def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfi
         TypeError: `net` is neither a module nor something that builds one.
         ValueError: there is no network of that name.
 
-    >>> import torchvision
-    >>> densenet(torchvision.models.densenet121(), "densenet121").passed
-    True
+    Examples:
+        >>> import torchvision
+        >>> densenet(torchvision.models.densenet121(), "densenet121").passed
+        True
     """
     if not isinstance(net, nn.Module) and not callable(net):
         raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")

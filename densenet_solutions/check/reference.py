@@ -74,8 +74,9 @@ class Role:
 def roles(config: DenseNetConfig) -> tuple[Role, ...]:
     """The roles of all layers in order of use.
 
-    >>> roles(DenseNetConfig(block_config=(1, 1), bn_size=None))[1:3]
-    (Role(kind='growth', block=1, layer=1), Role(kind='transition', block=1, layer=0))
+    Examples:
+        >>> roles(DenseNetConfig(block_config=(1, 1), bn_size=None))[1:3]
+        (Role(kind='growth', block=1, layer=1), Role(kind='transition', block=1, layer=0))
     """
     found = [Role("stem")]
     for block, layers in enumerate(config.block_config, start=1):

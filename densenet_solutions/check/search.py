@@ -95,10 +95,11 @@ def parameter_count(n: int) -> ParameterReport:
     Raises:
         TypeError, ValueError: `n` is not a whole number of at least 1.
 
-    >>> print(parameter_count(7_989_096))  # doctest: +ELLIPSIS
-    7,989,096 parameters: not passed
-    ○ DenseNet-121, 3 channels, 1000 classes, but: The convolutions have biases.
-    ...
+    Examples:
+        >>> print(parameter_count(7_989_096))  # doctest: +ELLIPSIS
+        7,989,096 parameters: not passed
+        ○ DenseNet-121, 3 channels, 1000 classes, but: The convolutions have biases.
+        ...
     """
     n = checks.integer("n", n)
     builds = tuple(_matches(n))

@@ -15,8 +15,9 @@ def contiguous_folds(rows: int, folds: int = 5) -> np.ndarray:
 
     The book drops the rows that do not divide evenly; here the first folds get one more.
 
-    >>> contiguous_folds(7, 3).tolist()
-    [0, 0, 0, 1, 1, 2, 2]
+    Examples:
+        >>> contiguous_folds(7, 3).tolist()
+        [0, 0, 0, 1, 1, 2, 2]
 
     Raises:
         TypeError, ValueError: fewer than two folds, more folds than rows, or no whole numbers.

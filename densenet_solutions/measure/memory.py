@@ -218,10 +218,11 @@ def predict_memory(
 ) -> MemoryResult:
     """`Step(model, input_shape, **options).predict()`: the options are those of `Step`.
 
-    >>> mlp = torch.nn.Linear(1000, 1000, bias=False)
-    >>> result = predict_memory(mlp, (1, 1000))
-    >>> result.bytes_by_category["parameters"], result.peak_bytes >= 8_000_000
-    (4000000, True)
+    Examples:
+        >>> mlp = torch.nn.Linear(1000, 1000, bias=False)
+        >>> result = predict_memory(mlp, (1, 1000))
+        >>> result.bytes_by_category["parameters"], result.peak_bytes >= 8_000_000
+        (4000000, True)
     """
     return Step(model, input_shape, **options).predict()
 

@@ -33,8 +33,9 @@ def stage_of(path: str) -> str:
     A stage is a child of the model; a child called `features`, as torchvision names the trunk of
     its DenseNets, is opened and its own children are the stages.
 
-    >>> stage_of("features.denseblock1.denselayer1.norm1.weight"), stage_of("classifier.bias")
-    ('denseblock1', 'classifier')
+    Examples:
+        >>> stage_of("features.denseblock1.denselayer1.norm1.weight"), stage_of("classifier.bias")
+        ('denseblock1', 'classifier')
     """
     parts = path.split(".")
     return parts[1] if parts[0] == "features" and len(parts) > 1 else parts[0]

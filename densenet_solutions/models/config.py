@@ -87,8 +87,9 @@ class DenseNetConfig:
     def block_widths(self) -> tuple[tuple[int, int], ...]:
         """Channels that enter and leave each dense block, `(in, out)` per block.
 
-        >>> DenseNetConfig().block_widths
-        ((64, 256), (128, 512), (256, 1024), (512, 1024))
+        Examples:
+            >>> DenseNetConfig().block_widths
+            ((64, 256), (128, 512), (256, 1024), (512, 1024))
         """
         widths = []
         width = self.num_init_features
@@ -109,8 +110,9 @@ class DenseNetConfig:
         A bottleneck layer has two convolutions, a plain layer one; every transition has one, the
         stem one, the classifier one. Normalisation does not count.
 
-        >>> DenseNetConfig().depth
-        121
+        Examples:
+            >>> DenseNetConfig().depth
+            121
         """
         convolutions = 1 if self.bn_size is None else 2
         return convolutions * sum(self.block_config) + len(self.block_config) + 1
@@ -119,8 +121,9 @@ class DenseNetConfig:
     def minimum_resolution(self) -> int:
         """Smallest image side for which every transition still has a 2x2 window to pool.
 
-        >>> DenseNetConfig().minimum_resolution
-        29
+        Examples:
+            >>> DenseNetConfig().minimum_resolution
+            29
         """
         side = 2 ** (len(self.block_config) - 1)
         return side if self.stem == "cifar" else 4 * (side - 1) + 1
@@ -128,8 +131,9 @@ class DenseNetConfig:
     def last_resolution(self, side: int) -> int:
         """What is left of an image's side behind the last dense block.
 
-        >>> DenseNetConfig().last_resolution(224)
-        7
+        Examples:
+            >>> DenseNetConfig().last_resolution(224)
+            7
         """
         if self.stem == "imagenet":
             side = -(-side // 4)

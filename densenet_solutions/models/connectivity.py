@@ -22,8 +22,9 @@ Pattern = Callable[[int], tuple[int, ...]]
 def dense(layer: int) -> tuple[int, ...]:
     """All earlier features (DenseNet, arXiv:1608.06993, equation 2): `ℓ` sources.
 
-    >>> dense(4)
-    (0, 1, 2, 3)
+    Examples:
+        >>> dense(4)
+        (0, 1, 2, 3)
     """
     return tuple(range(_checked(layer)))
 
@@ -31,8 +32,9 @@ def dense(layer: int) -> tuple[int, ...]:
 def logarithmic(layer: int) -> tuple[int, ...]:
     """The sources 1, 2, 4, 8, … steps back (Log-DenseNet, arXiv:1711.00002): about `log₂ ℓ`.
 
-    >>> logarithmic(10)
-    (2, 6, 8, 9)
+    Examples:
+        >>> logarithmic(10)
+        (2, 6, 8, 9)
     """
     steps = (2**n for n in range(_checked(layer).bit_length()))
     return tuple(sorted(layer - step for step in steps))
@@ -45,8 +47,9 @@ def harmonic(layer: int) -> tuple[int, ...]:
     connections, against `L²/2` when all are made. HarDNet also widens the layers that many others
     read; the widths here stay `k`.
 
-    >>> [harmonic(layer) for layer in (1, 2, 3, 4, 6, 8)]
-    [(0,), (0, 1), (2,), (0, 2, 3), (4, 5), (0, 4, 6, 7)]
+    Examples:
+        >>> [harmonic(layer) for layer in (1, 2, 3, 4, 6, 8)]
+        [(0,), (0, 1), (2,), (0, 2, 3), (4, 5), (0, 4, 6, 7)]
     """
     steps = (2**n for n in range(_checked(layer).bit_length()))
     return tuple(sorted(layer - step for step in steps if layer % step == 0))
@@ -58,9 +61,10 @@ def sources_of(pattern: Pattern, layer: int) -> tuple[int, ...]:
     Raises:
         ValueError: the sources are not ascending numbers from 0 to `layer - 1`, the last included.
 
-    >>> sources_of(lambda layer: (layer,), 3)
-    Traceback (most recent call last):
-    ValueError: layer 3 reads ascending sources in 0, …, 2 and always 2, got (3,)
+    Examples:
+        >>> sources_of(lambda layer: (layer,), 3)
+        Traceback (most recent call last):
+        ValueError: layer 3 reads ascending sources in 0, …, 2 and always 2, got (3,)
     """
     sources = checks.integers(f"the sources of layer {layer}", pattern(layer), at_least=0)
     if list(sources) != sorted(set(sources)) or sources[-1] != layer - 1:
@@ -79,8 +83,9 @@ def random_sparse(share: float, *, seed: int = 0) -> Pattern:
     Raises:
         TypeError, ValueError: `share` is no number in [0, 1].
 
-    >>> random_sparse(1.0)(4), random_sparse(0.0)(4)
-    ((0, 1, 2, 3), (3,))
+    Examples:
+        >>> random_sparse(1.0)(4), random_sparse(0.0)(4)
+        ((0, 1, 2, 3), (3,))
     """
     checks.share("share", share)
 
@@ -104,8 +109,9 @@ def channels_of(
     Raises:
         TypeError, ValueError: a source is no integer of at least 0.
 
-    >>> channels_of((0, 2), width_in=2, growth_rate=3)
-    tensor([0, 1, 5, 6, 7])
+    Examples:
+        >>> channels_of((0, 2), width_in=2, growth_rate=3)
+        tensor([0, 1, 5, 6, 7])
     """
     parts = []
     for source in checks.integers("sources", sources, at_least=0):

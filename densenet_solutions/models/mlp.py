@@ -55,8 +55,9 @@ class DenseMLP(nn.Module):
     the standardised table itself, whose scale says something. The head starts at zero, so an
     untrained network predicts zero: the mean of a standardised target.
 
-    >>> DenseMLP(300, growth_rate=32, block_config=(4,)).head.in_features
-    428
+    Examples:
+        >>> DenseMLP(300, growth_rate=32, block_config=(4,)).head.in_features
+        428
 
     Raises:
         TypeError, ValueError: an option is impossible, or (on the forward pass) the rows are.
@@ -161,8 +162,9 @@ def matched_growth_rate(
     Raises:
         TypeError, ValueError: the number is not in 1, …, 10¹⁰, or `DenseMLP` refuses an option.
 
-    >>> matched_growth_rate(60_000, 300, "dense", block_config=(4,))
-    41
+    Examples:
+        >>> matched_growth_rate(60_000, 300, "dense", block_config=(4,))
+        41
     """
 
     checks.integer("parameters", parameters, at_most=10**10)

@@ -120,8 +120,9 @@ def cifar_config(
     Raises:
         ValueError: the depth does not divide into three equal blocks.
 
-    >>> cifar_config(100, 12, bottleneck=True).block_config
-    (16, 16, 16)
+    Examples:
+        >>> cifar_config(100, 12, bottleneck=True).block_config
+        (16, 16, 16)
     """
     depth = checks.integer("depth", depth)
     growth_rate = checks.integer("growth_rate", growth_rate)

@@ -221,8 +221,9 @@ def _path(name: str, directory: Path) -> Path:
 def _some(names: tuple[str, ...]) -> str:
     """The first few names.
 
-    >>> _some(("a", "b", "c", "d", "e"))
-    'a, b, c and 2 more'
+    Examples:
+        >>> _some(("a", "b", "c", "d", "e"))
+        'a, b, c and 2 more'
     """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

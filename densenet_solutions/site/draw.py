@@ -45,8 +45,9 @@ def colour(name: str) -> str:
 def sub(number: int) -> str:
     """A number as subscript.
 
-    >>> f"x{sub(12)}"
-    'x₁₂'
+    Examples:
+        >>> f"x{sub(12)}"
+        'x₁₂'
     """
     return "".join(chr(0x2080 + int(digit)) for digit in str(number))
 

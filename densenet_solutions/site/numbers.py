@@ -9,8 +9,9 @@ GIB = 2**30
 def count(n: int) -> str:
     """An exact count with thousands separated.
 
-    >>> count(7978856)
-    '7,978,856'
+    Examples:
+        >>> count(7978856)
+        '7,978,856'
     """
     return f"{n:,}"
 
@@ -18,8 +19,9 @@ def count(n: int) -> str:
 def millions(n: float, digits: int = 2) -> str:
     """A count in millions.
 
-    >>> millions(7978856)
-    '7.98 M'
+    Examples:
+        >>> millions(7978856)
+        '7.98 M'
     """
     return f"{n / 1e6:,.{digits}f} M"
 
@@ -27,8 +29,9 @@ def millions(n: float, digits: int = 2) -> str:
 def billions(n: float, digits: int = 2) -> str:
     """A count in billions (10⁹).
 
-    >>> billions(2_834_000_000)
-    '2.83 G'
+    Examples:
+        >>> billions(2_834_000_000)
+        '2.83 G'
     """
     return f"{n / 1e9:,.{digits}f} G"
 
@@ -36,8 +39,9 @@ def billions(n: float, digits: int = 2) -> str:
 def mib(num_bytes: float, digits: int = 1) -> str:
     """Bytes in MiB (2²⁰ bytes).
 
-    >>> mib(1045690777), mib(1536 * 2**20, 0)
-    ('997.2 MiB', '1,536 MiB')
+    Examples:
+        >>> mib(1045690777), mib(1536 * 2**20, 0)
+        ('997.2 MiB', '1,536 MiB')
     """
     return f"{num_bytes / MIB:,.{digits}f} MiB"
 
@@ -45,8 +49,9 @@ def mib(num_bytes: float, digits: int = 1) -> str:
 def gib(num_bytes: float, digits: int = 1) -> str:
     """Bytes in GiB (2³⁰ bytes).
 
-    >>> gib(48 * 2**30)
-    '48.0 GiB'
+    Examples:
+        >>> gib(48 * 2**30)
+        '48.0 GiB'
     """
     return f"{num_bytes / GIB:,.{digits}f} GiB"
 
@@ -54,8 +59,9 @@ def gib(num_bytes: float, digits: int = 1) -> str:
 def decimal(value: float, digits: int = 2) -> str:
     """A number with so many digits behind the point.
 
-    >>> decimal(1.249), decimal(-0.11872, 4)
-    ('1.25', '−0.1187')
+    Examples:
+        >>> decimal(1.249), decimal(-0.11872, 4)
+        ('1.25', '−0.1187')
     """
     return minus(f"{value:.{digits}f}")
 
@@ -63,8 +69,9 @@ def decimal(value: float, digits: int = 2) -> str:
 def percent(share: float, digits: int = 1) -> str:
     """A share of one as a percentage.
 
-    >>> percent(0.25), percent(-0.0001)
-    ('25.0%', '0.0%')
+    Examples:
+        >>> percent(0.25), percent(-0.0001)
+        ('25.0%', '0.0%')
     """
     return minus(f"{100 * share:,.{digits}f}") + "%"
 
@@ -72,8 +79,9 @@ def percent(share: float, digits: int = 1) -> str:
 def times(ratio: float, digits: int = 1) -> str:
     """A ratio.
 
-    >>> times(8.06), times(12.34, 2)
-    ('8.1×', '12.34×')
+    Examples:
+        >>> times(8.06), times(12.34, 2)
+        ('8.1×', '12.34×')
     """
     return f"{ratio:,.{digits}f}×"
 
@@ -81,8 +89,9 @@ def times(ratio: float, digits: int = 1) -> str:
 def apart(difference: float) -> str:
     """How close two results are that should be the same.
 
-    >>> apart(0.0), apart(3.2e-15)
-    ('bit for bit', 'to within 3e-15')
+    Examples:
+        >>> apart(0.0), apart(3.2e-15)
+        ('bit for bit', 'to within 3e-15')
     """
     return "bit for bit" if difference == 0 else f"to within {difference:.0e}"
 
@@ -90,8 +99,9 @@ def apart(difference: float) -> str:
 def signed(difference: float, digits: int = 2) -> str:
     """A difference with its sign, whichever it is.
 
-    >>> signed(0.0021, 4), signed(-0.0005, 4)
-    ('+0.0021', '−0.0005')
+    Examples:
+        >>> signed(0.0021, 4), signed(-0.0005, 4)
+        ('+0.0021', '−0.0005')
     """
     return minus(f"{difference:+.{digits}f}")
 
@@ -99,8 +109,9 @@ def signed(difference: float, digits: int = 2) -> str:
 def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
     """A mean and half the width of its interval.
 
-    >>> plus_minus(-0.1187, 0.00123, 4)
-    '−0.1187 ± 0.0012'
+    Examples:
+        >>> plus_minus(-0.1187, 0.00123, 4)
+        '−0.1187 ± 0.0012'
     """
     return f"{decimal(mean, digits)} ± {half_width:.{digits}f}"
 
@@ -108,8 +119,9 @@ def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
 def interval(low: float, high: float, digits: int = 2) -> str:
     """An interval by its two ends.
 
-    >>> interval(-0.0021, 0.0013, 4), interval(-0.0004, 0.5)
-    ('[−0.0021, 0.0013]', '[0.00, 0.50]')
+    Examples:
+        >>> interval(-0.0021, 0.0013, 4), interval(-0.0004, 0.5)
+        ('[−0.0021, 0.0013]', '[0.00, 0.50]')
     """
     return f"[{decimal(low, digits)}, {decimal(high, digits)}]"
 
@@ -117,8 +129,9 @@ def interval(low: float, high: float, digits: int = 2) -> str:
 def minus(number: str) -> str:
     """A number as Python writes it, with a real minus sign, and with none where it is zero.
 
-    >>> minus("-1.5"), minus("-0.00")
-    ('−1.5', '0.00')
+    Examples:
+        >>> minus("-1.5"), minus("-0.00")
+        ('−1.5', '0.00')
     """
     if not number.startswith("-"):
         return number

@@ -48,19 +48,20 @@ def table(
     Raises:
         ValueError: a path leads nowhere, or `align` has another length than `columns`.
 
-    >>> from densenet_solutions.site.numbers import mib
-    >>> steps = {"plain": {"peak": 2**30, "layers": [6, 12]}, "shared": {"peak": 2**27}}
-    >>> found = table(
-    ...     steps,
-    ...     {
-    ...         "strategy": KEY,
-    ...         "peak": ("peak", mib, 0),
-    ...         "of plain": (lambda row: row["peak"] / 2**30, ".2f"),
-    ...         "seconds": {"plain": 3},
-    ...     },
-    ... )
-    >>> re.findall("<t[hd].*?>(.*?)</t[hd]>", found.html)[4:]
-    ['plain', '1,024 MiB', '1.00', '3', 'shared', '128 MiB', '0.12', '—']
+    Examples:
+        >>> from densenet_solutions.site.numbers import mib
+        >>> steps = {"plain": {"peak": 2**30, "layers": [6, 12]}, "shared": {"peak": 2**27}}
+        >>> found = table(
+        ...     steps,
+        ...     {
+        ...         "strategy": KEY,
+        ...         "peak": ("peak", mib, 0),
+        ...         "of plain": (lambda row: row["peak"] / 2**30, ".2f"),
+        ...         "seconds": {"plain": 3},
+        ...     },
+        ... )
+        >>> re.findall("<t[hd].*?>(.*?)</t[hd]>", found.html)[4:]
+        ['plain', '1,024 MiB', '1.00', '3', 'shared', '128 MiB', '0.12', '—']
     """
     headings = list(columns)
     items = rows.items() if isinstance(rows, Mapping) else enumerate(rows)

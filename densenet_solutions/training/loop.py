@@ -242,8 +242,9 @@ def _loss_and_hits(logits: Tensor, labels: Tensor) -> Tensor:
 def _learning_rate(settings: TrainingSettings, progress: float) -> float:
     """Learning rate when the share `progress` in [0, 1) of all steps is done.
 
-    >>> _learning_rate(TrainingSettings(learning_rate=0.2, schedule="cosine"), 0.5)
-    0.1
+    Examples:
+        >>> _learning_rate(TrainingSettings(learning_rate=0.2, schedule="cosine"), 0.5)
+        0.1
     """
     if settings.schedule == "constant":
         return settings.learning_rate

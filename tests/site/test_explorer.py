@@ -57,7 +57,11 @@ def test_the_instrument_agrees(
         dtype=getattr(torch, dtype), optimizer=None if optimizer == "none" else optimizer,
     )  # fmt: skip
     said = estimate(
-        cases["densenet121 plain"], batch=batch, resolution=resolution, dtype=dtype, optimizer=optimizer
+        cases["densenet121 plain"],
+        batch=batch,
+        resolution=resolution,
+        dtype=dtype,
+        optimizer=optimizer,
     )
     assert sum(said.values()) == pytest.approx(fresh.peak_bytes, rel=0.03)
 
@@ -106,7 +110,9 @@ def test_page_and_python_agree(cases: dict[str, ExplorerCase], browser: Any, tmp
                 f"#network={case.network}&strategy={case.strategy}&batch={batch}"
                 f"&resolution={resolution}&dtype={dtype}&optimizer={optimizer}",
             )
-            said = estimate(case, batch=batch, resolution=resolution, dtype=dtype, optimizer=optimizer)
+            said = estimate(
+                case, batch=batch, resolution=resolution, dtype=dtype, optimizer=optimizer
+            )
             assert shown.pop("peak") == sum(said.values())
             assert shown == {name: size for name, size in said.items() if size}
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from densenet_solutions.site.figures import COLOURS, adapt_svg, new_figure, svg
+from densenet_solutions.site.figures import COLOURS, new_figure, svg
 
 ALT = "A line that rises from one to three."
 

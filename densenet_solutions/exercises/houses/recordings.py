@@ -149,8 +149,9 @@ def final_recipe() -> Recipe:
 def pack(errors: np.ndarray) -> list[int]:
     """Errors in units of 10⁻⁴, rounded.
 
-    >>> unpack(pack(np.array([0.1234, -1.5]))).tolist()
-    [0.1234, -1.5]
+    Examples:
+        >>> unpack(pack(np.array([0.1234, -1.5]))).tolist()
+        [0.1234, -1.5]
     """
     return np.round(np.asarray(errors) * 1e4).astype(int).tolist()
 

@@ -120,8 +120,9 @@ RIVALS = tuple(family for family in SPACES if family not in NETWORKS)
 def configurations(family: str) -> list[dict[str, Any]]:
     """What is tried for a family: its default, then draws; the same for all three networks.
 
-    >>> [len(configurations(family)) for family in ("dense", "plain", "ridge")]
-    [12, 12, 44]
+    Examples:
+        >>> [len(configurations(family)) for family in ("dense", "plain", "ridge")]
+        [12, 12, 44]
     """
     default, space = SPACES[family]
     generator = np.random.default_rng(5)

@@ -153,10 +153,11 @@ def fair_ratios(models: Mapping[str, FairModel], yardstick: str) -> dict[str, fl
     `yardstick`, one of `"parameters"`, `"multiply_adds"`, `"top1_error"`. A DenseNet that is
     outside their range is compared with the nearest end.
 
-    >>> a = FairModel("a", 1, 1, 1.0, 10, 1)
-    >>> b, c = FairModel("resnet18", 0, 0, 0.0, 5, 1), FairModel("resnet34", 2, 2, 2.0, 15, 1)
-    >>> fair_ratios({"densenet121": a, "resnet18": b, "resnet34": c}, "parameters")
-    {'densenet121': 1.0}
+    Examples:
+        >>> a = FairModel("a", 1, 1, 1.0, 10, 1)
+        >>> b, c = FairModel("resnet18", 0, 0, 0.0, 5, 1), FairModel("resnet34", 2, 2, 2.0, 15, 1)
+        >>> fair_ratios({"densenet121": a, "resnet18": b, "resnet34": c}, "parameters")
+        {'densenet121': 1.0}
     """
     resnets = sorted(
         (getattr(model, yardstick), model.training_bytes)

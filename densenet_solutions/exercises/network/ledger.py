@@ -108,8 +108,10 @@ def blocks(
 ) -> tuple[Ledger, ...]:
     """The ledger of each dense block of a network, for images of `resolution`.
 
-    >>> [round(block.mib(block.turn.channels), 1) for block in blocks(DenseNetConfig(), "plain")]
-    [312.4, 248.1, 215.9, 42.1]
+    Examples:
+        >>> layers = blocks(DenseNetConfig(), "plain")
+        >>> [round(block.mib(block.turn.channels), 1) for block in layers]
+        [312.4, 248.1, 215.9, 42.1]
     """
     side = resolution // 4 if config.stem == "imagenet" else resolution
     return tuple(

@@ -28,8 +28,9 @@ def closed_form(config: DenseNetConfig) -> int:
     and `2c + 9kc` without. Over the `n` layers of a block `c` runs from `c₀` in steps of `k`, so
     its sum is `n·c₀ + k·n(n-1)/2`: quadratic in `n`, but with the small factor `k`.
 
-    >>> closed_form(DenseNetConfig())
-    7978856
+    Examples:
+        >>> closed_form(DenseNetConfig())
+        7978856
     """
     k, classes = config.growth_rate, config.num_classes
     side = 7 if config.stem == "imagenet" else 3

@@ -125,8 +125,9 @@ def trade_off(costs: Sequence[StrategyCost], changes_function: Mapping[str, bool
 def points(difference: float, half_width: float | None) -> str:
     """A difference of accuracies in percentage points, with its interval if there is one.
 
-    >>> points(-0.012, 0.003), points(0.004, None)
-    ('−1.2 ± 0.3', '0.4')
+    Examples:
+        >>> points(-0.012, 0.003), points(0.004, None)
+        ('−1.2 ± 0.3', '0.4')
     """
     if half_width is None:
         return f"{100 * difference:.1f}".replace("-", "−")

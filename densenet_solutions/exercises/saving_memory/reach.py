@@ -60,10 +60,11 @@ def largest(
     The next candidate lies on the line through the two latest peaks, and between an `n` known to
     fit and one known not to, so few peaks are asked for. The two that enclose the answer are.
 
-    >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123)
-    123
-    >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123, cap=90)
-    90
+    Examples:
+        >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123)
+        123
+        >>> largest(lambda n: 100 + 7 * n * n, 100 + 7 * 123 * 123, cap=90)
+        90
     """
     known = {0: 0}
 

@@ -60,8 +60,9 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Traced, ...]:
 def describe(module: nn.Module) -> str:
     """A stage in the words of Table 1, made from the module itself.
 
-    >>> describe(nn.Conv2d(3, 8, 7, stride=2))
-    '7×7 conv, 8, stride 2'
+    Examples:
+        >>> describe(nn.Conv2d(3, 8, 7, stride=2))
+        '7×7 conv, 8, stride 2'
     """
     if isinstance(module, nn.Conv2d):
         side, stride = module.kernel_size[0], module.stride[0]

@@ -43,8 +43,9 @@ def to_mathml(tex: str, display: str = "inline", page: str = "") -> str:
 def plain_math(text: str) -> str:
     r"""A heading's formula as plain text, for the contents list and the page's title.
 
-    >>> plain_math(r"Growth rate \(k\) and \(\theta = 0.5\)")
-    'Growth rate k and θ=0.5'
+    Examples:
+        >>> plain_math(r"Growth rate \(k\) and \(\theta = 0.5\)")
+        'Growth rate k and θ=0.5'
     """
     return re.sub(
         r"\\\((.*?)\\\)",
