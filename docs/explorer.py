@@ -16,6 +16,9 @@ from densenet_solutions.site.numbers import percent
 record = load_record("explorer-grid")
 cases = {name: from_json(ExplorerCase, case) for name, case in record.cases.items()}
 first = next(iter(cases.values()))
+predicted = [f"{point.batch} images of {point.resolution}²" for point in first.line]
+checked = [f"{point.batch} of {point.resolution}²" for point in first.checks]
+error = percent(largest_error(cases), 2)
 
 # %% [markdown]
 # {{ explorer(cases) }}
@@ -26,15 +29,14 @@ first = next(iter(cases.values()))
 #
 # ## How these numbers were made
 #
-# Every case was predicted by `predict_memory`, without a GPU, at two sizes ({{ " and ".join(
-# f"{point.batch} images of {point.resolution}²" for point in first.line) }}). Between and beyond them
-# each category is taken as a straight line in the number of pixels of the batch, for sides that are
-# multiples of 32. Against predictions off the line ({{ " and ".join(
-# f"{point.batch} of {point.resolution}²" for point in first.checks) }}) the error is at most
-# {{ percent(largest_error(cases), 2) }}; for a few small images, where gradients decide, it is
-# larger. *bfloat16 throughout* means parameters and all, and takes half of float32. *bfloat16
-# autocast* keeps the parameters in float32 and was predicted as a CPU's autocast decides; a GPU's
-# has a list of operations of its own. Where layers or blocks are recomputed, the scratch space of
-# kernels comes on top; [exercise 3.2](exercises/3-2-saving-memory.py) measures it.
+# Every case was predicted by `predict_memory`, without a GPU, at two sizes
+# ({{ " and ".join(predicted) }}). Between and beyond them each category is taken as a straight line
+# in the number of pixels of the batch, for sides that are multiples of 32. Against predictions off
+# the line ({{ " and ".join(checked) }}) the error is at most {{ error }}; for a few small images,
+# where gradients decide, it is larger. *bfloat16 throughout* means parameters and all, and takes
+# half of float32. *bfloat16 autocast* keeps the parameters in float32 and was predicted as a CPU's
+# autocast decides; a GPU's has a list of operations of its own. Where layers or blocks are
+# recomputed, the scratch space of kernels comes on top; [exercise
+# 3.2](exercises/3-2-saving-memory.py) measures it.
 #
 # - `{{ record.name }}`: {{ record.origin }}. Made by `{{ record.command }}`.
