@@ -131,7 +131,7 @@ def _report(
         "parameters": count_parameters(model).total,
         "multiply_adds": work,
         "results": [
-            {key: value for key, value in to_json(result).items() if key != "timeline"}
+            {key: value for key, value in to_json(result).items() if "timeline" not in key}
             | {"peak_beyond_parameters": result.peak_beyond_parameters}
             for result in results
         ],

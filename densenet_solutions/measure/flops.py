@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from densenet_solutions.measure.copies import Factory, build
+from densenet_solutions.measure.options import StepError, StepOptions
 from densenet_solutions.measure.parameters import named, stage_of
 from densenet_solutions.measure.prepared import prepare
-from densenet_solutions.measure.step import StepError, StepOptions
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from densenet_solutions.measure import copies
-from densenet_solutions.measure.step import OPTIMIZERS, StepError, StepOptions
+from densenet_solutions.measure.options import OPTIMIZERS, StepError, StepOptions
 from densenet_solutions.measure.torch_private import FakeTensorMode, is_compiled, tree_leaves
-from densenet_solutions.measure.tracker import MemoryPoint, StorageTracker
+from densenet_solutions.measure.tracker import StorageTracker
 
 #: What torch raises where a step does not run; anything else is the model's own word, and passes.
 _OF_THE_RUN = (RuntimeError, NotImplementedError, TypeError, AssertionError)
@@ -103,7 +103,7 @@ class PreparedStep:
             enter_phase("optimizer")
             self.optimizer.step()
 
-    def timeline(self) -> tuple[MemoryPoint, ...]:
+    def followed(self) -> StorageTracker:
         """Take one step and follow its storages."""
         tracker = StorageTracker(self.model, self.resident())
 
@@ -113,7 +113,7 @@ class PreparedStep:
         with tracker:
             self.run(enter)
         self.drop_gradients()
-        return tracker.timeline()
+        return tracker
 
     def drop_gradients(self) -> None:
         for parameter in self.model.parameters():

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.measure.copies import Factory, tensors_of
+from densenet_solutions.measure.options import StepError, StepOptions
 from densenet_solutions.measure.prepared import prepare
-from densenet_solutions.measure.step import StepError, StepOptions
 from densenet_solutions.measure.torch_private import storage_key
 
 Key = TypeVar("Key", bound=Hashable)

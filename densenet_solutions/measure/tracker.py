@@ -54,6 +54,18 @@ class MemoryPoint:
     by_category: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Trace:
+    """Births and deaths of the storages of a step.
+
+    `resident` are the bytes of what is there beforehand. Each operation has the storages that are
+    born in it, `(number, bytes)`, and the numbers of those that died since the operation before.
+    """
+
+    resident: tuple[int, ...]
+    operations: tuple[tuple[tuple[tuple[int, int], ...], tuple[int, ...]], ...]
+
+
 @dataclass(slots=True)
 class _Storage:
     """One storage. Times count operations; `category` is known at once or settled afterwards."""
@@ -231,6 +243,23 @@ class StorageTracker(TorchDispatchMode):
         number = next_sequence_number()
         if not self._entered or number >= self._entered[-1][0]:  # each thread counts for itself
             self._entered.append((number, path))
+
+    def trace(self) -> Trace:
+        """What an allocator was asked for, in order."""
+        count = len(self._operations)
+        births: list[list[tuple[int, int]]] = [[] for _ in range(count + 1)]
+        deaths: list[list[int]] = [[] for _ in range(count + 2)]
+        for number, storage in enumerate(self._all):
+            if storage.born and storage.bytes:
+                births[storage.born].append((number, storage.bytes))
+                deaths[min(storage.died or count + 1, count + 1)].append(number)
+        return Trace(
+            tuple(storage.bytes for storage in self._all if not storage.born and storage.bytes),
+            tuple(
+                (tuple(born), tuple(died))
+                for born, died in zip(births[1:], deaths[1 : count + 1], strict=True)
+            ),
+        )
 
     def timeline(self) -> tuple[MemoryPoint, ...]:
         """Live bytes by category before the step (the first point) and after each operation.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from densenet_solutions.measure import allocator, measure_memory
 from densenet_solutions.measure.allocator import CudaPeak, is_out_of_memory
+from densenet_solutions.measure.options import StepOptions
 from densenet_solutions.measure.prepared import prepare
-from densenet_solutions.measure.step import StepOptions
 
 MIB = 2**20
 DEVICE = torch.device("cuda", 0)
@@ -70,7 +70,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
         fake.calls.append("prepare")
         return real(options, torch.device("cpu"), mode)
 
-    monkeypatch.setattr("densenet_solutions.measure.memory.prepare", on_the_cpu)
+    monkeypatch.setattr("densenet_solutions.measure.step.prepare", on_the_cpu)
     return fake
 
 
