@@ -10,14 +10,15 @@ from torch import nn
 
 from densenet_solutions.check.chains import grouped
 from densenet_solutions.check.compare import differences
-from densenet_solutions.check.deviations import Source
 from densenet_solutions.check.function import function_findings
 from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared, TheirError
+from densenet_solutions.check.recorder import run
 from densenet_solutions.check.reference import Role
 from densenet_solutions.check.report import Finding
+from densenet_solutions.check.rows import Source
 from densenet_solutions.check.side_by_side import Difference, SideBySide
-from densenet_solutions.check.trace import Trace, run
+from densenet_solutions.check.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from densenet_solutions.check.deviations import Source
+from densenet_solutions.check.rows import Source
 
 #: topic → source → the line that says how it is.
 LINES = {
@@ -13,12 +13,13 @@ LINES = {
     },
     "bottleneck": {
         "paper": "Paper, section 3, Bottleneck layers: BN-ReLU-Conv(1×1)-BN-ReLU-Conv(3×3), and "
-        "each 1×1 convolution produces 4k feature maps.",
+        "each 1×1 convolution produces 4k feature maps; only what the 3×3 one adds is kept.",
         "plain": "Paper, Table 2: only rows with a B have bottlenecks.",
         "book": "Book, section 8.7.2: a layer is one 3×3 convolution; there is no bottleneck.",
     },
     "growth": {
-        "paper": "Paper, section 3, Growth rate: each layer adds k feature maps.",
+        "paper": "Paper, section 3, Growth rate: each layer adds k feature maps. Table 1: k is 32 "
+        "(48 in DenseNet-161); Table 2 gives the k of each row.",
         "book": "Book, section 8.7.4: the growth rate is 32.",
     },
     "dense": {
@@ -44,7 +45,8 @@ LINES = {
     },
     "stem": {
         "paper": "Paper, Table 1: a 7×7 convolution of stride 2 (2k channels), then a 3×3 max "
-        "pooling of stride 2. On CIFAR (section 3, Implementation Details): one 3×3 convolution.",
+        "pooling of stride 2. On CIFAR (section 3, Implementation Details): one 3×3 convolution "
+        "with 16 channels, or 2k in DenseNet-BC.",
         "book": "Book, section 8.7.4: 7×7 convolution of stride 2 with 64 channels, normalisation, "
         "ReLU, 3×3 max pooling of stride 2.",
     },
@@ -62,6 +64,28 @@ LINES = {
         "paper": "The authors' code and torchvision have none: the normalisation that follows "
         "takes a constant away again.",
         "book": "The book leaves PyTorch's default, which is a bias in every convolution.",
+        "book resnet": "The book leaves PyTorch's default, which is a bias in every convolution.",
+    },
+    "classifier bias": {
+        "paper": "The classifier is a fully-connected layer with a bias.",
+    },
+    "buffers": {
+        "paper": "Running means, variances and counters are buffers: no step of the optimizer "
+        "changes them, and no published count includes them.",
+    },
+    "projection": {
+        "resnet": "He et al. (arXiv:1512.03385), section 3.3: the shortcut is a projection only "
+        "where the dimensions increase.",
+        "book resnet": "Book, section 8.6.3: only the first block of stages 2 to 4 is built with "
+        "use_1x1conv=True.",
+    },
+    "projection norm": {
+        "resnet": "He et al., section 3.4: batch normalisation follows each convolution.",
+        "book resnet": "Book, section 8.6.2: conv3 of Residual has no normalisation.",
+    },
+    "resnet stem": {
+        "resnet": "He et al., Table 1: a 7×7 convolution of stride 2.",
+        "book resnet": "Book, section 8.6.3: a 7×7 convolution, then batch normalisation.",
     },
     "affine": {
         "paper": "Ioffe and Szegedy (arXiv:1502.03167): a normalisation learns a scale and a shift "
@@ -75,4 +99,5 @@ LINES = {
 
 
 def line(topic: str, source: Source) -> str:
-    return LINES[topic].get(source, LINES[topic]["paper"])
+    """What the paper, or the source that is given, says on a topic."""
+    return LINES[topic].get(source, LINES[topic].get("paper", ""))

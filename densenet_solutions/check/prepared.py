@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
+from densenet_solutions.check.recorder import run
 from densenet_solutions.check.report import Finding
-from densenet_solutions.check.trace import Trace, run
+from densenet_solutions.check.trace import Trace
 from densenet_solutions.check.weights import randomize
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from densenet_solutions.check.deviations import ROWS, Source, dense_configs
+from densenet_solutions import checks
+from densenet_solutions.check.rows import ROWS, Source, dense_configs
 from densenet_solutions.models import DenseNet, DenseNetConfig
 
 CONFIGS = dense_configs()
@@ -43,8 +44,7 @@ def reference(name: str | DenseNetConfig) -> Reference:
     """
     if isinstance(name, DenseNetConfig):
         return Reference("the DenseNet of this configuration", "paper", name)
-    if name not in CONFIGS:
-        raise ValueError(f"name is one of {', '.join(CONFIGS)}, got {name!r}")
+    checks.choice("name", name, CONFIGS)
     row = {row.name: row for row in ROWS}[name]
     return Reference(row.title, row.source, CONFIGS[name])
 

@@ -12,19 +12,17 @@ import numpy as np
 from densenet_solutions import checks
 from densenet_solutions.check.closed_form import Build, Terms, terms
 from densenet_solutions.check.deviations import (
-    CHANNELS,
-    CLASSES,
     COMMON_AXES,
     DENSE_AXES,
     MOST,
     RESIDUAL_AXES,
-    ROWS,
     Axis,
     Option,
-    Row,
     axes_of,
 )
+from densenet_solutions.check.lines import LINES, line
 from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.rows import CHANNELS, CLASSES, ROWS, Row
 
 
 @dataclass(frozen=True)
@@ -213,7 +211,7 @@ def _option(row: Row, pair: tuple[int, int]) -> tuple[Axis, Option]:
 
 def _deviation(row: Row, pair: tuple[int, int]) -> Deviation:
     axis, option = _option(row, pair)
-    return Deviation(axis.name, option.name, option.kind, option.text, axis.line(row.source))
+    return Deviation(axis.name, option.name, option.kind, option.text, line(axis.topic, row.source))
 
 
 def _nearest(n: int, most: int = 3) -> tuple[Near, ...]:
@@ -251,7 +249,7 @@ def tables() -> dict[str, Any]:
     """Rows, axes and sentences for the pages, where `check.js` searches the same builds."""
 
     def axes(of: tuple[Axis, ...]) -> list[dict[str, Any]]:
-        return [asdict(axis) for axis in of]
+        return [asdict(axis) | {"lines": LINES[axis.topic]} for axis in of]
 
     return {
         "channels": list(CHANNELS),

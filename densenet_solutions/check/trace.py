@@ -1,26 +1,17 @@
-"""Follow a network through one run: which convolution reads which channels, and through what.
+"""What a network has done with its channels, as data: who reads which of them, and after what.
 
-The operations are recorded where PyTorch dispatches them, so it does not matter whether a network
-is written with modules, functions, lists or a buffer. Every tensor of activations is a list of
-segments: channels of one convolution's output, and what has happened to them since.
+Activations are a list of segments: channels of one convolution's output, and what has happened to
+them since. `recorder.run` fills it.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules import module as hooks
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
 
-from densenet_solutions.check.tokens import SAME, Token, by, pair, shortly, token
-
-_NOT_THEIRS = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parent}/")
+from densenet_solutions.check.tokens import Token
 
 
 @dataclass(frozen=True)
@@ -106,255 +97,30 @@ class Trace:
         return [i for i, source in enumerate(self.sources) if source.is_layer]
 
 
-class _Recorder(TorchDispatchMode):
-    def __init__(self, net: nn.Module, image: Tensor) -> None:
-        super().__init__()
-        self.paths = {id(module): name for name, module in net.named_modules()}
-        self.scope: list[str] = []
-        self.alive: list[Tensor] = [image]  # so that an id is never used twice
-        self.values: dict[int, Value] = {id(image): (Segment(0, 0, image.shape[1]),)}
-        self.parameters = {id(p): p for p in net.parameters()}
-        self.views: dict[int, tuple[Tensor, int, int]] = {}
-        self.random: dict[int, float] = {}
-        self.operations = 0
-        self.trace = Trace([Source("image", shape=tuple(image.shape))], [])
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        named = dict(zip((a.name for a in func._schema.arguments), args, strict=False))
-        named |= kwargs or {}
-        self._record(func._schema.name.removeprefix("aten::"), named, out)
-        return out
-
-    def _count(self) -> int:
-        self.operations += 1
-        return self.operations
-
-    def _value(self, tensor: Any) -> Value | None:
-        return self.values.get(id(tensor)) if isinstance(tensor, Tensor) else None
-
-    def _set(self, tensor: Tensor, value: Value) -> None:
-        self.alive.append(tensor)
-        self.values[id(tensor)] = value
-
-    def _record(self, name: str, a: dict[str, Any], out: Any) -> None:
-        first = out[0] if isinstance(out, list | tuple) and out else out
-        if not isinstance(first, Tensor):
-            return
-        x = a.get("input", a.get("self"))
-        value = self._value(x)
-        if name in ("t", "transpose", "permute", *SAME) and id(x) in self.parameters:
-            self.alive.append(first)
-            self.parameters[id(first)] = self.parameters[id(x)]
-        elif name == "bernoulli_":  # the mask of dropout; it is scaled in place, and multiplied
-            self.alive.append(first)
-            self.values.pop(id(first), None)
-            self.random[id(first)] = 1 - float(a.get("p", 0.5))
-        elif name in ("empty", "zeros", "new_empty", "new_zeros", "empty_like", "zeros_like"):
-            if first.ndim == 4:
-                self._set(first, (Segment(-1, 0, first.shape[1]),))
-        elif name in ("convolution", "_convolution", "conv2d"):
-            self._convolution(a, first)
-        elif name in ("addmm", "mm", "linear"):
-            self._linear(name, a, first)
-        elif "batch_norm" in name:
-            self._norm(a, first)
-        elif name in ("cat", "concat", "concatenate"):
-            self._cat(a, first)
-        elif name in ("add", "add_"):
-            self._add(a, first)
-        elif name in ("slice", "split", "split_with_sizes", "narrow", "copy_", "index_put_"):
-            self._cut(name, a, out)
-        elif value is not None and x is not None:
-            self._one(name, a, x, value, first)
-        elif name == "mul" and self._value(a.get("other")) is not None:
-            self._record(name, a | {"self": a["other"], "other": x}, out)
-
-    def _one(self, name: str, a: dict[str, Any], x: Tensor, value: Value, out: Tensor) -> None:
-        """An operation on one tensor of features."""
-        done = token(name, a, x, out, self.random)
-        keeps = out.ndim > 1 and out.shape[1] == x.shape[1]
-        if done is None and (keeps or out.ndim == 2):
-            self._set(out, value)
-        elif done is not None and keeps:
-            done = replace(done, where=self.where(), number=self._count())
-            self._set(out, tuple(segment.then(done) for segment in value))
-        else:
-            self._source(Source(f"other: {name}", value), out)
-
-    def _convolution(self, a: dict[str, Any], out: Tensor) -> None:
-        weight, groups = a["weight"], a.get("groups", 1)
-        sides = tuple(weight.shape[2:])
-        geometry = (
-            f"stride {shortly(pair(a['stride']))}",
-            f"padding {shortly(pair(a['padding']))}",
-            f"dilation {shortly(pair(a['dilation']))}",
-            f"{groups} group{'s' if groups > 1 else ''}",
-        )
-        self._layer("convolution", a["input"], weight, a.get("bias"), out, by(sides), geometry)
-
-    def _linear(self, name: str, a: dict[str, Any], out: Tensor) -> None:
-        if name == "linear":
-            self._layer("linear", a["input"], a["weight"], a.get("bias"), out)
-        elif name == "addmm":
-            self._layer("linear", a["mat1"], a["mat2"].t(), a["self"], out, of=a["mat2"])
-        else:
-            self._layer("linear", a["self"], a["mat2"].t(), None, out, of=a["mat2"])
-
-    def _layer(
-        self,
-        kind: str,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        out: Tensor,
-        kernel: str = "",
-        geometry: tuple[str, ...] = (),
-        of: Tensor | None = None,
-    ) -> None:
-        reads = self._value(x) or (Segment(-1, 0, x.shape[1]),)
-        parameter = self.parameters.get(id(weight if of is None else of))
-        source = Source(kind, reads, weight, bias, parameter, kernel, geometry)
-        self._source(source, out)
-
-    def _source(self, source: Source, out: Tensor) -> None:
-        made = replace(source, shape=tuple(out.shape), where=self.where())
-        self.trace.sources.append(made)
-        width = out.shape[1] if out.ndim > 1 else 1
-        self._set(out, (Segment(len(self.trace.sources) - 1, 0, width),))
-
-    def _norm(self, a: dict[str, Any], out: Tensor) -> None:
-        x = a["input"]
-        reads = self._value(x) or (Segment(-1, 0, x.shape[1]),)
-        where = self.where()
-        norm = Norm(
-            reads, a.get("weight"), a.get("bias"), a.get("running_mean"), a.get("running_var"),
-            a["eps"], a["momentum"], where,
-        )  # fmt: skip
-        self.trace.norms.append(norm)
-        token = Token("norm", str(x.shape[1]), where, self._count())
-        self._set(out, tuple(segment.then(token) for segment in reads))
-
-    def _cat(self, a: dict[str, Any], out: Tensor) -> None:
-        if a.get("dim", 0) % out.ndim != 1:
-            return
-        parts: list[Segment] = []
-        for tensor in a["tensors"]:
-            parts += self._value(tensor) or (Segment(-1, 0, tensor.shape[1]),)
-        self._set(out, _joined(parts))
-
-    def _add(self, a: dict[str, Any], out: Tensor) -> None:
-        x, y = self._value(a["self"]), self._value(a["other"])
-        if x is not None and y is not None:
-            self._source(Source("sum", (*x, *y)), out)
-        elif value := x or y:  # a constant, or a bias that is added by hand
-            self._set(out, value)
-            self._bias(value, a["other"] if x is not None else a["self"])
-
-    def _bias(self, value: Value, added: Any) -> None:
-        bias = self.parameters.get(id(added))
-        number = value[0].source
-        if bias is None or len(value) > 1 or value[0].chain or number < 0:
-            return
-        source = self.trace.sources[number]
-        if source.is_layer and source.bias is None and bias.numel() == source.out:
-            self.trace.sources[number] = replace(source, bias=bias)
-
-    def _cut(self, name: str, a: dict[str, Any], out: Any) -> None:
-        """Slices and chunks of channels, and writing into a slice of a buffer."""
-        if name == "copy_":
-            value = self._value(a["src"])
-            if value is None:
-                return
-            self._set(out, value)
-            if id(a["self"]) in self.views:
-                base, start, stop = self.views[id(a["self"])]
-                old = self.values[id(base)]
-                parts = [*_slice(old, 0, start), *value, *_slice(old, stop, base.shape[1])]
-                self.values[id(base)] = _joined(parts)
-            return
-        x = a["self"]
-        value = self._value(x)
-        if value is None:
-            return
-        pieces = out if isinstance(out, list | tuple) else [out]
-        if a.get("dim", 0) % x.ndim != 1:
-            for piece in pieces:
-                if piece.shape[1] == x.shape[1]:
-                    self._set(piece, value)
-                    if piece.shape == x.shape:
-                        self.views[id(piece)] = self.views.get(id(x), (x, 0, x.shape[1]))
-            return
-        at = int(a.get("start") or 0)
-        at += x.shape[1] if at < 0 else 0
-        for piece in pieces:
-            self._set(piece, _slice(value, at, at + piece.shape[1]))
-            self.views[id(piece)] = (x, at, at + piece.shape[1])
-            at += piece.shape[1]
-
-    def where(self) -> str:
-        """The module that is running, and the line of the reader's code."""
-        path = self.scope[-1] if self.scope else ""
-        frame = sys._getframe(1)
-        while frame is not None and frame.f_code is not run.__code__:
-            file = frame.f_code.co_filename
-            if not file.startswith(_NOT_THEIRS) and not file.startswith("<frozen"):
-                line = f"{Path(file).name}, line {frame.f_lineno}"
-                return f"{path} ({line})" if path else line
-            frame = frame.f_back  # type: ignore[assignment]
-        return path
-
-
-def run(net: Callable[[Tensor], Any], image: Tensor) -> tuple[Any, Trace]:
-    """Run a network on an image and say what was seen; errors of the network pass through."""
-    assert isinstance(net, nn.Module)
-    recorder = _Recorder(net, image)
-
-    def enter(module: nn.Module, inputs: Any) -> None:
-        recorder.scope.append(recorder.paths.get(id(module), ""))
-
-    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-        recorder.scope.pop()
-
-    handles = [
-        hooks.register_module_forward_pre_hook(enter),
-        hooks.register_module_forward_hook(leave, always_call=True),
-    ]
-    try:
-        with recorder:
-            output = net(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    recorder.trace.output = recorder._value(output)
-    return output, recorder.trace
-
-
-def _joined(parts: Sequence[Segment]) -> Value:
+def joined(parts: Sequence[Segment]) -> Value:
     """Neighbours that belong together become one segment."""
-    joined: list[Segment] = []
+    whole: list[Segment] = []
     for part in parts:
         if not part.width:
             continue
-        last = joined[-1] if joined else None
+        last = whole[-1] if whole else None
         if last is not None and (last.source, last.stop, last.chain) == (
             part.source,
             part.start,
             part.chain,
         ):
-            joined[-1] = replace(last, stop=part.stop)
+            whole[-1] = replace(last, stop=part.stop)
         else:
-            joined.append(part)
-    return tuple(joined)
+            whole.append(part)
+    return tuple(whole)
 
 
-def _slice(value: Value, start: int, stop: int) -> Value:
-    cut, at = [], 0
+def cut(value: Value, start: int, stop: int) -> Value:
+    """Channels `start … stop` of a value."""
+    parts, at = [], 0
     for part in value:
         low, high = max(start - at, 0), min(stop - at, part.width)
         if low < high:
-            cut.append(replace(part, start=part.start + low, stop=part.start + high))
+            parts.append(replace(part, start=part.start + low, stop=part.start + high))
         at += part.width
-    return tuple(cut)
+    return tuple(parts)

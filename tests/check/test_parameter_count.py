@@ -14,7 +14,7 @@ import torch
 
 from densenet_solutions.check import closed_form, parameter_count, search
 from densenet_solutions.check.closed_form import DenseBuild, ResidualBuild, terms
-from densenet_solutions.check.deviations import CHANNELS, CLASSES, ROWS
+from densenet_solutions.check.rows import CHANNELS, CLASSES, ROWS
 from densenet_solutions.models import TABLE_1, TABLE_2
 
 from .real_modules import build_dense, build_residual
