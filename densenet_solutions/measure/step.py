@@ -25,7 +25,7 @@ from densenet_solutions.measure.memory import MemoryResult, result_of
 from densenet_solutions.measure.options import StepError, StepOptions
 from densenet_solutions.measure.prepared import prepare
 from densenet_solutions.measure.torch_private import FakeTensorMode
-from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
+from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint, StorageTracker, Trace
 
 
 class Step(StepOptions):
@@ -81,23 +81,10 @@ class Step(StepOptions):
         mode: FakeTensorMode | None = None,
         notes: tuple[str, ...] = (),
     ) -> MemoryResult:
-        on_cuda = kind == "cuda"
-        with prepare(self, device, mode) as prepared, contextlib.ExitStack() as kernels:
-            if prepared.compiled:
-                raise ValueError(
-                    "a compiled model cannot be predicted: the compiler plans its memory; "
-                    "use measure_memory"
-                )
-            if on_cuda:
-                kernels.enter_context(cuda_kernels(device))
-                notes = (*notes, *unknown_kernels(prepared.model), _LEFT_OUT)
-            if prepared.optimizer is not None:
-                if on_cuda:
-                    choose_foreach(prepared.optimizer)
-                prepared.run()  # the optimizer's state is made by the first step
-            tracker = prepared.followed()
+        tracker, unknown = self._followed(kind, device, mode)
         more: dict[str, Any] = {}
-        if on_cuda:
+        if kind == "cuda":
+            notes = (*notes, *unknown, _LEFT_OUT)
             use = (cache or CudaCache()).play(tracker.trace())
             more = {
                 "allocated_bytes": use.allocated_bytes,
@@ -106,6 +93,35 @@ class Step(StepOptions):
                 "out_of_memory": not use.fits,
             }
         return result_of(self, tracker.timeline(), "predicted", kind, notes=notes, **more)
+
+    def trace(self) -> Trace:
+        """What the step asks of a GPU's allocator, for `CudaCache.play`; run on the meta device.
+
+        Raises:
+            ValueError: it does not run there.
+        """
+        try:
+            return self._followed("cuda", torch.device("meta"))[0].trace()
+        except StepError as failed:
+            raise self.refusal({"on the meta device": failed}) from failed.error
+
+    def _followed(
+        self, kind: str, device: torch.device, mode: FakeTensorMode | None = None
+    ) -> tuple[StorageTracker, tuple[str, ...]]:
+        """The tracker of a step without data, and what is not known of its kernels."""
+        with prepare(self, device, mode) as prepared, contextlib.ExitStack() as kernels:
+            if prepared.compiled:
+                raise ValueError(
+                    "a compiled model cannot be predicted: the compiler plans its memory; "
+                    "use measure_memory"
+                )
+            if kind == "cuda":
+                kernels.enter_context(cuda_kernels(device))
+            if prepared.optimizer is not None:
+                if kind == "cuda":
+                    choose_foreach(prepared.optimizer)
+                prepared.run()  # the optimizer's state is made by the first step
+            return prepared.followed(), unknown_kernels(prepared.model)
 
     def measure(self, device: str | torch.device = "cpu", *, threads: int = 1) -> MemoryResult:
         """Run the step on a device and take its peak from the memory allocator.

@@ -1,0 +1,226 @@
+"""Recipe `gpu-published`: simulated reserved bytes against other people's measurements on a GPU.
+
+The measurements are those of GPUMemNet (Yousefzadeh-Asl-Miandoab et al., arXiv:2602.17817, the file
+`fake_tensor.xlsx` of github.com/itu-rad/GPUMemNet): peak of `nvidia-smi` while networks of timm
+train on a card of 40 GB, batches of 8 to 128. Optimizer and precision are not stated; SGD with
+momentum and float32 are assumed here.
+
+The protocol, fixed before anything was predicted:
+
+1. *Which rows.* A network takes part if it has all five batches, its memory grows from each to the
+   next (a run that failed does not), and its largest value is below 38,000 MiB (above, the
+   allocator may have had to give memory back); if timm builds it, for at most 288 × 288 pixels.
+2. *Which of them.* Those of the given file are sorted by the SHA-256 of their name, and the first
+   160 are taken. Networks that cannot be predicted are left out, and named.
+3. *One constant* stands for the CUDA context and all else that a machine takes. It is the median
+   difference over all batches of the first 40; the others are judged.
+4. *What is reported.* Median and ninth decile of the relative error over the judged networks and
+   batches, of three estimates with a constant of their own each: reserved bytes, allocated bytes,
+   tensors.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from densenet_solutions.measure.cuda_cache import CudaCache
+from densenet_solutions.measure.step import Step
+from densenet_solutions.measure.tracker import Trace
+from densenet_solutions.records.recorder import Recipe
+
+BATCHES = (8, 16, 32, 64, 128)
+TAKEN, FITTED = 160, 40
+MIB = 2**20
+#: Names of the networks that the protocol takes, in its order.
+NAMES = Path(__file__).with_name("published.txt")
+#: Where the file with columns `model, batch, nvidia_smi_mib` is; only recording needs it.
+FILE_VARIABLE = "DENSENET_SOLUTIONS_GPU_TRAINING_MEMORY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedMemory:
+    """One network's training step, published and predicted, by `BATCHES`; bytes.
+
+    `published_mib` is what `nvidia-smi` said. `refused` says why there is no prediction.
+    """
+
+    published_mib: tuple[int, ...]
+    tensors: tuple[int, ...] = ()
+    allocated: tuple[int, ...] = ()
+    reserved: tuple[int, ...] = ()
+    refused: str | None = None
+
+
+def published_rows(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Name → MiB by `BATCHES`, of the networks that the first rule of the protocol takes.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+    found: dict[str, dict[int, int]] = defaultdict(dict)
+    with Path(path).open(encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        if reader.fieldnames != ["model", "batch", "nvidia_smi_mib"]:
+            raise ValueError(
+                f"columns are model, batch, nvidia_smi_mib, got {reader.fieldnames} in {path}"
+            )
+        for row in reader:
+            found[row["model"]][int(row["batch"])] = int(row["nvidia_smi_mib"])
+    return {
+        name: tuple(values[batch] for batch in BATCHES)
+        for name, values in found.items()
+        if set(values) == set(BATCHES)
+        and all(values[a] < values[b] for a, b in pairwise(BATCHES))
+        and values[BATCHES[-1]] < 38_000
+    }
+
+
+def taken(names: Sequence[str], resolution: Callable[[str], int | None]) -> list[str]:
+    """The networks that the protocol takes: at most 288 pixels (`None`: unknown), by their hash."""
+    ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    sizes = ((name, resolution(name)) for name in ordered)
+    return [name for name, size in sizes if size is not None and size <= 288][:TAKEN]
+
+
+def timm_resolution(name: str) -> int | None:
+    """Larger side of the images that a network of timm is for."""
+    import timm
+
+    if not timm.is_model(name) or (config := timm.get_pretrained_cfg(name)) is None:
+        return None
+    return max(config.input_size[1:])
+
+
+def scaled(small: Trace, large: Trace, factor: int) -> Trace:
+    """The trace of another batch: every size grows linearly, from `small` over `large`.
+
+    `factor` is (batch − batch of small) / (batch of large − batch of small).
+
+    Raises:
+        ValueError: the two steps differ in more than in sizes.
+    """
+    same = len(small.resident) == len(large.resident) and [
+        ([number for number, _ in births], deaths) for births, deaths in small.operations
+    ] == [([number for number, _ in births], deaths) for births, deaths in large.operations]
+    if not same:
+        raise ValueError("the step does other operations with a larger batch")
+
+    def size(a: int, b: int) -> int:
+        return a + (b - a) * factor
+
+    operations = []
+    for (births, deaths), (larger, _) in zip(small.operations, large.operations, strict=True):
+        pairs = zip(births, larger, strict=True)
+        operations.append((tuple((n, size(a, b)) for (n, a), (_, b) in pairs), deaths))
+    resident = tuple(map(size, small.resident, large.resident))
+    return Trace(resident, tuple(operations))
+
+
+def tensors_at_peak(trace: Trace) -> int:
+    """Most bytes that are alive at once."""
+    sizes: dict[int, int] = {}
+    now = peak = sum(trace.resident)
+    for births, deaths in trace.operations:
+        now -= sum(sizes.pop(number) for number in deaths)
+        sizes.update(births)
+        now += sum(size for _, size in births)
+        peak = max(peak, now)
+    return peak
+
+
+def published_memory(name: str, device: str) -> PublishedMemory:
+    """Predict a network of timm at all batches; two are run, the others follow from their sizes.
+
+    Raises:
+        ValueError: the file with the measurements is not said.
+    """
+    import timm
+
+    path = os.environ.get(FILE_VARIABLE)
+    if path is None:
+        raise ValueError(f"{FILE_VARIABLE} is the path of the published measurements, got None")
+    published = published_rows(path)[name]
+    config = timm.get_pretrained_cfg(name)
+    assert config is not None, "the protocol takes networks of known resolution"
+    shape = config.input_size
+
+    def trace(batch: int) -> Trace:
+        step = Step(lambda: timm.create_model(name), (batch, *shape), optimizer="sgd_momentum")
+        return step.trace()
+
+    try:
+        small, large = trace(BATCHES[0]), trace(BATCHES[1])
+        traces = [scaled(small, large, (n - BATCHES[0]) // BATCHES[0]) for n in BATCHES]
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return PublishedMemory(published_mib=published, refused=reason)
+    uses = [CudaCache().play(trace) for trace in traces]
+    return PublishedMemory(
+        published_mib=published,
+        tensors=tuple(map(tensors_at_peak, traces)),
+        allocated=tuple(use.allocated_bytes for use in uses),
+        reserved=tuple(use.reserved_bytes for use in uses),
+    )
+
+
+def recipe() -> Recipe:
+    """The recording `gpu-published`."""
+    names = NAMES.read_text(encoding="utf-8").split()
+    return Recipe(
+        name="gpu-published",
+        cases={name: name for name in names},
+        measure=published_memory,
+        needs=lambda name: ("timm",),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well an estimate with one constant meets what was published; errors are shares.
+
+    `by_batch` has the median error of each of `BATCHES`.
+    """
+
+    constant_mib: float
+    fitted: int
+    judged: int
+    median_error: float
+    ninth_decile: float
+    by_batch: tuple[float, ...]
+
+
+def agreement(cases: Mapping[str, PublishedMemory], estimate: str) -> Agreement:
+    """Fit the constant on the first networks, and judge the others.
+
+    Args:
+        cases: in the protocol's order; those without a prediction are passed over.
+        estimate: `"reserved"`, `"allocated"` or `"tensors"`.
+    """
+    rows = [
+        [
+            (real, size / MIB)
+            for real, size in zip(c.published_mib, getattr(c, estimate), strict=True)
+        ]
+        for c in list(cases.values())
+        if c.refused is None
+    ]
+    first = [c.refused is None for c in list(cases.values())[:FITTED]].count(True)
+    constant = statistics.median(real - size for row in rows[:first] for real, size in row)
+    errors = [[abs(size + constant - real) / real for real, size in row] for row in rows[first:]]
+    every = sorted(error for row in errors for error in row)
+    return Agreement(
+        constant_mib=constant,
+        fitted=first,
+        judged=len(errors),
+        median_error=statistics.median(every),
+        ninth_decile=statistics.quantiles(every, n=10, method="inclusive")[8],
+        by_batch=tuple(statistics.median(column) for column in zip(*errors, strict=True)),
+    )
