@@ -121,8 +121,10 @@ def _count(parameters: int, expected: int, right: Reference, explained: bool) ->
     if parameters == expected:
         return Finding("right", f"{parameters:,} parameters.")
     text = f"{parameters:,} parameters and not {expected:,}."
-    for build in () if explained else parameter_count(parameters).builds:
-        if build.title == right.title and build.deviations:
+    for build in parameter_count(parameters).builds:
+        if not build.deviations:
+            return Finding("wrong", f"{text} So many has {build.setup}.")
+        if build.title == right.title and not explained:
             so = " ".join(deviation.text for deviation in build.deviations)
             return Finding("wrong", f"{text} It is the number of this build: {so}")
     return Finding("wrong", text)

@@ -188,6 +188,7 @@ def test_the_blocks_of_201_are_recognised_in_264():
     report = densenet(densenet264(block_config=(6, 12, 48, 32)), "densenet264")
     assert "Block 3 ends after 48 layers; it should have 64" in report.findings[0].text
     assert "blocks of densenet201" in report.findings[0].text
+    assert "So many has DenseNet-201, 3 channels, 1000 classes" in report.findings[1].text
 
 
 def test_a_network_that_was_trained_passes_and_stays_as_it_is():
