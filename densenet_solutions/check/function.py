@@ -42,13 +42,13 @@ def function_findings(
         return [Finding("wrong", "The layers are not those of the right network, so that "
                         "outputs cannot be compared.")]  # fmt: skip
     copy(tensors)
-    order = output_order(both.ours, both.theirs, both.pairs)
+    out = _ordered(out, both)
     if where := _dropout(both.theirs):
         text = "Dropout stays on in evaluation mode."
-        return [Finding("wrong", text, line("dropout", "paper"), next(iter(where.values())))]
+        return [Finding("wrong", text, line("dropout", both.source), next(iter(where.values())))]
     try:
-        return _evaluation(ours, theirs, probe, _ordered(out, order)) or _training(
-            ours, theirs, tensors, probe.detach(), rate, order
+        return _evaluation(ours, theirs, probe, out) or _training(
+            ours, theirs, both, tensors, probe.detach(), rate
         )
     except TheirError as failure:
         return [failure.finding]
@@ -72,10 +72,10 @@ def _evaluation(ours: nn.Module, theirs: Prepared, probe: Tensor, out: Tensor) -
 def _training(
     ours: nn.Module,
     theirs: Prepared,
+    both: SideBySide,
     tensors: Sequence[Pair],
     image: Tensor,
     rate: float,
-    order: Tensor | None,
 ) -> list[Finding]:
     """Outputs, the gradient of every weight, running statistics, and dropout.
 
@@ -83,7 +83,7 @@ def _training(
     """
     before = _counters(theirs.net)
     out, seen = theirs.traced(train=True, image=image)
-    out = _ordered(out, order)
+    out = _ordered(out, both)
     rates = _dropout(seen)
     if set(rates) != ({f"p = {rate:g}"} if rate else set()):
         where = next(iter(rates.values()), "")
@@ -91,7 +91,7 @@ def _training(
         if rates:
             should = f"p = {rate:g}" if rate else "none"
             text = f"In training there is dropout with {', '.join(rates)}; it should be {should}."
-        return [Finding("wrong", text, line("dropout", "paper"), where)]
+        return [Finding("wrong", text, line("dropout", both.source), where)]
     if rates:
         return []  # random numbers differ
     right = ours.train()(image)
@@ -103,7 +103,9 @@ def _training(
     return _gradients(tensors) + _statistics(once, tensors)
 
 
-def _ordered(out: Tensor, order: Tensor | None) -> Tensor:
+def _ordered(out: Tensor, both: SideBySide) -> Tensor:
+    """The output of a part of a network, with channels in our order."""
+    order = output_order(both.ours, both.theirs, both.pairs)
     return out if order is None else out.index_select(1, order)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from densenet_solutions import checks
-from densenet_solutions.check.closed_form import Build, Terms, terms
+from densenet_solutions.check.closed_form import Build, Terms, terms, terms_of_normal
 from densenet_solutions.check.deviations import (
     COMMON_AXES,
     DENSE_AXES,
@@ -145,7 +145,8 @@ def _index() -> _Index:
     found: list[tuple[int, int, tuple[tuple[int, int], ...], Terms, Build]] = []
     for number, row in enumerate(ROWS):
         for weight, chosen, build in _deviate(row.build, axes_of(row.build)):
-            found.append((weight, number, chosen, terms(build), build.normal()))
+            normal = build.normal()
+            found.append((weight, number, chosen, terms_of_normal(normal), normal))
     found.sort(key=lambda entry: entry[:3])
     columns = np.array([(t.fixed, t.per_channel, t.per_class) for *_, t, _ in found], np.int64)
     return _Index(

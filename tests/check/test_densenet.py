@@ -282,3 +282,54 @@ def test_what_is_no_densenet_fails_without_an_exception(what):
     assert not report.passed
     assert report.findings[0].kind == "wrong"
     assert str(report)
+
+
+class Perturbed(nn.Module):
+    """A layer and a slight difference after it."""
+
+    def __init__(self, layer, difference):
+        super().__init__()
+        self.layer, self.difference = layer, difference
+
+    def forward(self, x):
+        return self.difference(self.layer(x), self.training)
+
+
+class _OtherGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 1.0001 * gradient
+
+
+def _one_channel(x, training):
+    return torch.cat((x[:, :1] * 1.0001, x[:, 1:]), 1)
+
+
+DIFFERENCES = {
+    "scaled": lambda x, training: x * 1.0001,
+    "shifted": lambda x, training: x + 1e-4,
+    "scaled in training": lambda x, training: x * 1.0001 if training else x,
+    "scaled in evaluation": lambda x, training: x if training else x * 1.0001,
+    "one channel": _one_channel,
+    "shifted by a pixel or class": lambda x, training: x.roll(1, -1),
+    "another gradient": lambda x, training: _OtherGradient.apply(x),
+    "clipped": lambda x, training: x.clamp(max=2),
+}
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+@pytest.mark.parametrize("where", ["trunk.2.layers.1.parts.2", "trunk.3.2", "after_stem.0", "head"])
+def test_no_slight_difference_of_function_passes(where, difference):
+    net = Student()
+    parent, _, name = where.rpartition(".")
+    wrapped = Perturbed(net.get_submodule(where), DIFFERENCES[difference])
+    owner = net.get_submodule(parent)
+    if name.isdigit():
+        owner[int(name)] = wrapped
+    else:
+        setattr(owner, name, wrapped)
+    assert not densenet(net, TINY).passed
