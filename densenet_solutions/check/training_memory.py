@@ -143,7 +143,10 @@ def _copies(kept: Mapping[str, int], plain: Mapping[str, int]) -> Finding:
     """Whether earlier features are kept once more, or twice, for every layer that reads them."""
     copies, usual = (k["concatenations"] + k["normalised"] for k in (kept, plain))
     parts = ", ".join(f"{_KEPT[key]} {mib(size)}" for key, size in kept.items() if size)
-    text = f"kept for the backward pass: {parts or 'nothing'}. The plain network keeps {mib(usual)} of copies."
+    text = (
+        f"kept for the backward pass: {parts or 'nothing'}. The plain network keeps {mib(usual)} "
+        "of copies."
+    )
     if copies > usual / 2:
         line = "Exercise 3.2: each feature needs to be kept once."
         return Finding("wrong", f"Copies of earlier features are {text}", line)

@@ -191,6 +191,35 @@ def test_the_blocks_of_201_are_recognised_in_264():
     assert "So many has DenseNet-201, 3 channels, 1000 classes" in report.findings[1].text
 
 
+def test_statistics_without_a_counter_are_compared_by_their_values():
+    class Drifts(Functional):
+        def forward(self, x):
+            out = super().forward(x)
+            if self.training:
+                self.mean3.mul_(0.99)
+            return out
+
+    report = densenet(Drifts(buffered=False), TINY)
+    assert "Running statistics differ after one training step" in report.findings[0].text
+
+
+def test_frozen_parameters_are_told():
+    net = Student()
+    net.stem.weight.requires_grad_(False)
+    report = densenet(net, TINY)
+    assert "1 of 55 parameters get no gradient in training. Frozen" in report.findings[0].text
+
+
+def test_frozen_statistics_are_told():
+    class Frozen(Student):
+        def train(self, mode=True):
+            super().train(mode)
+            self.after_stem.eval()
+            return self
+
+    assert not densenet(Frozen(), TINY).passed
+
+
 def test_a_network_that_was_trained_passes_and_stays_as_it_is():
     net = Student().train()
     for _ in range(3):
