@@ -192,15 +192,23 @@ def test_the_blocks_of_201_are_recognised_in_264():
 
 
 def test_statistics_without_a_counter_are_compared_by_their_values():
-    class Drifts(Functional):
-        def forward(self, x):
-            out = super().forward(x)
-            if self.training:
-                self.mean3.mul_(0.99)
-            return out
+    def in_place(net):
+        net.mean3.data.mul_(0.99)
 
-    report = densenet(Drifts(buffered=False), TINY)
-    assert "Running statistics differ after one training step" in report.findings[0].text
+    def anew(net):
+        net.mean3 = net.mean3 * 0.99
+
+    for drift in (in_place, anew):
+
+        class Drifts(Functional):
+            def forward(self, x, drift=drift):
+                out = super().forward(x)
+                if self.training:
+                    drift(self)
+                return out
+
+        report = densenet(Drifts(buffered=False), TINY)
+        assert "Running statistics differ after one training step" in report.findings[0].text
 
 
 def test_frozen_parameters_are_told():
