@@ -126,7 +126,12 @@ def terms(build: Build) -> Terms:
         >>> terms(ResidualBuild(blocks=(2, 2, 2, 2))).count(3, 1000)
         11689512
     """
-    return _dense(build.normal()) if isinstance(build, DenseBuild) else _residual(build)
+    return terms_of_normal(build.normal())
+
+
+def terms_of_normal(build: Build) -> Terms:
+    """Count a build that is in its normal spelling already."""
+    return _dense(build) if isinstance(build, DenseBuild) else _residual(build)
 
 
 def _dense(build: DenseBuild) -> Terms:

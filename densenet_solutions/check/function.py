@@ -42,13 +42,13 @@ def function_findings(
         return [Finding("wrong", "The layers are not those of the right network, so that "
                         "outputs cannot be compared.")]  # fmt: skip
     copy(tensors)
-    order = output_order(both.ours, both.theirs, both.pairs)
+    out = _ordered(out, both)
     if where := _dropout(both.theirs):
         text = "Dropout stays on in evaluation mode."
-        return [Finding("wrong", text, line("dropout", "paper"), next(iter(where.values())))]
+        return [Finding("wrong", text, line("dropout", both.source), next(iter(where.values())))]
     try:
-        return _evaluation(ours, theirs, probe, _ordered(out, order)) or _training(
-            ours, theirs, tensors, probe.detach(), rate, order
+        return _evaluation(ours, theirs, probe, out) or _training(
+            ours, theirs, both, tensors, probe.detach(), rate
         )
     except TheirError as failure:
         return [failure.finding]
@@ -72,18 +72,19 @@ def _evaluation(ours: nn.Module, theirs: Prepared, probe: Tensor, out: Tensor) -
 def _training(
     ours: nn.Module,
     theirs: Prepared,
+    both: SideBySide,
     tensors: Sequence[Pair],
     image: Tensor,
     rate: float,
-    order: Tensor | None,
 ) -> list[Finding]:
     """Outputs, the gradient of every weight, running statistics, and dropout.
 
     The image needs no gradient here, as in real training; all weights must get one all the same.
     """
     before = _counters(theirs.net)
+    names = {id(buffer): name for name, buffer in theirs.net.named_buffers()}
     out, seen = theirs.traced(train=True, image=image)
-    out = _ordered(out, order)
+    out = _ordered(out, both)
     rates = _dropout(seen)
     if set(rates) != ({f"p = {rate:g}"} if rate else set()):
         where = next(iter(rates.values()), "")
@@ -91,7 +92,7 @@ def _training(
         if rates:
             should = f"p = {rate:g}" if rate else "none"
             text = f"In training there is dropout with {', '.join(rates)}; it should be {should}."
-        return [Finding("wrong", text, line("dropout", "paper"), where)]
+        return [Finding("wrong", text, line("dropout", both.source), where)]
     if rates:
         return []  # random numbers differ
     right = ours.train()(image)
@@ -100,10 +101,18 @@ def _training(
     _backward(ours, right)
     _backward(theirs.net, out, theirs=True)
     once = [now - then for now, then in zip(_counters(theirs.net), before, strict=True)]
-    return _gradients(tensors) + _statistics(once, tensors)
+    now = dict(theirs.net.named_buffers())  # a buffer may be another tensor than before
+    tracked = [
+        (pair, now.get(names.get(id(pair.theirs), ""), pair.theirs))
+        for pair in tensors
+        if pair.what in ("mean", "variance")
+    ]
+    return _gradients(tensors) + _statistics(once, tracked)
 
 
-def _ordered(out: Tensor, order: Tensor | None) -> Tensor:
+def _ordered(out: Tensor, both: SideBySide) -> Tensor:
+    """The output of a part of a network, with channels in our order."""
+    order = output_order(both.ours, both.theirs, both.pairs)
     return out if order is None else out.index_select(1, order)
 
 
@@ -152,7 +161,8 @@ def _gradients(tensors: Sequence[Pair]) -> list[Finding]:
     return []
 
 
-def _statistics(counters: Sequence[int], tensors: Sequence[Pair]) -> list[Finding]:
+def _statistics(counters: Sequence[int], tracked: Sequence[tuple[Pair, Tensor]]) -> list[Finding]:
+    """How often they were updated, and their values: of ours, and of theirs."""
     if any(counter != 1 for counter in counters):
         several = sum(counter > 1 for counter in counters)
         what = f"{several} of them are updated {max(counters)} times" if several else (
@@ -163,12 +173,9 @@ def _statistics(counters: Sequence[int], tensors: Sequence[Pair]) -> list[Findin
             f"In one training step, the running statistics of {len(counters)} normalisations should"
             f" be updated once; {what}. (Recomputation runs them again.)",
         )]  # fmt: skip
-    for pair in tensors:
-        if pair.what in ("mean", "variance") and error(
-            pair.ours, pair.like_ours(pair.theirs)
-        ) > SAME:  # fmt: skip
-            return [Finding("wrong", "Running statistics differ after one training step: another "
-                            "momentum, or they are updated twice.")]  # fmt: skip
+    if any(error(pair.ours, pair.like_ours(buffer)) > SAME for pair, buffer in tracked):
+        return [Finding("wrong", "Running statistics differ after one training step: another "
+                        "momentum, or they are updated twice.")]  # fmt: skip
     return []
 
 

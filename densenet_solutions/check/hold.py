@@ -54,7 +54,10 @@ def held(target: Target, theirs: Prepared) -> tuple[list[Finding], Trace | None]
     is_part = target.roles[-1].kind == "output"
     if is_part:
         right, seen = right.with_output(), seen.with_output()
-    both = SideBySide(right, seen, target.roles, target.growth, target.blocks, target.known)
+    both = SideBySide(
+        right, seen, target.roles, target.growth, target.blocks, target.known,
+        target.source,
+    )  # fmt: skip
     found = differences(both)
     found += [] if target.any_bias else biases(both)
     if match_biases(ours, both):

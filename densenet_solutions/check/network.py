@@ -14,6 +14,7 @@ from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared, TheirError, quiet
 from densenet_solutions.check.reference import CONFIGS, Reference, reference, roles
 from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.rows import Source
 from densenet_solutions.check.search import parameter_count
 from densenet_solutions.check.trace import Trace
 from densenet_solutions.models import DenseNetConfig
@@ -110,7 +111,7 @@ def _findings(right: Reference, theirs: Prepared, expected: int) -> list[Finding
     findings, seen = held(target, theirs)
     if seen is None:
         return findings
-    after = _outputs(seen)
+    after = _outputs(seen, right.source)
     findings = after or findings
     explained = any(finding.kind == "wrong" for finding in findings)
     findings.append(_count(theirs.parameters, expected, right, explained))
@@ -121,18 +122,20 @@ def _count(parameters: int, expected: int, right: Reference, explained: bool) ->
     if parameters == expected:
         return Finding("right", f"{parameters:,} parameters.")
     text = f"{parameters:,} parameters and not {expected:,}."
-    for build in () if explained else parameter_count(parameters).builds:
-        if build.title == right.title and build.deviations:
+    for build in parameter_count(parameters).builds:
+        if not build.deviations:
+            return Finding("wrong", f"{text} So many has {build.setup}.")
+        if build.title == right.title and not explained:
             so = " ".join(deviation.text for deviation in build.deviations)
             return Finding("wrong", f"{text} It is the number of this build: {so}")
     return Finding("wrong", text)
 
 
-def _outputs(trace: Trace) -> list[Finding]:
+def _outputs(trace: Trace, source: Source) -> list[Finding]:
     """What happens after the classifier."""
     after = [token for segment in trace.output or () for token in segment.chain]
     if not after:
         return []
     name = {"_softmax": "softmax", "_log_softmax": "log_softmax"}.get(after[0].kind, after[0].kind)
     text = f"After the classifier comes “{name}”; the loss (cross_entropy) wants the logits."
-    return [Finding("wrong", text, line("classifier", "paper"), after[0].where)]
+    return [Finding("wrong", text, line("classifier", source), after[0].where)]

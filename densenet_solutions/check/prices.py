@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from densenet_solutions.check.prepared import TheirError
 from densenet_solutions.check.report import Finding, Report
-from densenet_solutions.houses import contiguous_folds, load_houses, score_submission
-from densenet_solutions.houses.ames import hidden_prices
 from densenet_solutions.records import load_record
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: `(train, houses)` → prices in dollars, one a row of `houses`. `train` has the column SalePrice.
-Predict = Callable[[pd.DataFrame, pd.DataFrame], Any]
+Predict = Callable[["pd.DataFrame", "pd.DataFrame"], Any]
 
 #: Rows of the ruler that are recorded: case of the book's folds, case of the test houses, name.
 RECORDED = (
@@ -101,6 +101,8 @@ class _Caller:
 
 
 def _function(call: _Caller, title: str) -> HousePricesReport:
+    from densenet_solutions.houses import contiguous_folds, load_houses
+
     houses = load_houses().train
     folds = contiguous_folds(len(houses))
     target = np.log(houses["SalePrice"].to_numpy(dtype=float))
@@ -176,6 +178,11 @@ def _leaks(
 
 
 def _submission(path: Path) -> HousePricesReport:
+    import pandas as pd
+
+    from densenet_solutions.houses import load_houses, score_submission
+    from densenet_solutions.houses.ames import hidden_prices
+
     title = f"submission {path.name}"
     try:
         rmse = score_submission(path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from densenet_solutions import checks
-from densenet_solutions.check.closed_form import Build, Terms, terms
+from densenet_solutions.check.closed_form import Build, Terms, terms, terms_of_normal
 from densenet_solutions.check.deviations import (
     COMMON_AXES,
     DENSE_AXES,
@@ -23,6 +23,9 @@ from densenet_solutions.check.deviations import (
 from densenet_solutions.check.lines import LINES, line
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import CHANNELS, CLASSES, ROWS, Row
+
+#: Options of a build: (number of the axis, number of the option).
+Chosen = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -135,17 +138,20 @@ class _Index:
     """All builds as columns; row `i` is `rows[i]` with `options[i]`, lightest first."""
 
     rows: tuple[int, ...]
-    options: tuple[tuple[tuple[int, int], ...], ...]  # (axis, option)
+    options: tuple[Chosen, ...]
     terms: np.ndarray  # (builds, 3)
     keys: tuple[Build, ...]
 
 
 @cache
 def _index() -> _Index:
-    found: list[tuple[int, int, tuple[tuple[int, int], ...], Terms, Build]] = []
+    found: list[tuple[int, int, Chosen, Terms, Build]] = []
     for number, row in enumerate(ROWS):
-        for weight, chosen, build in _deviate(row.build, axes_of(row.build)):
-            found.append((weight, number, chosen, terms(build), build.normal()))
+        builds: list[tuple[int, Chosen, Build]] = []
+        _deviate(builds, row.build, axes_of(row.build))
+        for weight, chosen, build in builds:
+            normal = build.normal()
+            found.append((weight, number, chosen, terms_of_normal(normal), normal))
     found.sort(key=lambda entry: entry[:3])
     columns = np.array([(t.fixed, t.per_channel, t.per_class) for *_, t, _ in found], np.int64)
     return _Index(
@@ -157,17 +163,19 @@ def _index() -> _Index:
 
 
 def _deviate(
-    build: Build, axes: tuple[Axis, ...], first: int = 0, left: int = MOST
-) -> Iterator[tuple[int, tuple[tuple[int, int], ...], Build]]:
-    """All builds within a weight: `(weight, chosen options, build)`."""
-    yield 0, (), build
-    for i in range(first, len(axes)):
+    found: list[tuple[int, Chosen, Build]],
+    build: Build,
+    axes: tuple[Axis, ...],
+    chosen: Chosen = (),
+    weight: int = 0,
+) -> None:
+    """Add all builds within a weight: `(weight, chosen options, build)`."""
+    found.append((weight, chosen, build))
+    for i in range(chosen[-1][0] + 1 if chosen else 0, len(axes)):
         for j, option in enumerate(axes[i].options):
-            if option.weight > left or not _applies(build, option):
-                continue
-            changed = replace(build, **option.changes)
-            for weight, chosen, whole in _deviate(changed, axes, i + 1, left - option.weight):
-                yield weight + option.weight, ((i, j), *chosen), whole
+            if weight + option.weight <= MOST and _applies(build, option):
+                changed = replace(build, **option.changes)
+                _deviate(found, changed, axes, (*chosen, (i, j)), weight + option.weight)
 
 
 def _applies(build: Build, option: Option) -> bool:

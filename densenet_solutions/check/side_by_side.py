@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from densenet_solutions.check.reference import Role
+from densenet_solutions.check.rows import Source as Origin
 from densenet_solutions.check.trace import Source, Trace
 
 
@@ -40,6 +41,7 @@ class SideBySide:
     growth: int
     blocks: tuple[int, ...]
     known: Mapping[str, tuple[int, ...]]
+    source: Origin = "paper"
     pairs: dict[int, int] = field(default_factory=lambda: {0: 0})
 
     def __post_init__(self) -> None:

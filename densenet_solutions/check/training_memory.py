@@ -20,7 +20,7 @@ from densenet_solutions.check.network import classes_of, images
 from densenet_solutions.check.prepared import Prepared, TheirError, in_double, quiet
 from densenet_solutions.check.reference import Reference, reference
 from densenet_solutions.check.report import Finding, Report
-from densenet_solutions.measure import predict_memory
+from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
 from densenet_solutions.site.numbers import mib
@@ -102,6 +102,10 @@ def _report(right: Reference, theirs: Prepared, shape: Sequence[int], title: str
         raise TheirError("A training step on the meta device, without data,", cause) from cause
     plain, rivals = _usual(right.config, tuple(shape))
     findings = [*_peak(peak, rivals), _copies(kept, plain), *_statistics(theirs)]
+    should = count_parameters(DenseNet(right.config)).total
+    if theirs.parameters != should:
+        text = f"It has {theirs.parameters:,} parameters and {right.title} {should:,}."
+        findings.append(Finding("note", f"Two networks are compared that are not the same. {text}"))
     return MemoryReport(title, in_order(findings), peak, kept, rivals)
 
 
@@ -140,7 +144,8 @@ def _copies(kept: Mapping[str, int], plain: Mapping[str, int]) -> Finding:
     copies, usual = (k["concatenations"] + k["normalised"] for k in (kept, plain))
     parts = ", ".join(f"{_KEPT[key]} {mib(size)}" for key, size in kept.items() if size)
     text = (
-        f"kept for the backward pass: {parts or 'nothing'}. The plain network keeps {mib(usual)}."
+        f"kept for the backward pass: {parts or 'nothing'}. The plain network keeps {mib(usual)} "
+        "of copies."
     )
     if copies > usual / 2:
         line = "Exercise 3.2: each feature needs to be kept once."

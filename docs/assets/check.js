@@ -115,27 +115,26 @@
     fixed + perChannel * channels + perClass * classes;
 
   function applies(b, option) {
-    const changes = Object.entries(option.changes);
-    if (changes.every(([name, value]) => JSON.stringify(b[name]) === JSON.stringify(value)))
-      return false;
+    const same = (x, y) => x === y || (Array.isArray(x) && x.every((side, i) => side === y[i]));
+    if (Object.entries(option.changes).every(([name, value]) => same(b[name], value))) return false;
     const added = option.changes.added;
     if (!added) return true;
     const beyond = added.slice(b.blocks.length).some((a) => a) && !added.every((a) => a);
     return !beyond && b.blocks.every((layers, i) => layers + added[i] > 0);
   }
 
-  function* deviate(b, axes, first, left) {
-    yield { weight: 0, chosen: [], build: b };
-    for (let i = first; i < axes.length; i++)
-      for (const option of axes[i].options) {
-        if (option.weight > left || !applies(b, option)) continue;
-        const changed = { ...b, ...option.changes };
-        for (const found of deviate(changed, axes, i + 1, left - option.weight))
-          yield {
-            weight: found.weight + option.weight,
-            chosen: [[axes[i], option], ...found.chosen],
-            build: found.build,
-          };
+  // All builds within a weight, the right one first.
+  function deviate(found, entry, axes, most) {
+    found.push(entry);
+    const { row, number, weight, chosen, build } = entry;
+    const last = chosen.length ? axes.indexOf(chosen[chosen.length - 1][0]) : -1;
+    for (const axis of axes.slice(last + 1))
+      for (const option of axis.options) {
+        if (weight + option.weight > most || !applies(build, option)) continue;
+        deviate(found, {
+          row, number, weight: weight + option.weight, chosen: [...chosen, [axis, option]],
+          build: { ...build, ...option.changes },
+        }, axes, most);
       }
   }
 
@@ -143,10 +142,10 @@
   function index(tables) {
     if (!indexes.has(tables)) {
       const found = [];
-      tables.rows.forEach((row, number) => {
-        for (const build of deviate(row.build, tables.axes[row.family], 0, tables.most))
-          found.push({ ...build, row, number, terms: terms(build.build) });
-      });
+      tables.rows.forEach((row, number) => deviate(found, {
+        row, number, weight: 0, chosen: [], build: row.build,
+      }, tables.axes[row.family], tables.most));
+      for (const entry of found) entry.terms = terms(entry.build);
       found.sort((a, b) => a.weight - b.weight || a.number - b.number);
       indexes.set(tables, found);
     }
@@ -264,6 +263,8 @@
         kind: "note", text: "Type a whole number, for example 7,978,856.", line: "",
       }]);
     });
+    // The table of all builds is made while the reader types.
+    input.addEventListener("focus", () => setTimeout(() => index(tables), 50), { once: true });
     form.hidden = false;
   }
 

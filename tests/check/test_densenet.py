@@ -188,6 +188,44 @@ def test_the_blocks_of_201_are_recognised_in_264():
     report = densenet(densenet264(block_config=(6, 12, 48, 32)), "densenet264")
     assert "Block 3 ends after 48 layers; it should have 64" in report.findings[0].text
     assert "blocks of densenet201" in report.findings[0].text
+    assert "So many has DenseNet-201, 3 channels, 1000 classes" in report.findings[1].text
+
+
+def test_statistics_without_a_counter_are_compared_by_their_values():
+    def in_place(net):
+        net.mean3.data.mul_(0.99)
+
+    def anew(net):
+        net.mean3 = net.mean3 * 0.99
+
+    for drift in (in_place, anew):
+
+        class Drifts(Functional):
+            def forward(self, x, drift=drift):
+                out = super().forward(x)
+                if self.training:
+                    drift(self)
+                return out
+
+        report = densenet(Drifts(buffered=False), TINY)
+        assert "Running statistics differ after one training step" in report.findings[0].text
+
+
+def test_frozen_parameters_are_told():
+    net = Student()
+    net.stem.weight.requires_grad_(False)
+    report = densenet(net, TINY)
+    assert "1 of 55 parameters get no gradient in training. Frozen" in report.findings[0].text
+
+
+def test_frozen_statistics_are_told():
+    class Frozen(Student):
+        def train(self, mode=True):
+            super().train(mode)
+            self.after_stem.eval()
+            return self
+
+    assert not densenet(Frozen(), TINY).passed
 
 
 def test_a_network_that_was_trained_passes_and_stays_as_it_is():
@@ -281,3 +319,54 @@ def test_what_is_no_densenet_fails_without_an_exception(what):
     assert not report.passed
     assert report.findings[0].kind == "wrong"
     assert str(report)
+
+
+class Perturbed(nn.Module):
+    """A layer and a slight difference after it."""
+
+    def __init__(self, layer, difference):
+        super().__init__()
+        self.layer, self.difference = layer, difference
+
+    def forward(self, x):
+        return self.difference(self.layer(x), self.training)
+
+
+class _OtherGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 1.0001 * gradient
+
+
+def _one_channel(x, training):
+    return torch.cat((x[:, :1] * 1.0001, x[:, 1:]), 1)
+
+
+DIFFERENCES = {
+    "scaled": lambda x, training: x * 1.0001,
+    "shifted": lambda x, training: x + 1e-4,
+    "scaled in training": lambda x, training: x * 1.0001 if training else x,
+    "scaled in evaluation": lambda x, training: x if training else x * 1.0001,
+    "one channel": _one_channel,
+    "shifted by a pixel or class": lambda x, training: x.roll(1, -1),
+    "another gradient": lambda x, training: _OtherGradient.apply(x),
+    "clipped": lambda x, training: x.clamp(max=2),
+}
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+@pytest.mark.parametrize("where", ["trunk.2.layers.1.parts.2", "trunk.3.2", "after_stem.0", "head"])
+def test_no_slight_difference_of_function_passes(where, difference):
+    net = Student()
+    parent, _, name = where.rpartition(".")
+    wrapped = Perturbed(net.get_submodule(where), DIFFERENCES[difference])
+    owner = net.get_submodule(parent)
+    if name.isdigit():
+        owner[int(name)] = wrapped
+    else:
+        setattr(owner, name, wrapped)
+    assert not densenet(net, TINY).passed

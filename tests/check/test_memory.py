@@ -39,6 +39,12 @@ def test_a_students_network_is_plain_unless_it_recomputes():
     assert any("updates running statistics once more" in f.text for f in again.wrong)
 
 
+def test_another_network_is_noted():
+    note = "Two networks are compared that are not the same. It has 10,265 parameters"
+    assert note in str(memory(Student(k=6), TINY, **SETUP))
+    assert "not the same" not in str(memory(Student(), TINY, **SETUP))
+
+
 def test_a_class_is_built_and_a_network_is_left_as_it_was():
     class Mine(DenseNet):
         def __init__(self):
