@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from densenet_solutions.exercises.parameters import reuse
 from densenet_solutions.exercises.parameters import study as parameters
 from densenet_solutions.exercises.parameters.study import (
     PublishedModel,
@@ -76,6 +77,57 @@ def test_equal_accuracy_interpolates_between_neighbours():
     assert row.between == ("R2", "R3")
     assert row.resnet_parameters == pytest.approx(30)
     assert (row.parameter_ratio, row.multiply_add_ratio) == pytest.approx((6, 6))
+
+
+def test_the_matched_experiment_gives_the_ratios_of_a_hand_interpolation():
+    """The errors are the sources'; counts of the ResNets are those that everybody prints."""
+    rows = {row.densenet.name: row for row in at_equal_accuracy(parameters.matched_models())}
+    assert {name: round(row.parameter_ratio, 1) for name, row in rows.items()} == {
+        "DenseNet-121": 3.0,
+        "DenseNet-169": 2.0,
+        "DenseNet-201": 2.1,
+        "DenseNet-161": 2.0,
+        "DenseNet-264": 1.8,
+    }
+    share = (23.80 - 22.44) / (24.01 - 22.44)  # DenseNet-169 between ResNet-101 and ResNet-50
+    by_hand = 44_549_160 + share * (25_557_032 - 44_549_160)
+    assert rows["DenseNet-169"].resnet_parameters == pytest.approx(by_hand)
+    work = [1 / row.multiply_add_ratio for row in rows.values()]
+    assert (round(min(work), 2), round(max(work), 2)) == (0.5, 0.73)
+
+
+def test_torchvisions_evaluation_costs_only_the_densenets():
+    matched = {m.name: m for m in parameters.matched_models()}
+    for other in parameters.reevaluated_models():
+        ours = matched[other.name]
+        assert other.parameters == ours.parameters
+        loss = other.top1_error - ours.top1_error
+        assert 0.4 < loss < 0.75 if ours.family == "densenet" else loss < 0.25
+
+
+def test_decay_alone_leaves_what_torch_leaves():
+    chosen = reuse.SETTINGS
+    steps = chosen.epochs * (reuse.TRAIN_IMAGES // chosen.batch_size)
+    weight = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+    optimizer = torch.optim.SGD(
+        [weight], lr=chosen.learning_rate, momentum=chosen.momentum,
+        weight_decay=chosen.weight_decay,
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        schedule.step()
+    kept = parameters.kept_without_gradient(chosen, reuse.TRAIN_IMAGES)
+    assert kept == pytest.approx(weight.item(), rel=1e-9)
+    assert round(kept, 3) == 0.466
+
+
+def test_a_block_is_cheaper_than_one_convolution_of_its_width():
+    row = parameters.at_equal_width()
+    assert (row.entering, row.leaving) == (120, 248)
+    assert row.block == 9 * 32 * (120 + 152 + 184 + 216) == 193_536
+    assert row.one_convolution == 553_536
 
 
 def test_equal_accuracy_does_not_extrapolate():

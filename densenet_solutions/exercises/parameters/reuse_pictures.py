@@ -5,52 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from densenet_solutions.exercises.parameters.reuse import BlockReuse
-from densenet_solutions.site.figures import COLOURS, new_figure, svg
+from densenet_solutions.site.figures import COLOURS, new_figure
+from densenet_solutions.site.frames import Plot, figure
 from densenet_solutions.site.html import Html
 
 
-def heat_maps(blocks: Sequence[BlockReuse]) -> Html:
+def heat_maps(blocks: Sequence[BlockReuse], caption: str) -> Html:
     """One panel a block: a column is a reader, a row a source, a darker square a larger weight.
 
     Readers have different numbers of inputs and so different scales: each column is drawn in
-    shares of its own largest weight, from white (0) to the full colour (1).
+    shares of its own largest weight, from white (0.5 and below) to the full colour (1).
     """
-    fig, axes = new_figure(7.0, 3.2, columns=len(blocks), squeeze=False)
-    for ax, block in zip(axes[0], blocks, strict=True):
-        columns = list(zip(*block.weights, strict=True))
-        for reader, column in enumerate(columns):
-            largest = max(weight for weight in column if weight is not None)
-            for source, weight in enumerate(column):
-                if weight is not None:
-                    _square(ax, reader, source, weight / largest)
-        ax.set_title(block.block.replace("denseblock", "Block "))
-        ax.set_xticks(range(len(block.readers)), [_short(name) for name in block.readers])
-        ax.set_yticks(range(len(block.sources)), [_short(name) for name in block.sources])
-        ax.set_xlim(-0.5, len(block.readers) - 0.5)
-        ax.set_ylim(len(block.sources) - 0.5, -0.5)
-        ax.set_aspect("equal")
-        ax.grid(visible=False)
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0)
-        ax.set_xlabel(f"reader ({_short(block.readers[-1])}: {block.readers[-1]})")
-    axes[0][0].set_ylabel("source (in: block input)")
-    return svg(
-        fig,
-        alt=f"{len(blocks)} triangles of squares, one per dense block: how much weight each layer "
-        "puts on every earlier one. All squares are filled: even the faintest has "
-        f"{faintest_share(blocks):.0%} of the largest weight of its column.",
-    )
 
+    def draw(width: float, height: float, **panels: int) -> Plot:
+        fig, axes = new_figure(width, height, squeeze=False, **panels)
+        for ax, block in zip(axes.flat, blocks, strict=True):
+            for reader, column in enumerate(shares(block)):
+                for source, share in enumerate(column):
+                    _square(ax, reader, source, max(0.04, 2 * share - 1))
+            ax.set_title(block.block.replace("denseblock", "Block "))
+            ax.set_xticks(range(len(block.readers)), [_short(name) for name in block.readers])
+            ax.set_yticks(range(len(block.sources)), [_short(name) for name in block.sources])
+            ax.set_xlim(-0.5, len(block.readers) - 0.5)
+            ax.set_ylim(len(block.sources) - 0.5, -0.5)
+            ax.set_aspect("equal")
+            ax.grid(visible=False)
+            ax.spines[:].set_visible(False)
+            ax.tick_params(length=0)
+            ax.set_xlabel(f"reader ({_short(block.readers[-1])}: {block.readers[-1]})")
+        axes[0][0].set_ylabel("source (in: block input)")
+        return Plot(fig)
 
-def faintest_share(blocks: Sequence[BlockReuse]) -> float:
-    """The smallest weight as a share of the largest of its column, over all columns."""
-    return min(
-        weight / max(w for w in column if w is not None)
+    said = "; ".join(
+        f"block {block.block[-1]}'s {block.readers[-1]} reads the block's input with "
+        f"{shares(block)[-1][0]:.0%} of its largest weight"
         for block in blocks
-        for column in zip(*block.weights, strict=True)
-        for weight in column
-        if weight is not None
     )
+    return figure(
+        draw(7, 3.2, columns=len(blocks)), draw(3.6, 9.6, rows=len(blocks)), caption=caption,
+        alt=f"{len(blocks)} triangles of squares, one per dense block: how much weight each "
+        f"layer puts on every earlier one. {said}.",
+    )  # fmt: skip
+
+
+def shares(block: BlockReuse) -> list[list[float]]:
+    """Reader by reader, the weights on its sources as shares of the largest of them."""
+    columns = [[w for w in column if w is not None] for column in zip(*block.weights, strict=True)]
+    return [[weight / max(column) for weight in column] for column in columns]
 
 
 def _square(ax: object, x: int, y: int, share: float) -> None:
