@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from densenet_solutions.exercises.explorer import study as explorer_study
 from densenet_solutions.exercises.memory import fair as memory_fair
 from densenet_solutions.exercises.memory import grid as memory_grid
+from densenet_solutions.exercises.memory import headline as memory_headline
 from densenet_solutions.exercises.memory import published as memory_published
 from densenet_solutions.exercises.parameters import reuse as parameters_reuse
 from densenet_solutions.exercises.pooling import features as pooling_features
@@ -42,6 +43,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "memory-fair": memory_fair.recipe,
     "gpu-published": memory_published.recipe,
     "memory-grid": memory_grid.recipe,
+    "memory-headline": memory_headline.recipe,
     "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
     "how-far": saving_memory_reach.recipe,
     "bench-memory": saving_memory_bench.recipe,

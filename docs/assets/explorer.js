@@ -83,7 +83,7 @@
     data.gpus.forEach(([name, memory]) => {
       const spare = memory * GIB - peak;
       const [verdict, kind] = spare < 0 ? ["✗ too large for ", "ds-too-large"]
-        : spare < data.headroom ? ["≈ tight in ", "ds-tight"] : ["✓ fits ", "ds-fits"];
+        : spare < data.headroom[0] + data.headroom[1] * peak ? ["≈ tight in ", "ds-tight"] : ["✓ fits ", "ds-fits"];
       gpus.append(element("li", verdict + memory + " GiB (" + name + ")", { class: kind }));
     });
     result.append(bar, list, gpus);

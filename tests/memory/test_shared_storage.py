@@ -9,12 +9,13 @@ import tempfile
 import pytest
 import torch
 import torch.multiprocessing
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from densenet_solutions.measure import measure_memory, predict_memory
-from densenet_solutions.memory.shared_storage import obstacle, shared_storage
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory.shared_storage import arithmetic, obstacle, shared_storage
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.reference import dense_block_reference
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
@@ -333,3 +334,29 @@ def test_distributed_data_parallel_over_two_processes():
         torch.multiprocessing.spawn(_train, (directory,), nprocs=2)
         first, second = (torch.load(f"{directory}/{rank}") for rank in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
+    """A GPU works on an eighth of a large batch at once, a CPU on a thirty-second."""
+    size, meta = (64, 224, 224), torch.device("meta")
+    at_once = {}
+    for kind in ("cpu", "cuda"):
+        with arithmetic.planned_for(kind):
+            at_once[kind] = arithmetic.images_at_once(size, 64, meta)
+    assert at_once == {"cpu": 2, "cuda": 8}
+    assert arithmetic.images_at_once(size, 64, meta) == at_once["cpu"]
+
+    strategy = STRATEGIES["shared_storage"]
+
+    def step(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        with arithmetic.planned_for("cuda"):
+            strategy.step(model, images, labels)
+
+    model = strategy.apply(densenet121(block_config=(2, 2), num_classes=10))
+    planned, usual = (
+        predict_memory(lambda: model, (64, 3, 96, 96), step=how).peak_bytes
+        for how in (step, strategy.step)
+    )
+    assert planned > usual
+    with pytest.raises(ValueError, match="kind is one of 'cpu', 'cuda', got 'meta'"):
+        arithmetic.planned_for("meta").__enter__()

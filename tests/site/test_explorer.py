@@ -140,9 +140,9 @@ def test_keyboard_and_address(cases: dict[str, ExplorerCase], browser: Any, tmp_
     gib = int(page.get_attribute(".ds-explorer-peak", "data-bytes")) / 2**30
     assert 1.5 < gib < 2.5
     assert not page.locator(".ds-tight").count()
-    page.evaluate("location.hash = '#batch=61'")  # 7.4 GiB
-    page.wait_for_function("document.querySelector('[name=batch]').value === '61'")
-    assert page.inner_text(".ds-tight").startswith("≈ tight in 8 GiB")
+    page.evaluate("location.hash = '#batch=100'")  # 12.1 GiB
+    page.wait_for_function("document.querySelector('[name=batch]').value === '100'")
+    assert page.inner_text(".ds-tight").startswith("≈ tight in 14.56 GiB (T4)")
     assert page.locator(".ds-too-large").count() == 0
     page.evaluate("location.hash = '#batch=5&resolution=96&network=nothing'")
     page.wait_for_function("document.querySelector('[name=batch]').value === '5'")

@@ -22,21 +22,23 @@ RESOLUTIONS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 DTYPES = {"float32": 4, "bfloat16": 2, "autocast": 4}
 #: optimizer → state in multiples of the parameters.
 OPTIMIZERS = {"none": 0, "sgd": 0, "sgd_momentum": 1, "adam": 2, "adamw": 2}
-#: Common GPUs by memory in GiB.
+#: GPUs and the GiB that `torch.cuda.get_device_properties(0).total_memory` reports on them, the
+#: least that users report: less than on the box, since error correction and the driver take some,
+#: and NVIDIA's gigabytes are partly decimal. H100 and H200 are nvidia-smi's 81,559 and 143,771 MiB
+#: less what torch does not see.
 GPUS = (
-    ("RTX 3060 Ti, RTX 4060", 8),
-    ("RTX 3080", 10),
-    ("RTX 3060, RTX 4070", 12),
-    ("T4, V100, RTX 4080", 16),
-    ("RTX 3090, RTX 4090, L4, A10", 24),
-    ("V100 32 GB, RTX 5090", 32),
-    ("A100 40 GB", 40),
-    ("L40S, RTX 6000 Ada", 48),
-    ("A100 80 GB, H100", 80),
-    ("H200", 141),
+    ("T4", 14.56),
+    ("V100 16 GB", 15.75),
+    ("RTX 4090", 23.6),
+    ("RTX 5090", 31.4),
+    ("A100 40 GB", 39.4),
+    ("L40S", 44.4),
+    ("H100 80 GB", 79.1),
+    ("H200", 139.8),
 )
-#: What the CUDA context and libraries may take besides, in bytes; with less to spare it is tight.
-HEADROOM = 2**30
+#: What a GPU needs to spare, or it is called tight: for the CUDA context, for the workspace of
+#: libraries, and for memory that the caching allocator reserves and cannot use.
+HEADROOM_BYTES, HEADROOM_SHARE = 2**30, 0.25
 DTYPE_LABELS = {
     "float32": "float32",
     "bfloat16": "bfloat16 throughout",
@@ -118,7 +120,7 @@ def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
         "bytes": DTYPES,
         "optimizers": OPTIMIZERS,
         "gpus": GPUS,
-        "headroom": HEADROOM,
+        "headroom": [HEADROOM_BYTES, HEADROOM_SHARE],
         "colours": {name: COLOURS[name] for name in MEMORY_CATEGORIES},
     }
     controls = "".join(

@@ -14,6 +14,7 @@ import torch
 
 from densenet_solutions.measure import count_flops, count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory.shared_storage.arithmetic import planned_for
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe
@@ -69,7 +70,7 @@ def cases(strategies: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
 
 
 def predict_case(case: tuple[str, str, bool], device: str) -> ExplorerCase:
-    """Predict one network under one strategy; the device does not matter."""
+    """Predict one network under one strategy, cut into slices as on a GPU."""
     name, strategy, autocast = case
     to = torch.bfloat16 if autocast else None
     with torch.device("meta"):
@@ -96,18 +97,19 @@ def point(
     autocast: torch.dtype | None = None,
     optimizer: str | None = None,
 ) -> ExplorerPoint:
-    """Peak of one step, by category."""
+    """Peak of one step, by category; shared storage takes the slices that it takes on a GPU."""
     net = network(name)
     chosen = None if strategy == "inference" else STRATEGIES[strategy]
-    result = predict_memory(
-        net.build if chosen is None else lambda: chosen.apply(net.build()),
-        net.shape(batch, resolution),
-        train=chosen is not None,
-        step=None if chosen is None else chosen.step,
-        dtype=dtype,
-        autocast=autocast,
-        optimizer=optimizer,
-    )
+    with planned_for("cuda"):  # the page is about GPUs
+        result = predict_memory(
+            net.build if chosen is None else lambda: chosen.apply(net.build()),
+            net.shape(batch, resolution),
+            train=chosen is not None,
+            step=None if chosen is None else chosen.step,
+            dtype=dtype,
+            autocast=autocast,
+            optimizer=optimizer,
+        )
     return ExplorerPoint(batch, resolution, result.peak_bytes, result.bytes_by_category)
 
 

@@ -9,11 +9,14 @@ PyTorch's `channels_last`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from densenet_solutions import checks
 
 #: `(N, H, W)` of a feature map.
 Size = tuple[int, int, int]
@@ -24,7 +27,7 @@ def images_at_once(size: Size, columns: int, device: torch.device) -> int:
 
     About half a million numbers: few enough for a CPU's cache, many enough for its convolutions.
     A GPU would rather start fewer kernels and gets an eighth of the batch, and no device takes
-    more than 32 turns. Without a device (`meta`) the plan is the CPU's.
+    more than 32 turns. Without a device (`meta`) the plan is the CPU's, but for `planned_for`.
     """
     n, height, width = size
     images = -(-n // _turns(device))
@@ -47,9 +50,28 @@ def rows_at_once(count: int, device: torch.device) -> int:
     return min(count, max(1024, -(-count // _turns(device))))
 
 
+_planned: ContextVar[str | None] = ContextVar("planned", default=None)
+
+
+@contextmanager
+def planned_for(kind: str) -> Iterator[None]:
+    """Within it, batches are cut as on a device of this kind, wherever the step runs.
+
+    For predictions: a step on the meta device is then cut as on the GPU that is asked about.
+
+    Raises:
+        ValueError: `kind` is not `"cpu"` or `"cuda"`.
+    """
+    token = _planned.set(checks.choice("kind", kind, ("cpu", "cuda")))
+    try:
+        yield
+    finally:
+        _planned.reset(token)
+
+
 def _turns(device: torch.device) -> int:
     """Into how many chunks a large batch is cut at most."""
-    return 8 if device.type == "cuda" else 32
+    return 8 if (_planned.get() or device.type) == "cuda" else 32
 
 
 def as_images(rows: Tensor, size: Size) -> Tensor:
