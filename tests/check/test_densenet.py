@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 import torchvision
@@ -112,6 +114,16 @@ def test_no_two_mistakes_are_told_alike():
         "The growth rate is 6 and not 4", "does not read the block's input",
         "gradient reaches the image",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_several_mistakes_at_once_fail_without_an_exception(seed):
+    rng = random.Random(seed)
+    options = {}
+    for row in rng.sample(WRONG, rng.randint(2, 4)):
+        options |= row[1]
+    report = densenet(Student(**options), rng.choice((TINY, PLAIN)))
+    assert report.wrong
 
 
 RIGHT = {
