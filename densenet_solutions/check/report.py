@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 Kind = Literal["right", "wrong", "harmless", "note"]
@@ -78,10 +80,13 @@ class Report:
         color = "green" if self.passed else "red"
         yield Text.assemble((self.title, "bold"), ": ", (self._verdict, f"bold {color}"))
         for finding in self.findings:
-            yield Text.assemble((_MARKS[finding.kind], _COLORS[finding.kind]), " ", finding.text)
+            mark = Text(f"{_MARKS[finding.kind]} ", style=_COLORS[finding.kind])
+            grid = Table.grid()
+            grid.add_row(mark, Text(finding.text))  # text, not markup
             for more in (finding.line, finding.where):
                 if more:
-                    yield Text(f"    {more}", style="dim")
+                    grid.add_row("", Padding(Text(more, style="dim"), (0, 0, 0, 2), expand=False))
+            yield grid
 
     def _repr_html_(self) -> str:
         items = "".join(

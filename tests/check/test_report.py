@@ -13,7 +13,7 @@ from densenet_solutions.check import Finding, Report, parameter_count
 REPORT = Report(
     "a <b> network",
     (
-        Finding("wrong", "ReLU is missing & more", "Paper, section 3", "my_net.py, line 3"),
+        Finding("wrong", "ReLU is [red]missing & more", "Paper, section 3", "my_net.py, line 3"),
         Finding("harmless", "another order"),
         Finding("note", "by the way"),
     ),
@@ -25,14 +25,14 @@ def printed(*, color: bool) -> str:
     Console(file=file, force_terminal=color, color_system="standard" if color else None).print(
         REPORT
     )
-    return file.getvalue()
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def test_text_has_every_finding_with_its_line_and_place():
-    assert str(REPORT) == repr(REPORT) == printed(color=False).rstrip("\n")
+    assert str(REPORT) == repr(REPORT) == printed(color=False)
     assert str(REPORT).splitlines() == [
         "a <b> network: not passed",
-        "✗ ReLU is missing & more",
+        "✗ ReLU is [red]missing & more",
         "    Paper, section 3",
         "    my_net.py, line 3",
         "○ another order",
@@ -64,5 +64,13 @@ def test_json_has_the_fields_of_the_report():
 
 def test_what_is_wrong_comes_first_and_decides():
     assert not REPORT.passed
-    assert [finding.text for finding in REPORT.wrong] == ["ReLU is missing & more"]
+    assert [finding.text for finding in REPORT.wrong] == ["ReLU is [red]missing & more"]
     assert Report("fine", REPORT.findings[1:]).passed
+
+
+def test_long_lines_hang_under_their_finding():
+    file = io.StringIO()
+    Console(file=file, width=20).print(REPORT)
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    assert lines[2:4] == ["✗ ReLU is", "  [red]missing &"]
+    assert "    3" in lines
