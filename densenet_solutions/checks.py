@@ -168,6 +168,8 @@ def images(x: object, *, channels: int, at_least: int = 1, like: object = None) 
             f"images are a torch.Tensor (N, {channels}, H, W), got {type(x).__name__}: "
             "torch.as_tensor makes one"
         )
+    if x.is_nested:  # it has no shape to speak of
+        raise TypeError("images are a dense torch.Tensor, got a nested one")
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(f"images have shape (N, {channels}, H, W), got x.shape={tuple(x.shape)}")
     if min(x.shape[2:]) < at_least:
@@ -194,6 +196,8 @@ def rows(x: object, *, columns: int, like: object = None) -> None:
 
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"rows are a torch.Tensor (rows, {columns}), got {type(x).__name__}")
+    if x.is_nested:
+        raise TypeError("rows are a dense torch.Tensor, got a nested one")
     if x.ndim != 2 or x.shape[1] != columns:
         raise ValueError(f"rows have shape (rows, {columns}), got x.shape={tuple(x.shape)}")
     _same_type_and_device("rows", x, like)
@@ -282,13 +286,14 @@ def output_folder(path: str | Path) -> Path:
     """A folder in which files can be made; it is made itself if it is not there.
 
     Raises:
-        ValueError: it is a file, or cannot be made or written to.
+        ValueError: it is a file, or cannot be made or written to, for lack of
+            permission or of space.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(bytes(4096))  # an empty file fits on a full disk, too
     except FileExistsError:
         raise ValueError(f"{path} is a file, and a folder is needed") from None
     except OSError as error:

@@ -140,7 +140,7 @@ def as_inputs(pixels: Tensor, resolution: int = 28) -> Tensor:
             positive integer.
     """
     _check_pixels(pixels)
-    checks.integer("resolution", resolution)
+    checks.integer("resolution", resolution, at_most=2**14)
     images = pixels.float() / 255
     if images.shape[-2:] == (resolution, resolution):
         return images

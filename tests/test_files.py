@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from densenet_solutions import files
+from densenet_solutions import checks, files
 from densenet_solutions.files import fetch, write_bytes_atomically, write_text_atomically
 
 
@@ -61,6 +62,18 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch) -> None:
         write_bytes_atomically(path, b"x")
     assert raised.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_noticed_before_work_begins(tmp_path, monkeypatch) -> None:
+    checks.output_file(tmp_path / "result.json")
+
+    def full(dir: Path) -> BinaryIO:
+        return Path("/dev/full").open("wb")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(ValueError, match="cannot be written to: No space left on device"):
+        checks.output_file(tmp_path / "result.json")
 
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path) -> None:

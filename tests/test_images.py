@@ -151,6 +151,7 @@ PIXELS, LABELS = torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.zeros(2, dt
         (lambda: as_inputs(PIXELS[0], 32), ValueError, r"\(N, 1, H, W\), got \(1, 28, 28\)"),
         (lambda: as_inputs(PIXELS[0, 0], 28), ValueError, r"\(N, 1, H, W\), got \(28, 28\)"),
         (lambda: as_inputs(PIXELS, 0), ValueError, "resolution is at least 1, got 0"),
+        (lambda: as_inputs(PIXELS, 10**9), ValueError, "resolution is at most 16384, got 1000000"),
         (lambda: as_inputs(PIXELS, 1.5), TypeError, "resolution is an integer, got 1.5"),
         (lambda: as_inputs(PIXELS, None), TypeError, "resolution is an integer, got None"),
         (lambda: as_inputs(PIXELS, 1), None, ""),

@@ -12,12 +12,13 @@ from densenet_solutions.records.closure import NAME, PACKAGE
 MAY_IMPORT = {
     "checks": set(),
     "files": set(),
+    "progress": set(),
     "records": {"files"},
     "models": set(),
     "measure": set(),
     "memory": {"models"},
     "images": {"files"},
-    "training": {"models", "images", "files", "records"},
+    "training": {"models", "images", "files", "records", "progress"},
     "houses": {"models", "training", "files"},
     "site": {"files", "records"},
     "exercises": {
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
         "check", "models", "measure", "memory", "training", "images", "houses", "exercises",
-        "records", "files", "site",
+        "records", "files", "site", "progress",
     },
 }  # fmt: skip
 

@@ -202,6 +202,13 @@ INVERTED = ImageSet(255 - TRAIN.pixels, TRAIN.labels)
 PERMUTED = ImageSet(TRAIN.pixels, TRAIN.labels.flip(0))
 
 
+def louder() -> nn.Module:
+    """Prints as the small DenseNet does, and says of itself that it is louder."""
+    model = small_densenet()
+    model.volume = 2.0
+    return model
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -212,6 +219,7 @@ PERMUTED = ImageSet(TRAIN.pixels, TRAIN.labels.flip(0))
         ),
         ({"model_fn": small_mlp}, "in network"),
         ({"model_fn": max_pooling}, "in network"),
+        ({"model_fn": louder}, "in network"),
         ({"train_set": INVERTED}, "in training images"),
         ({"train_set": PERMUTED}, "in training images"),
         ({"test_set": TRAIN}, "in test images"),
@@ -220,7 +228,17 @@ PERMUTED = ImageSet(TRAIN.pixels, TRAIN.labels.flip(0))
             r"in epochs \(1, now 2\)",  # a cosine is made for its number of epochs
         ),
     ],
-    ids=["seed", "rates", "shapes", "pooling", "pixels", "labels", "test set", "cosine"],
+    ids=[
+        "seed",
+        "rates",
+        "shapes",
+        "pooling",
+        "attribute",
+        "pixels",
+        "labels",
+        "test set",
+        "cosine",
+    ],
 )
 def test_a_checkpoint_of_another_training_is_refused(tmp_path, changes, message) -> None:
     checkpoint = tmp_path / "run.pt"
@@ -404,7 +422,11 @@ def evaluated(model: object = None, images: object = TEST, **options: object):
         (settings(seed=-1), ValueError, "seed is at least 0, got -1"),
         (settings(), None, ""),
         (lambda: to_json(TrainingSettings(seed=np.int64(3), momentum=np.float32(0.5))), None, ""),
-        (trained(model_fn=small_mlp()), TypeError, "model_fn is a function that builds"),
+        (
+            trained(model_fn=small_mlp()),
+            TypeError,
+            "got a network, Sequential$",
+        ),
         (trained(model_fn=None), TypeError, "model_fn is a function that builds"),
         (trained(model_fn=lambda: None), TypeError, "what model_fn builds is a torch.nn.Module"),
         (trained(model_fn=lambda: linear(5)), ValueError, r"targets lie in 0 … 4, got 0 … 9"),

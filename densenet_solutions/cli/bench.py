@@ -17,10 +17,10 @@ from densenet_solutions.cli.options import (
     Repeats,
     Resolution,
     chosen_device,
-    err,
     faults_in_words,
     names,
 )
+from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
     from densenet_solutions.exercises.saving_memory.bench import MemoryBench
@@ -50,7 +50,7 @@ def memory(
         bool, typer.Option("--compile", help="With torch.compile's memory budget: takes minutes.")
     ] = False,
 ) -> None:
-    with faults_in_words(), err.status("setting up") as status:
+    with faults_in_words(), progress(network) as told:
         import torch
 
         from densenet_solutions import checks
@@ -65,7 +65,7 @@ def memory(
             autocast=getattr(torch, autocast) if autocast else None,
             repeats=repeats,
             compiled=compiled,
-            progress=status.update,
+            progress=lambda what: told(what, 0, 0),
         )
     Console().print(report(bench))
 
@@ -78,7 +78,7 @@ def speed(
     repeats: Repeats = 15,
 ) -> None:
     """Compare times of our DenseNet-121 and torchvision's: forward pass and training step."""
-    with faults_in_words(), err.status("timing in turn"):
+    with faults_in_words(), progress("densenet121, timing in turn"):
         from densenet_solutions.exercises.table_1.speed import against_torchvision
 
         device = chosen_device(device)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from densenet_solutions.cli.options import IMAGENET, SMALL, Batch, faults_in_words, names
+from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
     from densenet_solutions.check import Report
@@ -104,7 +105,7 @@ def _load(target: str) -> Any:
 
 def _run(check: Callable[[], Report], json: bool) -> None:
     """Run a check; what the reader's code prints goes to the error stream."""
-    with faults_in_words():
+    with faults_in_words(), progress("checking"):
         from densenet_solutions.check import Report
         from densenet_solutions.check.prepared import TheirError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -18,10 +19,10 @@ from densenet_solutions.cli.options import (
     Batch,
     Network,
     Resolution,
-    err,
     faults_in_words,
     names,
 )
+from densenet_solutions.progress import progress
 
 app = typer.Typer(add_completion=False)
 
@@ -55,11 +56,11 @@ def measure(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    with faults_in_words(), err.status(f"{network}: predicting"):
+    with faults_in_words(), progress(network) as told:
         checks.choice("NETWORK", network, NETWORKS)
         checks.choice("--strategy", strategy, (None, *STRATEGIES))
         report = _report(
-            network, batch, resolution, train, optimizer, dtype, autocast, strategy, device
+            told, network, batch, resolution, train, optimizer, dtype, autocast, strategy, device
         )
     if as_json:
         typer.echo(json.dumps(report, indent=1))
@@ -68,6 +69,7 @@ def measure(
 
 
 def _report(
+    told: Callable[[str, int, int], None],
     name: str,
     batch: int,
     resolution: int,
@@ -116,6 +118,7 @@ def _report(
         work = None
     results = []
     if chosen is None or chosen.predictable:
+        told("predicting", 0, 0)
         results.append(predict_memory(build, shape, **options))
     elif device is None:
         raise ValueError(
@@ -123,6 +126,7 @@ def _report(
             "to measure it"
         )
     if device is not None:
+        told(f"measuring on {device}", 0, 0)
         results.append(measure_memory(build, shape, device=device, **options))
     return {
         "network": name,

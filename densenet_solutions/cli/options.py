@@ -1,15 +1,13 @@
-"""What the commands have in common: options, how faults are told, and progress."""
+"""What the commands have in common: options, and how faults are told."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 # Help must not wait for PyTorch, so the keys of `models.NETWORKS` and `memory.STRATEGIES` stand
 # here once more; a test compares them.
@@ -46,8 +44,6 @@ Autocast = Annotated[
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed rounds.")]
 
-err = Console(stderr=True)
-
 
 def chosen_device(device: str | None) -> str:
     """The device asked for, or CUDA if it is there; `ValueError` if there is no such device."""
@@ -76,31 +72,6 @@ def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("stopped" + ("; the same command resumes" if resumes else ""), err=True)
         raise typer.Exit(130) from None
-
-
-@contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Yields `told(what, done, total)`: a bar on a terminal, elsewhere a line every ten seconds."""
-    if err.is_terminal:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-        with Progress(*columns, console=err, transient=True) as bars:
-            task = bars.add_task(title, total=None)
-            yield lambda what, done, total: bars.update(
-                task, description=what or title, completed=done, total=total or None
-            )
-        return
-    last = time.monotonic()
-
-    def told(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 10:
-            last = time.monotonic()
-            of = f", {done} of {total}" if total else ""
-            typer.echo(f"{title}: {what}{of}", err=True)
-
-    yield told
 
 
 def is_first_process() -> bool:

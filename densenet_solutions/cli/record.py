@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from densenet_solutions.cli.options import Device, chosen_device, faults_in_words, progress
+from densenet_solutions.cli.options import Device, chosen_device, faults_in_words
+from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
     from densenet_solutions.records import Record

@@ -19,7 +19,7 @@ NAME = "densenet_solutions"
 PACKAGE = Path(__file__).parents[1]
 
 #: What cannot change a value: it writes, checks, prints or shows.
-_WITHOUT_INFLUENCE = ("records", "files.py", "checks.py", "site", "cli")
+_WITHOUT_INFLUENCE = ("records", "files.py", "checks.py", "progress.py", "site", "cli")
 #: The table of all strategies: a case depends on those it uses, and names them itself.
 _BARRIERS = ("memory/__init__.py",)
 

@@ -14,6 +14,7 @@ from html import escape
 from types import MappingProxyType
 from typing import Any
 
+from densenet_solutions import checks
 from densenet_solutions.site.html import Html
 
 #: meaning → colour. Chosen to stay apart for the colour-blind (after Okabe and Ito) and to have
@@ -90,6 +91,8 @@ def new_figure(
             name=error.name,
         ) from None
 
+    checks.number("width", width, above=0)
+    checks.number("height", height, above=0)
     palette = ("densenet", "resnet", "activations", "gradients", "temporaries", "parameters")
     mpl.rcParams.update(_STYLE)
     mpl.rcParams["axes.prop_cycle"] = cycler(color=[COLOURS[name] for name in palette])
@@ -109,7 +112,9 @@ def svg(fig: Any, alt: str) -> Html:
     """
     import matplotlib as mpl
 
-    alt = " ".join(alt.split())
+    if not hasattr(fig, "savefig"):
+        raise TypeError(f"fig is a figure of matplotlib, got {fig!r}")
+    alt = " ".join(alt.split()) if isinstance(alt, str) else ""
     if len(alt) < 20:
         raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
     out = io.StringIO()

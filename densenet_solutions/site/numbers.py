@@ -1,6 +1,8 @@
-"""Numbers as a page prints them. Byte prefixes are binary, always; counts are decimal."""
+"""Numbers as a page prints them, finite ones. Byte prefixes are binary; counts are decimal."""
 
 from __future__ import annotations
+
+import math
 
 MIB = 2**20
 GIB = 2**30
@@ -13,7 +15,7 @@ def count(n: int) -> str:
         >>> count(7978856)
         '7,978,856'
     """
-    return f"{n:,}"
+    return f"{_finite(n):,}"
 
 
 def millions(n: float, digits: int = 2) -> str:
@@ -23,7 +25,7 @@ def millions(n: float, digits: int = 2) -> str:
         >>> millions(7978856)
         '7.98 M'
     """
-    return f"{n / 1e6:,.{digits}f} M"
+    return f"{_finite(n) / 1e6:,.{digits}f} M"
 
 
 def billions(n: float, digits: int = 2) -> str:
@@ -33,7 +35,7 @@ def billions(n: float, digits: int = 2) -> str:
         >>> billions(2_834_000_000)
         '2.83 G'
     """
-    return f"{n / 1e9:,.{digits}f} G"
+    return f"{_finite(n) / 1e9:,.{digits}f} G"
 
 
 def mib(num_bytes: float, digits: int = 1) -> str:
@@ -43,7 +45,7 @@ def mib(num_bytes: float, digits: int = 1) -> str:
         >>> mib(1045690777), mib(1536 * 2**20, 0)
         ('997.2 MiB', '1,536 MiB')
     """
-    return f"{num_bytes / MIB:,.{digits}f} MiB"
+    return f"{_finite(num_bytes) / MIB:,.{digits}f} MiB"
 
 
 def gib(num_bytes: float, digits: int = 1) -> str:
@@ -53,7 +55,7 @@ def gib(num_bytes: float, digits: int = 1) -> str:
         >>> gib(48 * 2**30)
         '48.0 GiB'
     """
-    return f"{num_bytes / GIB:,.{digits}f} GiB"
+    return f"{_finite(num_bytes) / GIB:,.{digits}f} GiB"
 
 
 def decimal(value: float, digits: int = 2) -> str:
@@ -63,7 +65,7 @@ def decimal(value: float, digits: int = 2) -> str:
         >>> decimal(1.249), decimal(-0.11872, 4)
         ('1.25', '−0.1187')
     """
-    return minus(f"{value:.{digits}f}")
+    return minus(f"{_finite(value):.{digits}f}")
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -73,7 +75,7 @@ def percent(share: float, digits: int = 1) -> str:
         >>> percent(0.25), percent(-0.0001)
         ('25.0%', '0.0%')
     """
-    return minus(f"{100 * share:,.{digits}f}") + "%"
+    return minus(f"{100 * _finite(share):,.{digits}f}") + "%"
 
 
 def times(ratio: float, digits: int = 1) -> str:
@@ -83,7 +85,7 @@ def times(ratio: float, digits: int = 1) -> str:
         >>> times(8.06), times(12.34, 2)
         ('8.1×', '12.34×')
     """
-    return f"{ratio:,.{digits}f}×"
+    return f"{_finite(ratio):,.{digits}f}×"
 
 
 def apart(difference: float) -> str:
@@ -93,7 +95,7 @@ def apart(difference: float) -> str:
         >>> apart(0.0), apart(3.2e-15)
         ('bit for bit', 'to within 3e-15')
     """
-    return "bit for bit" if difference == 0 else f"to within {difference:.0e}"
+    return "bit for bit" if difference == 0 else f"to within {_finite(difference):.0e}"
 
 
 def signed(difference: float, digits: int = 2) -> str:
@@ -103,7 +105,7 @@ def signed(difference: float, digits: int = 2) -> str:
         >>> signed(0.0021, 4), signed(-0.0005, 4)
         ('+0.0021', '−0.0005')
     """
-    return minus(f"{difference:+.{digits}f}")
+    return minus(f"{_finite(difference):+.{digits}f}")
 
 
 def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
@@ -113,7 +115,9 @@ def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
         >>> plus_minus(-0.1187, 0.00123, 4)
         '−0.1187 ± 0.0012'
     """
-    return f"{decimal(mean, digits)} ± {half_width:.{digits}f}"
+    if half_width < 0:
+        raise ValueError(f"half a width is at least 0, got {half_width!r}")
+    return f"{decimal(mean, digits)} ± {decimal(half_width, digits)}"
 
 
 def interval(low: float, high: float, digits: int = 2) -> str:
@@ -124,6 +128,12 @@ def interval(low: float, high: float, digits: int = 2) -> str:
         ('[−0.0021, 0.0013]', '[0.00, 0.50]')
     """
     return f"[{decimal(low, digits)}, {decimal(high, digits)}]"
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"a number that is printed is finite, got {value!r}")
+    return value
 
 
 def minus(number: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,23 @@ def identity_of(
     if settings.schedule == "constant":
         del chosen["epochs"]  # they do not tell what happens in any of them
     return {
-        "network": _digest(repr(model).encode(), repr(shapes).encode()),
+        "network": _digest(repr((model, shapes, _attributes(model))).encode()),
         "training images": _digest(*train_set.content()),
         "test images": _digest(*test_set.content()),
         "processes": world_size,
         "step": None if step is None else f"{step.__module__}.{step.__qualname__}",
         **chosen,
     }
+
+
+def _attributes(model: nn.Module) -> list[Any]:
+    """What a network's printed form leaves out: its modules' own numbers, words and settings."""
+    return [
+        (name, key, value)
+        for name, module in model.named_modules()
+        for key, value in sorted(vars(module).items())
+        if isinstance(value, bool | int | float | str) or is_dataclass(value)
+    ]
 
 
 def _digest(*parts: Any) -> str:

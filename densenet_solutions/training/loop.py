@@ -282,7 +282,9 @@ def _check_arguments(
     model_fn: object, train_set: object, test_set: object, settings: object
 ) -> None:
     if not callable(model_fn) or isinstance(model_fn, nn.Module):
-        raise TypeError(f"model_fn is a function that builds the network, got {model_fn!r:.60}")
+        is_network = isinstance(model_fn, nn.Module)
+        got = f"a network, {type(model_fn).__name__}" if is_network else repr(model_fn)
+        raise TypeError(f"model_fn is a function that builds the network, got {got}")
     if not isinstance(settings, TrainingSettings):
         raise TypeError(f"settings are TrainingSettings, got {settings!r}")
     _check_images("train_set", train_set)

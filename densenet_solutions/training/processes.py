@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from densenet_solutions import checks
+from densenet_solutions.progress import progress
 
 
 @contextmanager
@@ -42,16 +43,10 @@ def distributed(model: nn.Module, place: torch.device) -> DistributedDataParalle
 
 @contextmanager
 def progress_bar(description: str, total: int, visible: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar over the steps of an epoch; calling what it yields advances it by one."""
+    """Progress over the steps of an epoch; calling what it yields advances it by one."""
     if not visible:
         yield lambda: None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
+    with progress(description) as told:
+        steps = itertools.count(1)
+        yield lambda: told("", next(steps), total)

@@ -33,6 +33,7 @@ def test_it_trains_and_writes_metrics(tmp_path, pooling: str) -> None:
     result = RUNNER.invoke(app, [*command, "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "epoch 1: loss" in result.output
+    assert len(result.stdout.splitlines()) == 1, "the bar is on the error stream"
     metrics = json.loads(out.read_text())
     assert metrics["parameters"] == 758_226
     assert metrics["settings"]["resolution"] == 32

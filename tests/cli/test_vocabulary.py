@@ -7,7 +7,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from densenet_solutions import __version__
+from densenet_solutions import __version__, progress
 from densenet_solutions.cli import COMMANDS, app
 from densenet_solutions.cli.options import NETWORKS, SMALL, STRATEGIES
 
@@ -47,6 +47,11 @@ def test_help_and_tables_name_the_same_networks_and_strategies() -> None:
     assert all(name in text for name in (*NETWORKS, *STRATEGIES))
     _, text = run("train", "--help")
     assert all(name in text for name in SMALL)
+
+
+def test_help_says_what_many_seeds_cost() -> None:
+    _, text = run("houses", "cv", "--help")
+    assert "3 GB for 100" in text
 
 
 def test_the_version_is_told() -> None:
@@ -114,6 +119,24 @@ def test_a_fault_is_told_before_work_begins(command: list[str], message: str) ->
     code, text = run(*command)
     assert code == 2
     assert message in text
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["measure", "book-densenet", "--batch", "1", "--device", "cpu"], "book-densenet"),
+        (["bench", "memory", "--resolution", "5"], "densenet121"),
+        (["check", "memory", "densenet_solutions.models:book_densenet"], "checking"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_work_that_takes_long_says_so_in_a_pipe(
+    command: list[str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "FIRST", 0)
+    done = CliRunner().invoke(app, command, env=WIDE)
+    assert done.stderr.startswith(line)
+    assert not done.stdout.startswith(line)
 
 
 def test_a_recording_does_not_go_into_a_file(tmp_path) -> None:

@@ -1,5 +1,7 @@
 """What models refuse, each with the message that says why; and what they take."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,12 @@ def test_impossible_options_are_refused(call, error, message):
         call()
 
 
+def nested(x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "in prototype stage"
+        return torch.nested.nested_tensor([x, x])
+
+
 IMAGES = torch.zeros(2, 3, 32, 32)
 WRONG_IMAGES = [
     ("None", None, TypeError, r"images are a torch.Tensor \(N, 3, H, W\), got NoneType"),
@@ -137,6 +145,7 @@ WRONG_IMAGES = [
         for dtype in (torch.int64, torch.uint8, torch.bool, torch.half, torch.double, torch.cfloat)
     ),
     ("sparse", IMAGES.to_sparse(), TypeError, "a dense torch.Tensor, got the layout torch.sparse"),
+    ("nested", nested(IMAGES[0]), TypeError, "dense .* a nested one"),
     ("meta", IMAGES.to("meta"), ValueError, "network's device 'cpu', got 'meta'"),
     ("one value", torch.zeros(1, 3, 7, 7), ValueError, "more than one value per channel"),
     ("no image", IMAGES[:0], ValueError, "more than one value per channel"),
@@ -218,6 +227,7 @@ WRONG_ROWS = [
     ("one row", ROWS[0], ValueError, r"got x.shape=\(5,\)"),
     ("three dims", ROWS[None], ValueError, r"got x.shape=\(1, 3, 5\)"),
     ("int64", ROWS.long(), TypeError, "type torch.float32, got torch.int64"),
+    ("nested", nested(ROWS), TypeError, "dense .* a nested one"),
     ("one value", ROWS[:1], ValueError, "more than one value per channel"),
 ]
 

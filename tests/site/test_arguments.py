@@ -1,6 +1,7 @@
 """What pages may not ask of the site's parts: each with the message that says what to do."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,21 @@ import pytest
 from densenet_solutions.records import store
 from densenet_solutions.site import page
 from densenet_solutions.site.figures import adapt_svg, new_figure, svg
+from densenet_solutions.site.numbers import (
+    billions,
+    count,
+    decimal,
+    gib,
+    mib,
+    millions,
+    percent,
+    plus_minus,
+    signed,
+    times,
+)
 from densenet_solutions.site.tables import KEY, table
 
+FORMATS = (count, millions, billions, mib, gib, decimal, percent, times, signed)
 ALT = "A line that rises from one to three."
 BOX = '<svg viewBox="0 0 4 2"><g/></svg>'
 
@@ -21,6 +35,14 @@ def figure(alt: str) -> Any:
 
 REFUSED = [
     ("alt in one word", lambda: figure("plot"), ValueError, "what the figure shows, got 'plot'"),
+    ("no alt", lambda: svg(new_figure(2, 2)[0], None), ValueError, "what the figure shows"),
+    ("no figure", lambda: svg(None, ALT), TypeError, "a figure of matplotlib, got None"),
+    ("no width", lambda: new_figure(0, 2), ValueError, "width is more than 0, got 0"),
+    ("no height", lambda: new_figure(2, 0), ValueError, "height is more than 0, got 0"),
+    *((f"{form.__name__} of {value}", lambda f=form, x=value: f(x), ValueError, f"got {value}")
+      for form in FORMATS for value in (math.nan, math.inf)),
+    ("negative width", lambda: plus_minus(-1, -1), ValueError, "at least 0, got -1"),
+    ("unknown width", lambda: plus_minus(1, math.nan), ValueError, "finite, got nan"),
     ("drawing without a box", lambda: adapt_svg("<svg><g/></svg>", ALT), ValueError, "viewBox"),
     ("source of others", lambda: page.source(json.JSONDecoder), ValueError, "densenet_solutions"),
     ("nothing loaded", lambda: page.record_note(), ValueError, "and there is none"),
@@ -32,6 +54,7 @@ REFUSED = [
 ]
 TAKEN: list[tuple[str, Callable[[], Any]]] = [
     ("alt in a sentence", lambda: figure(ALT)),
+    *((form.__name__, lambda f=form: f(1)) for form in FORMATS),
     ("drawing with a box", lambda: adapt_svg(BOX, ALT)),
     ("source of ours", lambda: page.source(table)),
     ("no rows", lambda: table([], {"A": "b"})),
