@@ -164,6 +164,32 @@ def runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     )
 
 
+def bypassed(module: nn.Module) -> str | None:
+    """What would not be run if the arithmetic of `module` were called instead of the module.
+
+    A forward pass of this instance, its hooks, and hooks on all modules (but for this package's
+    instruments, which know it); `None` if there is nothing.
+    """
+    name = type(module).__name__
+    if "forward" in module.__dict__:
+        return f"{name} has a forward pass of its own"
+    if any((*_hooks(module, "_{}_hooks"), *_hooks(module, "_{}_pre_hooks"))):
+        return f"{name} has hooks, which would not be called"
+    every = nn.modules.module
+    for hooks in (*_hooks(every, "_global_{}_hooks"), *_hooks(every, "_global_{}_pre_hooks")):
+        if any(not _is_ours(hook) for hook in hooks.values()):
+            return "there are hooks on all modules, which would not be called"
+    return None
+
+
+def _is_ours(hook: object) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("densenet_solutions.")
+
+
+def _hooks(owner: Any, name: str) -> tuple[dict[int, Any], ...]:
+    return tuple(getattr(owner, name.format(way)) for way in ("forward", "backward"))
+
+
 def _joined(first: type[nn.Module], second: type[nn.Module]) -> type[nn.Module]:
     """The subclass of both, made once: what runs as `first`, and is a `second` otherwise."""
     name = f"{first.__name__}{second.__name__}"

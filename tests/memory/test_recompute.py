@@ -1,5 +1,7 @@
 """The batch-normalisation trap: what runs twice must not count twice."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -38,12 +40,17 @@ def test_torchvisions_memory_efficient_falls_into_the_trap():
     assert all(".norm1." in name for name in twice)
 
 
-def test_the_context_restores_everything_even_after_an_error():
+def test_the_context_changes_calls_of_this_thread_and_no_module():
     model = nn.Sequential(nn.BatchNorm2d(3, momentum=None), nn.BatchNorm2d(3))
-    names = list(model.state_dict())
-    with running_statistics_untouched(model):
-        assert [norm.momentum for norm in model] == [0, 0]
-    with pytest.raises(ZeroDivisionError), running_statistics_untouched(model):
-        raise ZeroDivisionError
-    assert [norm.momentum for norm in model] == [None, 0.1]
-    assert list(model.state_dict()) == names
+    x, before = torch.randn(4, 3, 5, 5), {k: v.clone() for k, v in model.state_dict().items()}
+    with running_statistics_untouched(model), ThreadPoolExecutor(1) as other:
+        assert [norm.momentum for norm in model] == [None, 0.1]
+        other.submit(model[0], x).result()
+        model(x)
+    assert [int(norm.num_batches_tracked) for norm in model] == [1, 0]
+    assert torch.equal(model[1].running_mean, before["1.running_mean"])
+    torch.testing.assert_close(model[0].running_mean, x.mean(dim=(0, 2, 3)))
+    with pytest.raises(ValueError, match="4D input"), running_statistics_untouched(model):
+        model(x[0])
+    model(x)
+    assert [int(norm.num_batches_tracked) for norm in model] == [2, 1]

@@ -223,10 +223,6 @@ def _sync(model):
     layer.norm2 = nn.SyncBatchNorm(layer.norm2.num_features).double()
 
 
-def _mixed(model):
-    model.features.denseblock1.denselayer2.norm1.eval()
-
-
 def _dilate(model):
     conv = model.features.denseblock1.denselayer1.conv2
     conv.dilation = conv.padding = (2, 2)
@@ -248,7 +244,6 @@ OBSTACLES = [
     (_hook, "Conv2d has hooks"),
     (_parametrise, "has parametrizations"),
     (_sync, "SyncBatchNorm has a forward pass of its own"),
-    (_mixed, "some modules are in training mode"),
 ]
 
 

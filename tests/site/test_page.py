@@ -1,10 +1,10 @@
 import pytest
 
-from densenet_solutions.memory.recompute import running_statistics_untouched
 from densenet_solutions.models.densenet import DenseBlock
 from densenet_solutions.records import store
 from densenet_solutions.records.store import Made, Record, made_now, provenance
 from densenet_solutions.site import page
+from densenet_solutions.training.loop import _seeded
 
 
 def record(**changes: object) -> Record:
@@ -34,11 +34,9 @@ def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_source_shows_a_decorated_function_with_its_decorator():
-    code = page.source(running_statistics_untouched).markdown
-    assert code.startswith(
-        "```python\n@contextlib.contextmanager\ndef running_statistics_untouched("
-    )
-    assert "memory/recompute.py" in code
+    code = page.source(_seeded).markdown
+    assert code.startswith("```python\n@contextmanager\ndef _seeded(")
+    assert "training/loop.py" in code
 
 
 @pytest.fixture

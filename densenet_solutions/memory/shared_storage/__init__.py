@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
-from densenet_solutions.memory.strategy import Strategy, copy_of
+from densenet_solutions.memory.strategy import Strategy, bypassed, copy_of
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
@@ -29,6 +29,9 @@ class SharedStorageFeatures(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(x) == 0:  # there is nothing to store
+            return super().forward(x)
+        as_given = x.is_contiguous()
         for segment in _segments(self):
             if len(segment) > 1 or isinstance(segment[0], DenseBlock):
                 reason = obstacle(segment)
@@ -38,7 +41,7 @@ class SharedStorageFeatures(nn.Sequential):
                 warnings.warn(f"shared storage is off here: {reason}", stacklevel=2)
             for module in segment:
                 x = module(x)
-        return x
+        return x.contiguous() if as_given else x  # the layout that the plain model gives it
 
 
 def obstacle(modules: Sequence[nn.Module]) -> str | None:
@@ -55,15 +58,8 @@ def obstacle(modules: Sequence[nn.Module]) -> str | None:
             return f"{name} has parametrizations"
         if type(module) not in known:
             return f"{name} has a forward pass of its own"
-        if any(
-            (
-                module._forward_hooks, module._forward_pre_hooks,
-                module._backward_hooks, module._backward_pre_hooks,
-            )
-        ):  # fmt: skip
-            return f"{name} has hooks, which would not be called"
-    if len({module.training for module in inside}) > 1:
-        return "some modules are in training mode and others in evaluation mode"
+        if reason := bypassed(module):
+            return reason
     if any(norm.running_mean is None or norm.weight is None for norm in norms):
         return "a BatchNorm2d has no running statistics or no weights"
     return next((f"{m} is not the paper's" for m in inside if not _is_as_published(m)), None) or (

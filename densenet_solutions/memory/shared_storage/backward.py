@@ -50,12 +50,19 @@ class Part:
     needed: Sequence[Sequence[bool]]
     #: mean and variance that each normalization used in the forward pass
     statistics: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    #: whether they are those of the batch
+    of_batch: list[bool] = field(default_factory=list)
     #: where dropout let pass: `(N·H·W, k)`, one byte an entry
     dropout_mask: Tensor | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         return bn_relu_conv(self.module)
+
+    @property
+    def norms_of_batch(self) -> bool:
+        """Whether a normalization takes the statistics of the batch, by the modes as they are."""
+        return any(norm.training for norm, _ in self.stages)
 
 
 def parts_of(modules: Sequence[nn.Module], tensors: Tensors, needed: Sequence[bool]) -> list[Part]:
@@ -74,11 +81,15 @@ class StageGradient:
     `dkernel` and `dbias` are `None` where no gradient of them is needed.
     """
 
-    def __init__(self, part: Part, stage: int, dtype: torch.dtype, *, training: bool) -> None:
+    def __init__(self, part: Part, stage: int, dtype: torch.dtype) -> None:
         weight, shift, kernel, bias = part.tensors[stage]
         self.norm = NormalizationGradient(
             batch_normalization(
-                part.stages[stage][0], weight, shift, *part.statistics[stage], of_batch=training
+                part.stages[stage][0],
+                weight,
+                shift,
+                *part.statistics[stage],
+                of_batch=part.of_batch[stage],
             )
         )
         self.dkernel, self.dbias = (
@@ -104,8 +115,8 @@ class StageGradient:
 class Backward:
     """The backward pass of one block: its buffer of gradients and what is subtracted from it."""
 
-    def __init__(self, size: Size, features: Tensor, *, training: bool) -> None:
-        self.size, self.features, self.training = size, features, training
+    def __init__(self, size: Size, features: Tensor) -> None:
+        self.size, self.features = size, features
         self.count, self.columns = features.shape  # columns that are not gone through yet
         self.gradient = torch.empty_like(features)  # ∂L/∂features, before `constant + slope·x`
         dtype = accumulator(features.dtype)
@@ -147,7 +158,7 @@ class Backward:
         return as_images(self._of_columns(slice(0, self.columns)), self.size).to(dtype)
 
     def _stage(self, part: Part, stage: int) -> StageGradient:
-        return StageGradient(part, stage, self.features.dtype, training=self.training)
+        return StageGradient(part, stage, self.features.dtype)
 
     def _finish(self, stage: StageGradient) -> list[Tensor | None]:
         """The stage that reads the features is done: note what it subtracts from their gradient."""

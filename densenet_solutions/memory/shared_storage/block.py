@@ -44,8 +44,8 @@ def dense_block(
 ) -> Tensor:
     """`(N, C, H, W)` → `(N, C + layers·k, H, W)`, or through the transition to `(N, C', H/2, W/2)`.
 
-    The same function as the modules compute, running statistics included. In training mode all
-    normalizations use the batch's statistics; modes must not be mixed. The transition averages.
+    The same function as the modules compute, running statistics included. Each normalization
+    follows its own mode, and so does dropout its layer's. The transition averages.
 
     Raises:
         ValueError: a batch that is to be normalized has one value per channel.
@@ -66,7 +66,7 @@ class _DenseBlock(torch.autograd.Function):
         ctx: Any, modules: list[nn.Module], layers: int, x: Tensor, *parameters: Tensor | None
     ) -> Tensor:
         parts = parts_of(modules, parameters, ctx.needs_input_grad[3:])
-        forward = _Forward(x, parts[:layers])
+        forward = _Forward(x, parts[:layers], of_batch=any(p.norms_of_batch for p in parts))
         with in_this_precision(x.device):
             for part in parts[:layers]:
                 forward.layer(part)
@@ -76,8 +76,7 @@ class _DenseBlock(torch.autograd.Function):
                 else as_images(forward.features, forward.size)
             )
         ctx.modules, ctx.layers, ctx.size, ctx.input_dtype = modules, layers, forward.size, x.dtype
-        ctx.training = forward.training
-        ctx.forward_pass = [(part.statistics, part.dropout_mask) for part in parts]
+        ctx.forward_pass = [(part.statistics, part.of_batch, part.dropout_mask) for part in parts]
         ctx.save_for_backward(forward.features, *parameters)
         return output
 
@@ -87,9 +86,9 @@ class _DenseBlock(torch.autograd.Function):
         features, *parameters = ctx.saved_tensors
         parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[3:])
         for part, found in zip(parts, ctx.forward_pass, strict=True):
-            part.statistics, part.dropout_mask = found
+            part.statistics, part.of_batch, part.dropout_mask = found
         with in_this_precision(grad_output.device):
-            backward = Backward(ctx.size, features, training=ctx.training)
+            backward = Backward(ctx.size, features)
             gradients: list[Tensor | None] = []
             if parts[ctx.layers :]:
                 gradients = backward.transition(parts[ctx.layers], grad_output)
@@ -104,11 +103,11 @@ class _DenseBlock(torch.autograd.Function):
 class _Forward:
     """The forward pass of one block: the buffer of features, filled from left to right."""
 
-    def __init__(self, x: Tensor, layers: Sequence[Part]) -> None:
+    def __init__(self, x: Tensor, layers: Sequence[Part], *, of_batch: bool) -> None:
         n, channels, height, width = x.shape
         self.size, self.count = (n, height, width), n * height * width
-        self.training = layers[0].module.training
-        if self.training:
+        self.of_batch = of_batch  # whether any normalization takes the batch's statistics
+        if of_batch:
             checks.batch_statistics(self.count, x)
         total = channels + sum(part.stages[-1][1].out_channels for part in layers)
         dtype = autocast_dtype(x)
@@ -130,7 +129,7 @@ class _Forward:
             del hidden, images
         else:
             new = self._convolution(norm, kernel, bias)
-        if (rate := getattr(part.module, "drop_rate", 0.0)) and self.training:
+        if (rate := getattr(part.module, "drop_rate", 0.0)) and part.module.training:
             # On ones laid out as the plain model's output: the same random numbers.
             n, height, width = self.size
             ones = new.new_ones(n, new.shape[1], height, width)
@@ -163,16 +162,17 @@ class _Forward:
         It normalizes `rows`, or else the features written so far.
         """
         weight, shift, kernel, bias = part.tensors[stage]
+        norm, _ = part.stages[stage]
         of_batch = None
-        if self.training:
+        if norm.training:
             shared = self.means[: self.columns], self.variances[: self.columns]
             of_batch = shared if rows is None else statistics(rows)
-        norm, _ = part.stages[stage]
         used = used_statistics(norm, of_batch, self.count)
         part.statistics.append(used)
+        part.of_batch.append(norm.training)
         dtype = self.features.dtype
         return (
-            batch_normalization(norm, weight, shift, *used, of_batch=self.training),
+            batch_normalization(norm, weight, shift, *used, of_batch=norm.training),
             kernel.to(dtype),
             None if bias is None else bias.to(dtype),
         )
@@ -202,5 +202,5 @@ class _Forward:
         new = slice(self.columns, self.columns + rows.shape[1])
         self.features[:, new] = rows
         self.columns = new.stop
-        if self.training:
+        if self.of_batch:
             self.means[new], self.variances[new] = statistics(self.features[:, new])
