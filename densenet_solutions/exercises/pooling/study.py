@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy import integrate, stats
-from torch import nn
+from torch import Tensor, nn
 
 from densenet_solutions.exercises.pooling.features import FeatureMap, Moments, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
@@ -57,19 +57,6 @@ class PoolFirstSaving:
     peak_beyond_parameters: tuple[int, int]
     largest_difference: float
     largest_logit: float
-
-
-@dataclass(frozen=True)
-class OutlierResponse:
-    """Mean change of a pooled value when one of its four inputs becomes an outlier.
-
-    In units of the inputs' standard deviation; `size` is the outlier's.
-    """
-
-    pooling: str
-    size: float
-    high: float
-    low: float
 
 
 @dataclass(frozen=True)
@@ -218,22 +205,36 @@ def explained_of_normals() -> dict[str, float]:
     }
 
 
-def outlier_responses(
-    size: float = 5.0, windows: int = 20_000, seed: int = 0
-) -> list[OutlierResponse]:
-    """How much the pooled value moves when one of four standard normals becomes `± size`."""
+def relu_after_pool(scale: float, seed: int = 0) -> dict[str, float]:
+    """How far `relu(s·pool(x))` and `pool(relu(s·x))` are apart, for a channel's scale `s`.
+
+    The reader of a pooled value is a normalization and a ReLU. Zero means: what the ReLU would
+    remove is removed whether it stands before the pool or behind it.
+    """
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(windows, 1, 2, 2, generator=generator, dtype=torch.float64)
-    spot = torch.randint(0, 4, (windows,), generator=generator)
-    results = []
-    for name, pool in POOLINGS.items():
-        change = []
-        for value in (size, -size):
-            disturbed = x.clone()
-            disturbed.view(windows, 4)[torch.arange(windows), spot] = value
-            change.append(float((pool(disturbed) - pool(x)).abs().mean()))
-        results.append(OutlierResponse(name, size, high=change[0], low=change[1]))
-    return results
+    x = torch.randn(1, 8, 16, 16, dtype=torch.float64, generator=generator)
+    return {
+        name: float((torch.relu(scale * pool(x)) - pool(torch.relu(scale * x))).abs().max())
+        for name, pool in POOLINGS.items()
+    }
+
+
+@dataclass(frozen=True)
+class PooledRow:
+    """A periodic row pooled by twos, as it is and moved to the left by one."""
+
+    still: tuple[float, ...]
+    moved: tuple[float, ...]
+
+
+def pooled_rows(row: Sequence[float]) -> dict[str, PooledRow]:
+    """What each pooling makes of a row of pixels (the same in both rows of a window)."""
+
+    def pooled(name: str, values: Tensor) -> tuple[float, ...]:
+        return tuple(POOLINGS[name](values.expand(1, 1, 2, -1)).flatten().tolist())
+
+    x = torch.tensor(row, dtype=torch.float64)
+    return {name: PooledRow(pooled(name, x), pooled(name, x.roll(-1))) for name in POOLINGS}
 
 
 # --- comparing trainings -----------------------------------------------------------------------
@@ -258,15 +259,16 @@ def paired_difference(
     return PairedDifference(len(difference), mean, mean - half, mean + half)
 
 
-def differences(
-    name: str, one: str, other: str, directory: Path = RECORDS
-) -> tuple[list[float], PairedDifference]:
-    """Test accuracy of the cases `one-SEED` minus `other-SEED` of a recorded training."""
+def gap(run: TrainingResult) -> float:
+    """Accuracy in the last epoch of training (while it ran) minus accuracy on test images."""
+    return run.epochs[-1].train_accuracy - run.test_accuracy
+
+
+def gap_differences(name: str, one: str, other: str, directory: Path = RECORDS) -> PairedDifference:
+    """`gap` of the cases `one-SEED` minus that of `other-SEED` of a recorded training."""
     runs = trainings(name, directory)
     seeds = sorted(set(runs[one]) & set(runs[other]))
-    first = [runs[one][seed].test_accuracy for seed in seeds]
-    second = [runs[other][seed].test_accuracy for seed in seeds]
-    return [a - b for a, b in zip(first, second, strict=True)], paired_difference(first, second)
+    return paired_difference(*([gap(runs[kind][seed]) for seed in seeds] for kind in (one, other)))
 
 
 def trainings(name: str, directory: Path = RECORDS) -> dict[str, dict[int, TrainingResult]]:
@@ -303,14 +305,3 @@ def pooled_and_routed(
     pooled = {name: pool(before[None, None])[0, 0].tolist() for name, pool in POOLINGS.items()}
     routed = {name: route_gradient(before, gradient, name).tolist() for name in POOLINGS}
     return pooled, routed
-
-
-def normal_densities(points: int = 161) -> tuple[list[float], dict[str, list[float]]]:
-    """Densities of one standard normal, and of the average and the maximum of four."""
-    x = np.linspace(-3.2, 3.2, points)
-    curves = {
-        "average": stats.norm.pdf(x, scale=0.5),
-        "max": 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3,
-        "stride": stats.norm.pdf(x),
-    }
-    return x.tolist(), {name: density.tolist() for name, density in curves.items()}
