@@ -14,10 +14,10 @@ from typing import cast
 import numpy as np
 import torch
 from PIL import Image
-from scipy import integrate, stats
+from scipy import stats
 from torch import Tensor, nn
 
-from densenet_solutions.exercises.pooling.features import FeatureMap, Moments, TrainedPooling
+from densenet_solutions.exercises.pooling.features import FeatureMap, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
     POOLINGS,
     GradientReach,
@@ -166,43 +166,7 @@ def untrained_gradient_reach(side: int = 32, seed: int = 0) -> list[GradientReac
     return results
 
 
-# --- statistics of what is pooled --------------------------------------------------------------
-
-
-def normal_moments() -> list[Moments]:
-    """Moments of pooled independent standard normals, four a window, by numerical integration.
-
-    The density of the maximum of four is 4 φ(x) Φ(x)³.
-    """
-
-    def raw(power: int) -> float:
-        def integrand(x: float) -> float:
-            return x**power * 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3
-
-        return float(integrate.quad(integrand, -12, 12)[0])
-
-    mean = raw(1)
-    variance = raw(2) - mean**2
-    third = raw(3) - 3 * mean * raw(2) + 2 * mean**3
-    return [
-        Moments("average", 0.0, 0.25, 0.0),
-        Moments("max", mean, variance, third / variance**1.5),
-        Moments("stride", 0.0, 1.0, 0.0),
-    ]
-
-
-def explained_of_normals() -> dict[str, float]:
-    """Share of four independent normals' variance that a line in the pooled value recovers.
-
-    The squared correlation between an input and the pooled value: each input has covariance 1/4
-    with the average, and with the maximum too (the chance that it is the largest).
-    """
-    variances = {moments.pooling: moments.variance for moments in normal_moments()}
-    return {
-        "average": 0.25**2 / variances["average"],
-        "max": 0.25**2 / variances["max"],
-        "stride": 1 / 4,
-    }
+# --- what is pooled -----------------------------------------------------------------------------
 
 
 def relu_after_pool(scale: float, seed: int = 0) -> dict[str, float]:
@@ -260,15 +224,23 @@ def paired_difference(
 
 
 def gap(run: TrainingResult) -> float:
-    """Accuracy in the last epoch of training (while it ran) minus accuracy on test images."""
-    return run.epochs[-1].train_accuracy - run.test_accuracy
+    """Accuracy in the last epoch of training (while it ran) minus accuracy on test images.
+
+    Raises:
+        ValueError: an accuracy is missing.
+    """
+    fitted, tested = run.epochs[-1].train_accuracy, run.test_accuracy
+    if fitted is None or tested is None:
+        raise ValueError(f"a gap is of two accuracies, got {fitted} and {tested}")
+    return fitted - tested
 
 
 def gap_differences(name: str, one: str, other: str, directory: Path = RECORDS) -> PairedDifference:
     """`gap` of the cases `one-SEED` minus that of `other-SEED` of a recorded training."""
     runs = trainings(name, directory)
     seeds = sorted(set(runs[one]) & set(runs[other]))
-    return paired_difference(*([gap(runs[kind][seed]) for seed in seeds] for kind in (one, other)))
+    first, second = ([gap(runs[kind][seed]) for seed in seeds] for kind in (one, other))
+    return paired_difference(first, second)
 
 
 def trainings(name: str, directory: Path = RECORDS) -> dict[str, dict[int, TrainingResult]]:
