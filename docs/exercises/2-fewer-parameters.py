@@ -243,7 +243,7 @@ assert all(min(column) == column[0] for column in trained[2][1:])
 # %%
 heat_maps(
     reuse.trained,
-    "In the last block every reader puts least weight on the block's input, and the classifier "
+    "In the last block every later reader puts least weight on the block's input, and the classifier "
     "most on the last layer.",
 )
 

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
 from densenet_solutions.exercises.parameters.reuse import feature_reuse
-from densenet_solutions.exercises.pooling import pictures, study
+from densenet_solutions.exercises.pooling import pictures, study, swap
 from densenet_solutions.exercises.pooling.features import pooled_features, shifted
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
@@ -20,34 +22,32 @@ from densenet_solutions.measure import saved_bytes
 from densenet_solutions.models import book_densenet, densenet121
 
 
-def test_the_maximum_of_four_normals_has_the_published_moments() -> None:
-    by_name = {row.pooling: row for row in study.normal_moments()}
-    closed_form = 6 / math.pi**1.5 * math.atan(math.sqrt(2))
-    assert by_name["max"].mean == pytest.approx(closed_form, abs=1e-9)
+def normal_moments() -> list[tuple[str, float, float, float]]:
+    """Mean, variance and skewness of pooled independent standard normals, by simulation.
+
+    The mean of the maximum of four is known in closed form.
+    """
     draws = np.random.default_rng(0).standard_normal((400_000, 4))
-    for name, values in (("max", draws.max(1)), ("average", draws.mean(1))):
-        assert by_name[name].variance == pytest.approx(values.var(), rel=0.01)
-        assert by_name[name].skewness == pytest.approx(stats.skew(values), abs=0.02)
-
-
-def test_explained_variance_of_normals_agrees_with_a_regression() -> None:
-    draws = np.random.default_rng(1).standard_normal((200_000, 4))
+    assert draws.max(1).mean() == pytest.approx(
+        6 / math.pi**1.5 * math.atan(math.sqrt(2)), abs=0.01
+    )
     pooled = {"average": draws.mean(1), "max": draws.max(1), "stride": draws[:, 0]}
-    for name, share in study.explained_of_normals().items():
-        fitted = [np.polyval(np.polyfit(pooled[name], x, 1), pooled[name]) for x in draws.T]
-        assert share == pytest.approx(np.var(fitted, axis=1).sum() / 4, abs=0.005)
+    return [(name, x.mean(), x.var(), stats.skew(x)) for name, x in pooled.items()]
 
 
 def test_features_without_structure_pool_like_independent_normals() -> None:
     x = torch.randn(400, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     result = pooled_features("noise", 5 * x - 2)
     assert result.neighbour_correlation == pytest.approx(0, abs=0.02)
-    for measured, expected in zip(result.moments, study.normal_moments(), strict=True):
-        assert measured.pooling == expected.pooling
-        assert measured.mean == pytest.approx(expected.mean, abs=0.02)
-        assert measured.variance == pytest.approx(expected.variance, abs=0.02)
-        assert measured.skewness == pytest.approx(expected.skewness, abs=0.05)
-    for name, share in study.explained_of_normals().items():
+    for measured, (name, mean, variance, skewness) in zip(
+        result.moments, normal_moments(), strict=True
+    ):
+        assert measured.pooling == name
+        assert measured.mean == pytest.approx(mean, abs=0.02)
+        assert measured.variance == pytest.approx(variance, abs=0.02)
+        assert measured.skewness == pytest.approx(skewness, abs=0.05)
+        # An input's covariance with the pooled value is 1/4, with the stride's 1 or 0.
+        share = 1 / 4 if name == "stride" else 1 / 16 / variance
         assert result.explained[name] == pytest.approx(share, abs=0.02)
     assert result.mean_shift["average"][0] < 1e-12
     assert result.shift_change["stride"] == pytest.approx(1, abs=0.03)
@@ -104,11 +104,37 @@ def test_a_shift_moves_and_fills_with_black() -> None:
     assert shifted(x, 1).flatten().tolist() == [0, 1, 2, 3]
 
 
-def test_outliers_move_the_average_by_a_quarter() -> None:
-    by_name = {row.pooling: row for row in study.outlier_responses()}
-    # |5 - x| / 4 with x normal is 5/4 on average
-    assert by_name["average"].high == pytest.approx(1.25, abs=0.01)
-    assert by_name["max"].high > 3 > 0.3 > by_name["max"].low
+def test_a_relu_removes_what_is_negative_before_or_after_a_maximum() -> None:
+    """max and ReLU are both increasing, and a positive scale keeps the order; an average mixes."""
+    apart = study.relu_after_pool(0.96)
+    assert apart["max"] == apart["stride"] == 0 < 0.1 < apart["average"]
+    assert study.relu_after_pool(-0.96)["max"] > 0.1
+
+
+@given(st.lists(st.floats(-5, 5), min_size=8, max_size=8), st.floats(-3, 3), st.floats(-3, 3))
+def test_the_average_changes_places_with_any_convolution(x, a, b) -> None:
+    first, second = swap.both_orders((x[:4], x[4:]), (a, b))["average"]
+    by_hand = a * sum(x[:4]) / 4 + b * sum(x[4:]) / 4
+    assert first == pytest.approx(by_hand, abs=1e-9)
+    assert second == pytest.approx(by_hand, abs=1e-9)
+
+
+def test_the_maximum_does_not() -> None:
+    after, before = swap.both_orders(((0, 0, 0, 4), (4, 0, 0, 0)), (1, -1))["maximum"]
+    assert (after, before) == (4, 0)
+    assert "differ by" in swap.swap_frames().html
+
+
+def test_the_gap_is_smaller_with_averaging_as_a_test_by_scipy_says() -> None:
+    runs = study.trainings("pooling-training-reduced")
+    by_hand = {
+        kind: [run.epochs[-1].train_accuracy - run.test_accuracy for run in runs[kind].values()]
+        for kind in ("max", "average")
+    }
+    ours = study.gap_differences("pooling-training-reduced", "max", "average")
+    theirs = stats.ttest_rel(by_hand["max"], by_hand["average"]).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert (round(100 * ours.low, 2), round(100 * ours.high, 2)) == (0.81, 1.72)
 
 
 def test_every_recorded_case_can_be_read_and_drawn() -> None:
@@ -117,13 +143,10 @@ def test_every_recorded_case_can_be_read_and_drawn() -> None:
     for by_seed in runs.values():
         for run in by_seed.values():
             assert 0.7 < run.test_accuracy < 1
-    gaps, summary = study.differences("pooling-training-reduced", "max", "average")
-    figure = pictures.paired_differences({"maximum minus average": (gaps, summary, "max")})
-    assert 'role="img"' in figure.html
     for feature_map in study.feature_maps():
         pooled, routed = study.pooled_and_routed(feature_map)
         assert np.allclose(np.sum(routed["max"]), np.sum(feature_map.gradient), atol=1e-6)
-        assert 'role="img"' in pictures.pooled_map(feature_map, pooled, routed).html
+        assert 'role="img"' in pictures.pooled_map(feature_map, pooled, routed, "A map").html
 
 
 def test_the_recipes_compare_alike() -> None:

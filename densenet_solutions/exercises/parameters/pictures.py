@@ -156,15 +156,15 @@ def accuracy(models: Sequence[_Published], caption: str, *, cost: str) -> Html:
             x = [getattr(m, cost) / unit for m in rows]
             y = [m.top1_error for m in rows]
             below = family == "densenet"
-            look: Any = {"textcoords": "offset points", "color": COLOURS[family],
-                         "ha": "right" if below else "left"}  # fmt: skip
+            look: Any = {"textcoords": "offset points", "color": COLOURS[family]}
             ax.plot(x, y, "o-", color=COLOURS[family])
             for m, at_x, at_y in zip(rows, x, y, strict=True):
+                left = below and m is not rows[0]
                 ax.annotate(m.name.removeprefix(f"{title}-"), (at_x, at_y),
-                            (-6, -5) if below else (6, 4), va="top" if below else "bottom",
-                            **look)  # fmt: skip
-            ax.annotate(title, (x[-1], y[-1]), (6, 12) if below else (34, 4), weight="bold",
-                        **(look | {"ha": "left"}))  # fmt: skip
+                            (-6 if left else 6, -5 if below else 4), ha="right" if left else "left",
+                            va="top" if below else "bottom", **look)  # fmt: skip
+            ax.annotate(title, (x[-1], y[-1]), (0, 12) if below else (34, 4), weight="bold",
+                        ha="center" if below else "left", **look)  # fmt: skip
         ax.set_xlim(0)
         ax.margins(x=0.1, y=0.14)
         ax.set_xlabel(word)

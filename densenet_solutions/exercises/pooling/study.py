@@ -14,10 +14,10 @@ from typing import cast
 import numpy as np
 import torch
 from PIL import Image
-from scipy import integrate, stats
-from torch import nn
+from scipy import stats
+from torch import Tensor, nn
 
-from densenet_solutions.exercises.pooling.features import FeatureMap, Moments, TrainedPooling
+from densenet_solutions.exercises.pooling.features import FeatureMap, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
     POOLINGS,
     GradientReach,
@@ -57,19 +57,6 @@ class PoolFirstSaving:
     peak_beyond_parameters: tuple[int, int]
     largest_difference: float
     largest_logit: float
-
-
-@dataclass(frozen=True)
-class OutlierResponse:
-    """Mean change of a pooled value when one of its four inputs becomes an outlier.
-
-    In units of the inputs' standard deviation; `size` is the outlier's.
-    """
-
-    pooling: str
-    size: float
-    high: float
-    low: float
 
 
 @dataclass(frozen=True)
@@ -179,61 +166,39 @@ def untrained_gradient_reach(side: int = 32, seed: int = 0) -> list[GradientReac
     return results
 
 
-# --- statistics of what is pooled --------------------------------------------------------------
+# --- what is pooled -----------------------------------------------------------------------------
 
 
-def normal_moments() -> list[Moments]:
-    """Moments of pooled independent standard normals, four a window, by numerical integration.
+def relu_after_pool(scale: float, seed: int = 0) -> dict[str, float]:
+    """How far `relu(s·pool(x))` and `pool(relu(s·x))` are apart, for a channel's scale `s`.
 
-    The density of the maximum of four is 4 φ(x) Φ(x)³.
+    The reader of a pooled value is a normalization and a ReLU. Zero means: what the ReLU would
+    remove is removed whether it stands before the pool or behind it.
     """
-
-    def raw(power: int) -> float:
-        def integrand(x: float) -> float:
-            return x**power * 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3
-
-        return float(integrate.quad(integrand, -12, 12)[0])
-
-    mean = raw(1)
-    variance = raw(2) - mean**2
-    third = raw(3) - 3 * mean * raw(2) + 2 * mean**3
-    return [
-        Moments("average", 0.0, 0.25, 0.0),
-        Moments("max", mean, variance, third / variance**1.5),
-        Moments("stride", 0.0, 1.0, 0.0),
-    ]
-
-
-def explained_of_normals() -> dict[str, float]:
-    """Share of four independent normals' variance that a line in the pooled value recovers.
-
-    The squared correlation between an input and the pooled value: each input has covariance 1/4
-    with the average, and with the maximum too (the chance that it is the largest).
-    """
-    variances = {moments.pooling: moments.variance for moments in normal_moments()}
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, 8, 16, 16, dtype=torch.float64, generator=generator)
     return {
-        "average": 0.25**2 / variances["average"],
-        "max": 0.25**2 / variances["max"],
-        "stride": 1 / 4,
+        name: float((torch.relu(scale * pool(x)) - pool(torch.relu(scale * x))).abs().max())
+        for name, pool in POOLINGS.items()
     }
 
 
-def outlier_responses(
-    size: float = 5.0, windows: int = 20_000, seed: int = 0
-) -> list[OutlierResponse]:
-    """How much the pooled value moves when one of four standard normals becomes `± size`."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(windows, 1, 2, 2, generator=generator, dtype=torch.float64)
-    spot = torch.randint(0, 4, (windows,), generator=generator)
-    results = []
-    for name, pool in POOLINGS.items():
-        change = []
-        for value in (size, -size):
-            disturbed = x.clone()
-            disturbed.view(windows, 4)[torch.arange(windows), spot] = value
-            change.append(float((pool(disturbed) - pool(x)).abs().mean()))
-        results.append(OutlierResponse(name, size, high=change[0], low=change[1]))
-    return results
+@dataclass(frozen=True)
+class PooledRow:
+    """A periodic row pooled by twos, as it is and moved to the left by one."""
+
+    still: tuple[float, ...]
+    moved: tuple[float, ...]
+
+
+def pooled_rows(row: Sequence[float]) -> dict[str, PooledRow]:
+    """What each pooling makes of a row of pixels (the same in both rows of a window)."""
+
+    def pooled(name: str, values: Tensor) -> tuple[float, ...]:
+        return tuple(POOLINGS[name](values.expand(1, 1, 2, -1)).flatten().tolist())
+
+    x = torch.tensor(row, dtype=torch.float64)
+    return {name: PooledRow(pooled(name, x), pooled(name, x.roll(-1))) for name in POOLINGS}
 
 
 # --- comparing trainings -----------------------------------------------------------------------
@@ -258,15 +223,24 @@ def paired_difference(
     return PairedDifference(len(difference), mean, mean - half, mean + half)
 
 
-def differences(
-    name: str, one: str, other: str, directory: Path = RECORDS
-) -> tuple[list[float], PairedDifference]:
-    """Test accuracy of the cases `one-SEED` minus `other-SEED` of a recorded training."""
+def gap(run: TrainingResult) -> float:
+    """Accuracy in the last epoch of training (while it ran) minus accuracy on test images.
+
+    Raises:
+        ValueError: an accuracy is missing.
+    """
+    fitted, tested = run.epochs[-1].train_accuracy, run.test_accuracy
+    if fitted is None or tested is None:
+        raise ValueError(f"a gap is of two accuracies, got {fitted} and {tested}")
+    return fitted - tested
+
+
+def gap_differences(name: str, one: str, other: str, directory: Path = RECORDS) -> PairedDifference:
+    """`gap` of the cases `one-SEED` minus that of `other-SEED` of a recorded training."""
     runs = trainings(name, directory)
     seeds = sorted(set(runs[one]) & set(runs[other]))
-    first = [runs[one][seed].test_accuracy for seed in seeds]
-    second = [runs[other][seed].test_accuracy for seed in seeds]
-    return [a - b for a, b in zip(first, second, strict=True)], paired_difference(first, second)
+    first, second = ([gap(runs[kind][seed]) for seed in seeds] for kind in (one, other))
+    return paired_difference(first, second)
 
 
 def trainings(name: str, directory: Path = RECORDS) -> dict[str, dict[int, TrainingResult]]:
@@ -303,14 +277,3 @@ def pooled_and_routed(
     pooled = {name: pool(before[None, None])[0, 0].tolist() for name, pool in POOLINGS.items()}
     routed = {name: route_gradient(before, gradient, name).tolist() for name in POOLINGS}
     return pooled, routed
-
-
-def normal_densities(points: int = 161) -> tuple[list[float], dict[str, list[float]]]:
-    """Densities of one standard normal, and of the average and the maximum of four."""
-    x = np.linspace(-3.2, 3.2, points)
-    curves = {
-        "average": stats.norm.pdf(x, scale=0.5),
-        "max": 4 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 3,
-        "stride": stats.norm.pdf(x),
-    }
-    return x.tolist(), {name: density.tolist() for name, density in curves.items()}
