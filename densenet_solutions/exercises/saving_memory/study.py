@@ -35,6 +35,7 @@ from densenet_solutions.measure import (
     saved_bytes,
 )
 from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory.shared_storage.arithmetic import planned_for
 from densenet_solutions.memory.strategy import retype
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer
@@ -100,6 +101,29 @@ def books_step(strategy: str) -> MemoryResult:
     """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
     row = STRATEGIES[strategy]
     return predict_memory(lambda: row.apply(book_densenet()), (128, 1, 224, 224), step=row.step)
+
+
+def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
+    """Peaks of DenseNet-121's step at full size under strategies, predicted: a lower bound."""
+    with torch.device("meta"):
+        model = densenet121()
+    return {
+        name: predict_memory(
+            STRATEGIES[name].apply(model), FULL_SHAPE, step=STRATEGIES[name].step
+        ).peak_beyond_parameters
+        for name in names
+    }
+
+
+def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
+    """Predicted peak of shared storage with the slices of a CPU and of a GPU."""
+    found = {}
+    for kind in ("cpu", "cuda"):
+        with planned_for(kind):
+            found[kind] = predict_memory(
+                STRATEGIES["shared_storage"].apply(densenet121()), input_shape
+            ).peak_beyond_parameters
+    return found
 
 
 def with_measured_peaks(
