@@ -132,17 +132,11 @@ def test_intervals_need_three_to_five_seeds(values: list[float]) -> None:
 
 
 def test_pictures_state_their_finding() -> None:
-    rows = [
-        StrategyCost(
-            strategy=name, training_peak=peak, inference_peak=1, method="predicted",
-            state_bytes=1, parameters=1, multiply_adds=1, gradient_error=0.0,
-            seconds=(2 * time, 9.0), plain_seconds=(3.0, 2.0), input_shape=(8, 3, 64, 64),
-            trial_shape=(1,),
-        )
-        for name, peak, time in (("plain", 100, 1.0), ("a_b", 12, 1.2), ("other", 5, 2.0))
-    ]  # fmt: skip
-    html = pictures.trade_off(rows, {"plain": False, "a_b": False, "other": True}).html
-    assert "a b has the lowest peak, 12.0%" in html
+    names = ("torchvision", "recompute_bottleneck_input", "recompute_layer", "recompute_block")
+    rows = [MemoryBenchRow(name, 200 * 2**20, (1.0,), 1.2, 1.1, 1.3) for name in names]
+    rows.append(MemoryBenchRow("shared_storage", 50 * 2**20, (1.0,), 1.05, 1.0, 1.1))
+    bench = MemoryBench("densenet121", (8, 3, 224, 224), "float32", "cpu", 1, tuple(rows))
+    assert "50 MiB, and the least extra time, 1.05×" in pictures.memory_and_time(bench).html
     assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
     lines = [
         StepTimeline(
@@ -151,7 +145,7 @@ def test_pictures_state_their_finding() -> None:
         )
         for name, peak in (("plain", 800), ("shared_storage", 100))
     ]  # fmt: skip
-    assert "the peak is 100 MiB, 8.0× less" in pictures.two_timelines(*lines).html
+    assert "shared storage peaks at 100 MiB, near" in pictures.two_timelines(*lines).html
 
 
 def test_shared_storage_takes_its_measured_peak(small: dict[str, StrategyCost]) -> None:

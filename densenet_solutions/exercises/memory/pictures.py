@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from densenet_solutions.measure import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
-from densenet_solutions.site.figures import COLOURS, new_figure, svg
+from densenet_solutions.site.figures import COLOURS, new_figure
+from densenet_solutions.site.frames import Plot, figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import GIB, MIB, mib
 
@@ -17,40 +17,49 @@ _HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
 
 
 def step_timelines(steps: Mapping[str, MemoryResult]) -> Html:
-    """Live bytes over one training step, one panel a network on one scale, by category."""
-    fig, axes = new_figure(height=5.6, rows=len(steps), sharey=True, squeeze=False)
+    """Live bytes over one training step, one panel a network on one scale, by category.
+
+    A category is drawn where it ever reaches a hundredth of the peak.
+    """
     top = max(result.peak_bytes for result in steps.values()) / GIB
-    sentences = []
-    shown = [name for name in _STACK if any(r.bytes_by_category[name] for r in steps.values())]
-    for ax, (name, result) in zip(axes[:, 0], steps.items(), strict=True):
-        points = thin_out(result.timeline, 260)
-        places = [i / (len(points) - 1) for i in range(len(points))]
-        values = [
-            [p.by_category[MEMORY_CATEGORIES.index(category)] / GIB for p in points]
-            for category in shown
-        ]
-        ax.stackplot(
-            places, values, colors=[COLOURS[category] for category in shown], labels=shown, lw=0
+    shown = [
+        name for name in _STACK if any(r.most(name) > r.peak_bytes / 100 for r in steps.values())
+    ]
+
+    def draw(width: float, height: float) -> Plot:
+        fig, axes = new_figure(width, height, rows=len(steps), sharey=True, squeeze=False)
+        for ax, (name, result) in zip(axes[:, 0], steps.items(), strict=True):
+            points = thin_out(result.timeline, 260)
+            places = [i / (len(points) - 1) for i in range(len(points))]
+            values = [
+                [p.by_category[MEMORY_CATEGORIES.index(category)] / GIB for p in points]
+                for category in shown
+            ]
+            ax.stackplot(
+                places, values, colors=[COLOURS[category] for category in shown], labels=shown, lw=0
+            )
+            back = next(i for i, p in enumerate(points) if p.phase == "backward")
+            turn = back / (len(points) - 1)
+            ax.axvline(turn, color="#000000", linewidth=0.8, linestyle=":")
+            ax.text(turn - 0.01, 1.04 * top, "forward", ha="right", va="center", fontsize=10)
+            ax.text(turn + 0.01, 1.04 * top, "backward", ha="left", va="center", fontsize=10)
+            ax.set_xlim(0, 1)
+            ax.set_ylim(0, 1.12 * top)
+            ax.set_xticks([])
+            ax.set_ylabel("GiB")
+            ax.set_title(f"{name}: peak {mib(result.peak_bytes, 0)}")
+        axes[-1, 0].set_xlabel("operations of one training step, in order")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        fig.legend(
+            handles[::-1], labels[::-1], loc="outside lower center", ncols=2, handlelength=1.2
         )
-        turn = next(i for i, p in enumerate(points) if p.phase == "backward") / (len(points) - 1)
-        ax.axvline(turn, color="#000000", linewidth=0.8, linestyle=":")
-        ax.text(turn - 0.01, 1.04 * top, "forward", ha="right", va="center", fontsize=10)
-        ax.text(turn + 0.01, 1.04 * top, "backward", ha="left", va="center", fontsize=10)
-        ax.set_xlim(0, 1)
-        ax.set_ylim(0, 1.12 * top)
-        ax.set_xticks([])
-        ax.set_ylabel("GiB")
-        ax.set_title(f"{name}: peak {mib(result.peak_bytes, 0)}")
-        sentences.append(f"{name} climbs to {mib(result.peak_bytes, 0)}")
-    axes[-1, 0].set_xlabel("operations of one training step, in order")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=3, handlelength=1.2)
-    return svg(
-        fig,
-        "Memory over one training step on the same scale: "
-        + "; ".join(sentences)
-        + ". Both rise through the forward pass and fall through the backward pass, and nearly "
-        "all of it is activations.",
+        return Plot(fig)
+
+    return figure(
+        draw(7, 5.0),
+        draw(3.6, 5.0),
+        caption="Both networks climb through the forward pass and come down in the backward pass, "
+        "and nearly all of the height is activations.",
     )
 
 
@@ -67,56 +76,61 @@ def batch_lines(
     crossings: Mapping[int, int],
 ) -> Html:
     """Peak against the batch size, one panel a resolution; the crossing is marked."""
-    fig, axes = new_figure(height=3.3, columns=len(peaks), squeeze=False)
-    for ax, (side, by_network) in zip(axes[0], peaks.items(), strict=True):
-        for name, values in by_network.items():
-            colour = COLOURS[_HUES[name]]
-            ax.plot(batches, [v / MIB for v in values], marker="o", markersize=4, color=colour)
-            end, beside, align = (
-                (-1, (-12, 2), "right") if name == "DenseNet" else (0, (-4, 24), "left")
-            )
-            ax.annotate(
-                name, (batches[end], values[end] / MIB), xytext=beside, ha=align,
-                textcoords="offset points", color=colour, fontweight="bold",
-            )  # fmt: skip
-        ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
-        ax.text(crossings[side] * 1.1, 0.03, f"batch {crossings[side]}",
-                transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
-        ax.set_xticks(list(batches), [str(batch) for batch in batches], fontsize=10)
-        ax.set_title(f"{side} × {side} pixels")
-        ax.set_xlabel("batch size")
-    axes[0][0].set_ylabel("peak, MiB")
-    where = " and ".join(f"{batch} at {side} pixels" for side, batch in crossings.items())
-    return svg(
-        fig,
-        "Peak memory of a training step against the batch size. ResNet-18 starts higher, because "
-        f"its parameters weigh more; DenseNet overtakes it at a batch of {where}.",
+
+    def draw(width: float, height: float, wide: bool) -> Plot:
+        shape = {"columns" if wide else "rows": len(peaks)}
+        fig, axes = new_figure(width, height, squeeze=False, **shape)
+        for ax, (side, by_network) in zip(axes.flat, peaks.items(), strict=True):
+            for name, values in by_network.items():
+                colour = COLOURS[_HUES[name]]
+                ax.plot(batches, [v / MIB for v in values], marker="o", markersize=4, color=colour)
+                above = name == "DenseNet"
+                ax.annotate(
+                    name, (batches[-1], values[-1] / MIB), ha="right",
+                    xytext=(-8, 2) if above else (0, -18), textcoords="offset points",
+                    color=colour, fontweight="bold",
+                )  # fmt: skip
+            ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
+            ax.text(crossings[side], 0.9, f" {crossings[side]} images",
+                    transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
+            ax.set_xlim(0, batches[-1] * 1.04)
+            ax.set_ylim(bottom=0)
+            ax.set_title(f"{side} × {side} pixels")
+            ax.set_xlabel("batch size")
+            ax.set_ylabel("peak, MiB")
+        return Plot(fig)
+
+    where = " and ".join(f"{batch} images of {side}²" for side, batch in crossings.items())
+    return figure(
+        draw(7, 3.3, True),
+        draw(3.6, 5.4, False),
+        caption="Both peaks are straight lines in the batch; ResNet-18 starts higher, DenseNet "
+        f"climbs faster and is above from {where} on.",
     )
 
 
 def depth_lines(layers: Sequence[int], kept: Mapping[str, Sequence[int]]) -> Html:
     """Bytes kept by one dense block against its depth."""
-    fig, ax = new_figure(height=3.2)
-    for name, values in kept.items():
-        colour = COLOURS["densenet" if name == "naive" else "activations"]
-        ax.plot(layers, [v / MIB for v in values], marker="o", color=colour)
-        shown = "plain" if name == "naive" else name
-        _label(ax, shown, (layers[-1], values[-1] / MIB), colour)
-    ax.set_xticks(list(layers))
-    ax.set_ylim(bottom=0)
-    ax.set_xlabel("layers in the dense block")
-    ax.set_ylabel("kept for backward, MiB")
-    return svg(
-        fig,
-        "Bytes that a dense block keeps for its backward pass against its depth: the plain curve "
-        "bends upwards, the one with recomputation is straight.",
+
+    def draw(width: float, height: float) -> Plot:
+        fig, ax = new_figure(width, height)
+        for name, values in kept.items():
+            colour = COLOURS["densenet" if name == "naive" else "activations"]
+            ax.plot(layers, [v / MIB for v in values], marker="o", color=colour)
+            ax.annotate(
+                "plain" if name == "naive" else name, (layers[-1], values[-1] / MIB),
+                xytext=(-4, 7), textcoords="offset points", ha="right", color=colour,
+                fontweight="bold",
+            )  # fmt: skip
+        ax.set_xticks(list(layers))
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("layers in the dense block")
+        ax.set_ylabel("kept for backward, MiB")
+        return Plot(fig)
+
+    return figure(
+        draw(7, 3.0),
+        draw(3.6, 2.8),
+        caption="What the plain block keeps bends upwards with its depth; with recomputation the "
+        "line is straight.",
     )
-
-
-def _label(ax: Any, text: str, at: tuple[float, float], colour: str) -> None:
-    ax.annotate(
-        text, at, xytext=(-4, 7), textcoords="offset points", ha="right",
-        color=colour, fontweight="bold",
-    )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.fair import FairModel
+from densenet_solutions.exercises.network.ledger import blocks
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.memory import STRATEGIES
@@ -31,6 +32,36 @@ def book_steps(batch: int, side: int, *, train: bool = True) -> dict[str, Memory
 @cache
 def _book_step(name: str, batch: int, side: int, train: bool) -> MemoryResult:
     return predict_memory(BOOK[name], (batch, 1, side, side), train=train)
+
+
+@cache
+def on_a_gpu(name: str, batch: int, side: int) -> MemoryResult:
+    """The same step as a GPU would run it, with its caching allocator simulated."""
+    return predict_memory(BOOK[name], (batch, 1, side, side), device="cuda")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A peak as `fixed + per_image · N`, in bytes, through two large batches."""
+
+    fixed: float
+    per_image: float
+
+
+def line(name: str, side: int) -> Line:
+    """The line through the peaks of 64 and 128 images."""
+    half, whole = (book_steps(batch, side)[name].peak_bytes for batch in (64, 128))
+    per_image = (whole - half) / 64
+    return Line(whole - 128 * per_image, per_image)
+
+
+def kept_in_blocks(batch: int, side: int) -> dict[str, int]:
+    """What the plain blocks of the book's DenseNet keep for the backward pass: kind → bytes."""
+    found: dict[str, int] = {}
+    for book in blocks(book_densenet().config, batch=batch, resolution=side):
+        for kind, channels in book.kept().items():
+            found[kind] = found.get(kind, 0) + round(channels * book.channel_bytes)
+    return found
 
 
 def sweep(batches: Sequence[int], side: int) -> dict[str, tuple[int, ...]]:

@@ -6,9 +6,16 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
 
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
@@ -22,13 +29,16 @@ from densenet_solutions.exercises.saving_memory.reach import Reach
 from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTimeline, thinned
 from densenet_solutions.measure import (
     MemoryResult,
+    count_parameters,
     measure_memory,
     predict_memory,
     saved_bytes,
 )
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory.shared_storage.arithmetic import planned_for
+from densenet_solutions.memory.strategy import retype
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
-from densenet_solutions.models.densenet import DenseLayer
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import Record
 
@@ -73,10 +83,47 @@ def first_block_bytes() -> int:
     return 4 * n * width * (height // 4) * (breadth // 4)
 
 
+def parameters() -> int:
+    """Number of DenseNet-121's parameters."""
+    with torch.device("meta"):
+        return count_parameters(densenet121()).total
+
+
+def fixed_bytes() -> int:
+    """Parameters, buffers and input of DenseNet-121's step at full size, in float32."""
+    with torch.device("meta"):
+        model = densenet121()
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum(tensor.nbytes for tensor in tensors) + 4 * math.prod(FULL_SHAPE)
+
+
 def books_step(strategy: str) -> MemoryResult:
     """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
     row = STRATEGIES[strategy]
     return predict_memory(lambda: row.apply(book_densenet()), (128, 1, 224, 224), step=row.step)
+
+
+def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
+    """Peaks of DenseNet-121's step at full size under strategies, predicted: a lower bound."""
+    with torch.device("meta"):
+        model = densenet121()
+    return {
+        name: predict_memory(
+            STRATEGIES[name].apply(model), FULL_SHAPE, step=STRATEGIES[name].step
+        ).peak_beyond_parameters
+        for name in names
+    }
+
+
+def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
+    """Predicted peak of shared storage with the slices of a CPU and of a GPU."""
+    found = {}
+    for kind in ("cpu", "cuda"):
+        with planned_for(kind):
+            found[kind] = predict_memory(
+                STRATEGIES["shared_storage"].apply(densenet121()), input_shape
+            ).peak_beyond_parameters
+    return found
 
 
 def with_measured_peaks(
@@ -113,6 +160,57 @@ def workspace_of_recomputation() -> tuple[MemoryResult, MemoryResult]:
         predict_memory(build, SMALL_SHAPE, step=row.step),
         measure_memory(build, SMALL_SHAPE, step=row.step),
     )
+
+
+def float32_errors(names: Sequence[str]) -> dict[str, float]:
+    """`‖g − g₆₄‖ / ‖g₆₄‖` over all parameters, for each strategy's gradient g in float32.
+
+    g₆₄ is the plain network's gradient in float64; network and images are the small ones.
+    """
+    images = torch.randn(*SMALL_SHAPE, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(len(images)) % 10
+
+    def gradient(name: str, dtype: torch.dtype) -> Tensor:
+        strategy = STRATEGIES[name]
+        model = strategy.apply(small_network().to(dtype)).train()
+        (strategy.step or training_step)(model, images.to(dtype), labels)
+        return torch.cat(
+            [p.grad.double().flatten() for p in model.parameters() if p.grad is not None]
+        )
+
+    truth = gradient("plain", torch.float64)
+    return {
+        name: float((gradient(name, torch.float32) - truth).norm() / truth.norm()) for name in names
+    }
+
+
+def keep_convolutions(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    if op is torch.ops.aten.convolution.default:
+        return CheckpointPolicy.MUST_SAVE
+    return CheckpointPolicy.PREFER_RECOMPUTE
+
+
+class SelectivelyRecomputed(DenseBlock):
+    """Each layer under selective checkpointing: outputs of convolutions are kept, the rest not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [x]
+        for layer in self:
+
+            def whole(*earlier: Tensor, layer: nn.Module = layer) -> Tensor:
+                return layer(torch.cat(earlier, dim=1))
+
+            policy = partial(create_selective_checkpoint_contexts, keep_convolutions)
+            features.append(checkpoint(whole, *features, use_reentrant=False, context_fn=policy))
+        return torch.cat(features, dim=1)
+
+
+def selective_checkpointing(input_shape: Sequence[int] = FULL_SHAPE) -> MemoryResult:
+    """Predicted training step of DenseNet-121 whose layers are `SelectivelyRecomputed`."""
+    with torch.device("meta"):
+        model = densenet121()
+    retype(model, DenseBlock, SelectivelyRecomputed)
+    return predict_memory(lambda: model, input_shape)
 
 
 def plain_timeline() -> StepTimeline:

@@ -1,0 +1,335 @@
+# %% [markdown]
+# # Exercise 3.2b: Everything else people suggest
+#
+# [Keep each feature once](3-2-saving-memory.py) leaves the network as it is. These are the other
+# ideas, by family: what each does to memory, to the result and to accuracy. Most change the
+# network. Some sound right and save nothing.
+
+# %%
+from densenet_solutions.exercises.saving_memory import accuracy as trained
+from densenet_solutions.exercises.saving_memory import claims, costs, pictures, study
+from densenet_solutions.memory import STRATEGIES, gates, low_rank, saved_in_8_bits
+from densenet_solutions.models import connectivity
+from densenet_solutions.records import load_record
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.site.numbers import billions, count, decimal, mib, millions, percent, times
+from densenet_solutions.site.page import how_made, record_note, source
+from densenet_solutions.site.tables import KEY, table
+
+cost_record = load_record("strategies-study")
+cost = study.costs(cost_record)
+peak = {name: row.training_peak for name, row in cost.items() if row.training_peak}
+plain = cost["plain"]
+ELSEWHERE = (  # the ways of 3.2, and what cannot be shown on a CPU
+    "recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage",
+    "in_place", "out_of_place", "offload",
+)  # fmt: skip
+here = {name: row for name, row in cost.items() if name not in ELSEWHERE}
+
+
+def words(name):
+    return name.replace("_", " ")
+
+
+def an_image(row):
+    """Multiply-adds of one image."""
+    return row.multiply_adds and row.multiply_adds / row.input_shape[0]
+
+
+# Every verdict that numbers can decide:
+changes = {name: not row.exact for name, row in STRATEGIES.items()}
+assert cost["pool_first"].multiply_adds < plain.multiply_adds and not changes["pool_first"]
+patterns = [cost[f"{name}_connections"] for name in ("random", "logarithmic", "harmonic")]
+assert all(changes[row.strategy] for row in patterns)
+assert min(patterns, key=lambda row: row.multiply_adds) is cost["harmonic_connections"]
+fewer = [cost[name] for name in ("learned_groups", "channel_pruning", "low_rank")]
+assert all(row.multiply_adds < plain.multiply_adds for row in fewer)
+assert all(row.parameters < plain.parameters for row in fewer)
+assert peak["low_rank"] > plain.training_peak == peak["learned_groups"]
+assert peak["channel_pruning"] < plain.training_peak
+assert cost["channel_pruning"].inference_peak < plain.inference_peak
+
+# %%
+small = {
+    row.strategy: row for row in costs.small_costs(("saved_in_8_bits", "gradient_accumulation"))
+}
+bits_error, parts_error = (
+    small[name].gradient_error for name in ("saved_in_8_bits", "gradient_accumulation")
+)
+assert bits_error < 0.05 < parts_error
+pool_first, bits, quantized = (
+    cost[name] for name in ("pool_first", "saved_in_8_bits", "quantized_inference")
+)
+less_work = an_image(plain) - an_image(pool_first)
+assert quantized.inference_peak > plain.inference_peak / 4
+
+# %% [markdown]
+# All peaks of DenseNet-121 on this page are predicted for one set-up, beyond parameters, buffers
+# and input:
+#
+# DenseNet-121 · 8 × 224² · float32 unless the idea says otherwise · predicted, no GPU
+# { .ds-setup }
+#
+# ## Reorder, or move
+#
+# Average pooling and a 1×1 convolution commute ([exercise 1](1-average-pooling.py)), so transitions
+# may **pool first**. The peak is {{ percent(1 - pool_first.training_peak / plain.training_peak) }}
+# lower, since transitions are few. It saves work more than memory: {{ billions(less_work) }} fewer
+# multiply-adds an image.
+#
+# **Offloading** moves what is kept to the host's memory. It recomputes nothing, but every byte
+# travels to the host and back. On a CPU there is nowhere to go, so we have no number for it.
+#
+# ## Fewer bits
+#
+# Under bfloat16 autocast, convolutions compute and keep 16 bits. Or the forward pass stays in
+# float32 and only what autograd keeps is rounded, to 8 bits a number:
+#
+# {{ source(saved_in_8_bits.EightBit) }}
+#
+# The loss stays exact, the peak falls to {{ mib(bits.training_peak) }}, and the gradient is off by
+# {{ percent(bits_error) }} in a small network^[Two dense blocks of two layers, 4 images of 32 × 32, live.]. One line of it holds a lesson. ReLU's
+# gradient passes where its *output* is positive. Plain rounding would turn
+# {{ percent(claims.rounded_to_zero()) }} of the positive outputs into zeros and stop their
+# gradients. So a small positive number is rounded up. bfloat16 takes
+# {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak; whether it is faster
+# depends on the processor having units for it.
+#
+# For inference, weights can be kept in 8 bits as well: {{ mib(quantized.state_bytes) }} instead of
+# {{ mib(plain.state_bytes) }}. The peak beside them falls from {{ mib(plain.inference_peak) }} to
+# {{ mib(quantized.inference_peak) }}, because the features of a block are kept in 8 bits too and
+# normalisation writes over its input. It is not a quarter, because what one layer reads is restored
+# to float32; only integer kernels would avoid that.
+#
+# ## Fewer connections
+#
+# If copies of earlier features fill the memory, read fewer of them. A fixed pattern says which of
+# the sources $0, \dots, \ell-1$ layer $\ell$ reads:
+#
+# {{ source(connectivity.logarithmic) }}
+#
+# {{ source(connectivity.harmonic) }}
+#
+# A block of $n$ layers has then about $n \log_2 n$ or $2n$ connections instead of $n^2/2$, and the
+# quadratic term is gone. At DenseNet-121's depth that saves less than it sounds: peaks of
+# {{ mib(peak["logarithmic_connections"], 0) }} and {{ mib(peak["harmonic_connections"], 0) }},
+# because bottlenecks, transitions and stem stay. Gates go the other way: they start from all
+# connections of a trained network, keep those it uses most, and learn. A gate multiplies the scale
+# and the shift of a normalisation, since $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$,
+# so it costs no activation; a closed one is not read at all.
+#
+# {{ source(gates.GatedNorm) }}
+#
+# **One-shot aggregation** ([VoVNet](https://arxiv.org/abs/1904.09730)) goes furthest: inside a
+# block every layer reads only its predecessor, and all of them are concatenated once, at the end.
+# Its authors report detectors twice as fast as with DenseNet and 1.6 to 4.1 times less energy.
+#
+# ## Smaller layers
+#
+# Pruning must *remove* channels, here from every layer that reads them. Learned groups
+# (CondenseNet, arXiv:1711.09224) let each group of outputs keep the inputs it uses most, then
+# gather them and run a grouped convolution. Low-rank factors replace one convolution by two thinner
+# ones:
+#
+# {{ source(low_rank.factorize) }}
+
+# %%
+table(
+    {
+        "plain": plain,
+        "pruning": cost["channel_pruning"],
+        "learned groups": cost["learned_groups"],
+        "low rank": cost["low_rank"],
+    },
+    {
+        "network": KEY,
+        "parameters": ("parameters", millions),
+        "multiply-adds": (an_image, billions),
+        "training peak": ("training_peak", mib),
+    },
+)
+
+# %%
+training, test_images = trained.SETTINGS, trained.TEST_IMAGES
+
+# %% [markdown]
+# All three save parameters and work. **Only pruning saves memory**: it alone makes features fewer.
+# Groups gather as many channels as they found, and factors add an activation between the two
+# convolutions. They are answers to another question.
+#
+# ## Fewer images at once
+#
+# Gradient accumulation runs the batch in parts. It is often called exact. With batch normalisation
+# it is not: each part is normalised by its own statistics.
+#
+# Four parts take the peak to {{ mib(peak["gradient_accumulation"]) }}, but the gradient is off by
+# {{ percent(parts_error, 0) }} of its length in a small network: single images are poor
+# statistics. Without batch statistics (in evaluation mode, or with another normalisation) it is
+# exact, and a test of this repository says so. Parts of
+# 8 images or more have better statistics than parts of one; how much better, we have not measured.
+# A normalisation without batch statistics (group normalisation, or statistics of a fixed *ghost*
+# batch) makes the problem go away, and is another network.
+#
+# ## More devices, and the allocator
+#
+# Data parallelism that shards parameters, gradients and the optimizer's state (ZeRO; in PyTorch
+# `FSDP`) divides what a DenseNet has little of. Activations stay where they are, so it solves
+# another problem. And part of what a GPU reserves is not held by any tensor: with
+# `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` PyTorch's allocator wastes less
+# ([3.1](3-1-memory.py) says how much there is to waste).
+#
+# **In-place activated batch normalisation** ([arXiv:1712.02616](https://arxiv.org/abs/1712.02616))
+# writes the activation over the normalisation's input and inverts it in the backward pass. It needs
+# an activation with an inverse, a leaky ReLU, so it is another network; and in a dense block later
+# layers still read the input.
+#
+# ## What it does to accuracy
+#
+# A strategy that gives another result may cost accuracy.
+#
+# This is a reduced setting that a CPU manages: the book's DenseNet on
+# {{ count(trained.TRAIN_IMAGES) }} images of Fashion-MNIST at
+# {{ training.resolution }}×{{ training.resolution }}, {{ training.epochs }} epochs, tested on
+# {{ count(test_images) }} other images. It can tell a large loss from a small one, no more.
+
+# %%
+accuracy = study.accuracy_changes(load_record("strategies-accuracy"))
+others = {name: row for name, row in accuracy.items() if name != "plain"}
+exact_accuracy, seeds = accuracy["plain"].accuracy, accuracy["plain"].seeds
+assert seeds >= 3  # there are intervals
+table(
+    accuracy,
+    {
+        "strategy": (KEY, words),
+        "right after the change": (
+            {name: row.accuracy_at_change for name, row in others.items()},
+            percent,
+        ),
+        "after training": ("accuracy", percent),
+        "against plain, in points": (
+            others,
+            lambda row: pictures.points(row.difference, row.half_width),
+        ),
+    },
+    caption=f"Test accuracy on Fashion-MNIST of the book's DenseNet, {seeds} seeds",
+)
+
+# %%
+condensed = accuracy["learned_groups"]
+assert condensed.accuracy_at_change < exact_accuracy - 0.2
+largest_loss = -min(row.difference for row in accuracy.values())
+standard_error = (exact_accuracy * (1 - exact_accuracy) / test_images) ** 0.5
+
+# %% [markdown]
+# {{ record_note() }}
+#
+# Gates, groups, pruning and factors were applied before the last epoch, which repairs them;
+# quantisation comes after it. Right after the change a network can be broken: with learned groups
+# it falls to {{ percent(condensed.accuracy_at_change) }}, for here nothing prepared it for losing
+# three quarters of its inputs (CondenseNet removes them step by step, under a penalty). One more
+# epoch brings it back to {{ percent(condensed.accuracy) }}. The largest loss after that is
+# {{ decimal(100 * largest_loss, 1) }} points, where the test set alone, with its
+# {{ count(test_images) }} images, leaves a standard error of {{ decimal(100 * standard_error, 1) }}
+# points. Intervals are paired by seed and cover 95%.
+#
+# ## All at a glance
+
+# %%
+table(
+    here,
+    {
+        "idea": (KEY, words),
+        "training peak": (peak, mib, 0),
+        "inference peak": ("inference_peak", mib, 0),
+        "parameters": ("parameters", millions),
+        "verdict": {name: row.verdict for name, row in STRATEGIES.items()},
+    },
+    caption="What each idea does to memory; quantised inference has no training step.",
+)
+
+# %%
+catalogue = table(
+    {name: STRATEGIES[name] for name in here},
+    {
+        "idea": (KEY, words),
+        "what it does, what it costs, where it comes from": lambda row: (
+            f"{row.family.capitalize()}: {row.summary} {row.costs} ({row.source})"
+        ),
+    },
+)
+
+# %% [markdown]
+# {{ record_note(cost_record) }}
+#
+# ??? note "What each idea does and costs, and where it comes from"
+#     {{ catalogue }}
+#
+# ## What people say
+#
+# Where no network is named, the numbers of this section are of a small one, measured live: the stem
+# and the first block of the book's DenseNet, 64 images of 96×96 (the distilled student has $k$ =
+# 16).
+
+# %%
+zeros = claims.zero_weights()
+sparse = {share: claims.sparse_bytes_per_dense_byte(share) for share in (0.5, 0.9)}
+clipped = claims.relu6()
+taught = claims.distillation()
+full_rank, quarter = (claims.low_rank_factors(share) for share in (1.0, 0.25))
+free, by_hand = claims.early_freeing(), claims.freeing_by_hand()
+assert zeros.peak == zeros.reference_peak and zeros.share > 0.85
+assert sparse[0.5] > 1
+assert abs(clipped.share - clipped.reference_share) < 0.02 and clipped.peak > clipped.reference_peak
+assert taught.peak >= taught.reference_peak and taught.parameters > taught.reference_parameters
+assert quarter.parameters < quarter.reference_parameters
+assert full_rank.peak > quarter.peak > quarter.reference_peak
+assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_peak / 2
+
+# %% [markdown]
+# !!! does-not-hold "An L1 penalty makes weights sparse and so saves memory."
+#     With {{ percent(zeros.share, 0) }} of the weights zero the peak is {{ mib(zeros.peak) }}, and
+#     with none zero it is {{ mib(zeros.reference_peak) }}. A dense tensor stores its zeros. A
+#     sparse format stores indices: PyTorch's (coordinates, four 64-bit indices a value) takes
+#     {{ times(sparse[0.5]) }} the bytes for a feature map that is half zero, and at 90% zeros still
+#     {{ times(sparse[0.9], 2) }}. Leaner formats save more, but convolutions do not read them.
+#     Zeros save memory when whole channels are removed.
+#
+# !!! does-not-hold "ReLU6 gives sparser activations than ReLU, which saves memory."
+#     It clips at 6, not at 0: {{ percent(clipped.share) }} zeros against
+#     {{ percent(clipped.reference_share) }}. It even costs memory, {{ mib(clipped.peak, 0) }}
+#     against {{ mib(clipped.reference_peak, 0) }}, because its gradient needs the input (was it
+#     above 6?), which a ReLU can throw away.
+#
+# !!! does-not-hold "Distillation reduces the memory of the small network."
+#     The student is small because it was built small. Taught, its training step peaks at
+#     {{ mib(taught.peak) }}, and untaught at {{ mib(taught.reference_peak) }}; and the teacher's
+#     parameters are needed besides. What teaching may improve is the accuracy of a given size.
+#
+# !!! does-not-hold "Low-rank factors save memory."
+#     They save parameters: {{ count(quarter.parameters) }} instead of
+#     {{ count(quarter.reference_parameters) }} at a quarter of the rank. The training peak rises,
+#     from {{ mib(quarter.reference_peak, 0) }} to {{ mib(quarter.peak, 0) }}, and to
+#     {{ mib(full_rank.peak, 0) }} at full rank, by the activation between the factors. It can only
+#     fall where parameters outweigh activations.
+#
+# !!! holds-with-a-condition "At inference, free feature maps as soon as they are no longer needed."
+#     Under `torch.no_grad()` that is what happens already: {{ mib(free.peak) }} against
+#     {{ mib(free.reference_peak) }} for the same forward pass with autograd on. Deleting by hand on
+#     top: {{ mib(by_hand.peak) }} against {{ mib(by_hand.reference_peak) }}, nothing. The condition
+#     is not to forget the context.
+#
+# !!! holds-with-a-condition "Gradient accumulation gives the same gradient as the large batch."
+#     Without batch normalisation. With it, four parts of one image are off by
+#     {{ percent(parts_error, 0) }}.
+#
+# ??? apparatus "Sources, records, versions"
+#     - Micikevicius et al., *Mixed precision training*, [arXiv:1710.03740](https://arxiv.org/abs/1710.03740); Chen et al., *ActNN*,
+#       [arXiv:2104.14129](https://arxiv.org/abs/2104.14129); Jacob et al., *Quantization and training of neural networks*,
+#       [arXiv:1712.05877](https://arxiv.org/abs/1712.05877).
+#     - Hu, Dey, Del Giorno, Hebert, Bagnell, *Log-DenseNet*, [arXiv:1711.00002](https://arxiv.org/abs/1711.00002); Chao et al., *HarDNet*,
+#       [arXiv:1909.00948](https://arxiv.org/abs/1909.00948); Huang, Liu, van der Maaten, Weinberger, *CondenseNet*, [arXiv:1711.09224](https://arxiv.org/abs/1711.09224).
+#     - Liu et al., *Network slimming*, [arXiv:1708.06519](https://arxiv.org/abs/1708.06519); Denton et al., *Exploiting linear structure*,
+#       arXiv:1404.0736; Bengio, Léonard, Courville, arXiv:1308.3432 (the gradient of a gate); Hinton,
+#       Vinyals, Dean, *Distilling the knowledge in a neural network*, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531).
+#
+#     {{ how_made() }}

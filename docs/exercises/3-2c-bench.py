@@ -1,0 +1,237 @@
+# %% [markdown]
+# # Exercise 3.2c: The bench
+#
+# All set-ups, all tables. Nothing here is needed to understand [Keep each feature
+# once](3-2-saving-memory.py); it is for those who doubt a number there, or want to repeat it.
+
+# %%
+from densenet_solutions.exercises.saving_memory import costs, study
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.measure import predict_memory
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.records import load_record
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.site.numbers import count, gib, mib, percent, times
+from densenet_solutions.site.page import how_made, record_note
+from densenet_solutions.site.tables import KEY, table
+
+bench_record = load_record("bench-memory")
+two, one, half = (
+    from_json(MemoryBench, bench_record.cases[f"densenet121-8x224-{setting}"])
+    for setting in ("float32", "float32-one-thread", "bfloat16")
+)
+two_rows, one_rows, half_rows = (
+    {row.name: row for row in result.rows} for result in (two, one, half)
+)
+
+
+def words(name):
+    return name.replace("_", " ") if name in STRATEGIES else name
+
+
+def quartiles(row):
+    return f"{times(row.time_ratio_low, 2)} to {times(row.time_ratio_high, 2)}"
+
+
+def bench_table(rows, caption):
+    return table(
+        rows,
+        {
+            "way": (KEY, words),
+            "peak": ("peak_beyond_parameters", mib),
+            "time": ("time_ratio", times, 2),
+            "quartiles": quartiles,
+        },
+        caption=caption,
+    )
+
+
+# %% [markdown]
+# ## Memory and time together
+#
+# Peak and time of each way come from the same bench: the peak from the allocator of the CPU, beyond
+# parameters, buffers and input; the time from {{ one.repeats }} rounds in which all ways take turns,
+# as the median of the ratios to torchvision's network in the same round. That network runs in
+# PyTorch's default layout (NCHW). Shared storage works in `channels_last` inside, and for
+# convolutional networks PyTorch recommends that layout on its own account; how much of the time it
+# explains, this bench does not say, since it has no row for it yet.
+#
+# DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · measured
+# { .ds-setup }
+
+# %%
+bench_table(one_rows, "One thread: the numbers of 3.2.")
+
+# %% [markdown]
+# DenseNet-121 · 8 × 224² · float32 · CPU, 2 threads · measured
+# { .ds-setup }
+
+# %%
+short = {
+    name: tuple(1 - predicted / rows[name].peak_beyond_parameters for rows in (one_rows, two_rows))
+    for name, predicted in study.predicted_peaks(("recompute_layer", "recompute_block")).items()
+}
+assert all(0.005 < single < 0.5 * double + 0.01 < 0.06 for single, double in short.values())
+layer_short, block_short = short["recompute_layer"], short["recompute_block"]
+bench_table(two_rows, "Two threads.")
+
+# %% [markdown]
+# What `predict_memory` says of recomputation is a little too low, and by how much depends on the
+# threads: {{ percent(layer_short[0]) }} on one and {{ percent(layer_short[1]) }} on two for layers,
+# {{ percent(block_short[0]) }} and {{ percent(block_short[1]) }} for blocks. In the midst of an
+# operation each thread takes scratch space, which only an allocator sees. At a fixed number of
+# threads the peaks repeat exactly. The times do not: this machine was shared.
+#
+# *compiled* is the compiler's own recomputation, with a memory budget of a tenth, after minutes of
+# compiling. Its time is that of compiled code against code that is not compiled; there is no row for
+# the compiler without a budget, so what recomputation costs there is not known.
+#
+# DenseNet-121 · 8 × 224² · bfloat16 autocast · CPU, 2 threads · measured
+# { .ds-setup }
+
+# %%
+assert half_rows["shared_storage"].time_ratio > 1.5
+bench_table(half_rows, "bfloat16 autocast: shared storage converts its slices back and forth.")
+
+# %% [markdown]
+# {{ record_note(bench_record) }}
+#
+# ## Is it the same gradient?
+#
+# An untrained DenseNet amplifies rounding from layer to layer, so two right answers in float32
+# differ. The fair reference is float64. Each row is the error of a gradient that was computed in
+# float32, $\lVert g - g_{64}\rVert / \lVert g_{64}\rVert$ over all parameters, $g_{64}$ being the
+# plain network's in float64.
+#
+# Two dense blocks of two layers · 4 × 32² · float32 against float64 · CPU, computed live
+# { .ds-setup }
+
+# %%
+names = [name for name in costs.predictable_strategies() if STRATEGIES[name].exact]
+errors = study.float32_errors([*names, "saved_in_8_bits"])
+exact_errors = {name: errors[name] for name in names}
+assert max(exact_errors.values()) < 3 * errors["plain"] < errors["saved_in_8_bits"] / 100
+table(
+    errors,
+    {
+        "strategy": (KEY, words),
+        "promises": {name: row.exactness for name, row in STRATEGIES.items() if row.exact},
+        "error of the gradient": (errors, ".1e"),
+    },
+    caption="The exact ways are as near to the truth as the plain network; 8 bits are not.",
+)
+
+# %% [markdown]
+# *bitwise*: the same outputs, gradients and buffers as the plain network, bit for bit. *numerical*:
+# the same up to rounding. In float64 tests compare every gradient, shared storage on the whole of
+# DenseNet-121 too.
+#
+# ## Time of every strategy
+#
+# These times are of another size than the peaks above, so the two are never put into one row.
+#
+# DenseNet-121 · 8 × 96² · float32 unless the strategy says otherwise · CPU, 1 thread · measured
+# { .ds-setup }
+
+# %%
+cost_record = load_record("strategies-study")
+predicted = study.costs(cost_record)
+timed = {
+    name: row
+    for name, row in predicted.items()
+    if row.time_ratio and name not in ("offload", "in_place", "out_of_place")
+}
+scatter = max(row.scatter for row in timed.values())
+table(
+    timed,
+    {"strategy": (KEY, words), "time, plain is 1": ("time_ratio", times, 1)},
+    caption="Processor's time of one step: the fastest of three, in turn with plain steps.",
+)
+
+# %% [markdown]
+# {{ record_note(cost_record) }}
+#
+# The slowest of three steps took up to {{ percent(scatter, 0) }} longer than the fastest. A fastest
+# of three on a shared machine says little about the second digit, and nothing about a GPU.
+# Offloading is missing, because on a CPU it has nowhere to go.
+#
+# ## How far does a memory go?
+
+# %%
+reach_record = load_record("how-far")
+reaches = study.reaches(reach_record)
+sizes = sorted({row.budget_bytes for row in reaches.values()})
+batch = {key: row.largest_batch for key, row in reaches.items()}
+layers = {key: row.deepest_depth for key, row in reaches.items()}
+deep_batch, top = reaches["plain", sizes[0]].deep_batch, max(layers.values())
+shown = ("plain", "pool_first", "recompute_bottleneck_input", "recompute_layer", "recompute_block")
+assert batch["recompute_layer", sizes[0]] > 4 * batch["plain", sizes[0]]
+
+
+def deepest(name, size):
+    return f"{'≥ ' * (layers[name, size] == top)}{count(layers[name, size])}"
+
+
+# %% [markdown]
+# Both tables are predictions, for tensors alone: a CUDA context, workspace, and what the allocator
+# reserves and cannot use come on top ([3.1](3-1-memory.py) says how much). So read them as ratios.
+#
+# DenseNet-121 · 224² · float32 · predicted, no GPU
+# { .ds-setup }
+
+# %%
+table(
+    shown,
+    {
+        "strategy": words,
+        **{f"in {gib(size, 0)}": lambda name, size=size: batch[name, size] for size in sizes},
+    },
+    caption="Largest batch.",
+)
+
+# %%
+table(
+    shown,
+    {
+        "strategy": words,
+        **{f"in {gib(size, 0)}": lambda name, size=size: deepest(name, size) for size in sizes},
+    },
+    caption=f"Most layers at a batch of {deep_batch}, the third block lengthened: (6, 12, n, 16). "
+    f"{count(top)} layers are the deepest that were tried.",
+)
+
+# %%
+slices = study.shared_storage_by_device((8, 3, 224, 224))
+assert slices["cuda"] >= slices["cpu"]
+
+# %% [markdown]
+# {{ record_note(reach_record) }}
+#
+# Shared storage is not in these tables: it works in slices, on a GPU in fewer and larger ones than
+# on a CPU (an eighth of a large batch at once instead of a thirty-second), and this record was made
+# with a CPU's. The [explorer](../explorer.py) has it with a GPU's. For the 8 images of this page the
+# slices come to {{ mib(slices["cpu"], 0) }} on a CPU and {{ mib(slices["cuda"], 0) }} on a GPU.
+#
+# ## The book's own network
+#
+# The book's DenseNet · 128 × 224² · float32 · predicted
+# { .ds-setup }
+
+# %%
+before, after = (
+    study.books_step(name).peak_beyond_parameters for name in ("plain", "shared_storage")
+)
+assert before > 3 * after
+
+# %% [markdown]
+# It has no bottlenecks to compute again, and less to save: its peak falls from {{ mib(before, 0) }}
+# to {{ mib(after, 0) }}, {{ times(before / after) }} less. The peak comes at the end of the backward
+# pass, when the stem has its turn, whose maps have four times the pixels of the first block's.
+#
+# ## Repeat it
+#
+# `densenet-solutions bench memory` takes both peaks and times on your machine, with
+# `--device cuda` on a GPU.
+#
+# ??? apparatus "Records, versions"
+#     {{ how_made() }}
