@@ -1,4 +1,8 @@
-"""The private names of torch that the instruments use: a new torch may rename them here only."""
+"""The private names of torch that the instruments use: a new torch may rename them.
+
+Beside these, `cuda_kernels` calls the operators `aten._scaled_dot_product_…_attention` and
+`torch.library.Library._destroy`.
+"""
 
 from __future__ import annotations
 

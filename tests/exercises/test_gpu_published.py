@@ -9,6 +9,8 @@ from torchvision.models import densenet121
 from densenet_solutions.exercises.memory import published
 from densenet_solutions.exercises.memory.published import MIB, PublishedMemory
 from densenet_solutions.measure import CudaCache, Step, predict_memory
+from densenet_solutions.records.serialise import from_json
+from densenet_solutions.records.store import load_record
 
 FILE = """model,batch,nvidia_smi_mib
 good,8,2000\ngood,16,3000\ngood,32,5000\ngood,64,9000\ngood,128,17000
@@ -72,6 +74,26 @@ def test_one_constant_is_fitted_and_the_others_are_judged() -> None:
     assert (found.constant_mib, found.fitted, found.judged) == (500, 39, 2)
     assert found.by_batch == pytest.approx((0.125, 0.05))  # of 0 and 500/2000, of 0 and 100/1000
     assert found.median_error == pytest.approx(0.05)
+
+
+def test_what_is_recorded() -> None:
+    """The simulated allocator explains what was measured better than tensors do, at every batch."""
+    record = load_record("gpu-published")
+    assert list(record.cases) == published.NAMES.read_text(encoding="utf-8").split()
+    cases = {name: from_json(PublishedMemory, row) for name, row in record.cases.items()}
+    found = {
+        name: published.agreement(cases, name) for name in ("reserved", "allocated", "tensors")
+    }
+    assert found["reserved"].judged >= 100
+    for other in ("allocated", "tensors"):
+        assert found["reserved"].median_error < 0.5 * found[other].median_error
+        assert found["reserved"].ninth_decile < 0.5 * found[other].ninth_decile
+        pairs = zip(found["reserved"].by_batch, found[other].by_batch, strict=True)
+        assert all(ours < theirs for ours, theirs in pairs)
+    for case in cases.values():
+        if case.refused is None:
+            sizes = zip(case.tensors, case.allocated, case.reserved, strict=True)
+            assert all(a < b <= c for a, b, c in sizes)
 
 
 def test_the_file_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from densenet_solutions.measure import measure_memory, predict_memory, time_interleaved
+from densenet_solutions.measure.allocator import is_out_of_memory
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridResult:
-    """One point of the memory grid: bytes predicted and measured, and seconds of a step."""
+    """One point of the memory grid: bytes predicted and measured, and seconds of a step.
+
+    On a GPU the prediction is for a GPU, and what its allocator reserved stands beside what was
+    simulated.
+    """
 
     predicted_bytes: int
     measured_bytes: int
@@ -27,6 +33,7 @@ class GridResult:
     measured_by_category: Mapping[str, int]
     method: str
     reserved_bytes: int | None
+    predicted_reserved_bytes: int | None
     context_bytes: int | None
     resident_bytes: int | None
     step_seconds: float | None
@@ -78,8 +85,10 @@ def measure_case(case: GridCase, device: str) -> GridResult:
     net = network(case.network)
     shape = net.shape(case.batch, case.resolution)
     autocast = torch.bfloat16 if case.autocast else None
-    predicted = predict_memory(net.build, shape, train=case.train, autocast=autocast)
-    measured = measure_memory(net.build, shape, device=device, train=case.train, autocast=autocast)
+    options: dict[str, Any] = {"train": case.train, "autocast": autocast}
+    on_cuda = torch.device(device).type == "cuda"
+    predicted = predict_memory(net.build, shape, device="cuda" if on_cuda else "meta", **options)
+    measured = measure_memory(net.build, shape, device=device, **options)
     seconds = None
     if not measured.out_of_memory:
         seconds = _step_seconds(net.build, shape, case, device)
@@ -90,6 +99,7 @@ def measure_case(case: GridCase, device: str) -> GridResult:
         measured_by_category=measured.bytes_by_category,
         method=measured.method,
         reserved_bytes=measured.reserved_bytes,
+        predicted_reserved_bytes=predicted.reserved_bytes,
         context_bytes=measured.context_bytes,
         resident_bytes=measured.peak_resident_bytes,
         step_seconds=seconds,
@@ -117,8 +127,10 @@ def _step_seconds(
                 out.float().sum().backward()
 
         times = time_interleaved({"step": step}, repeats=5, warmup=2, device=device)["step"]
-    except torch.OutOfMemoryError:
-        return None
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return None
+        raise
     return sorted(times)[len(times) // 2]
 
 
