@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densenet_solutions import checks
 from densenet_solutions.check.prepared import TheirError
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.records import load_record
@@ -178,7 +179,7 @@ def _leaks(
 
 
 def _submission(path: Path) -> HousePricesReport:
-    import pandas as pd
+    pd = checks.library("pandas", extra="houses")
 
     from densenet_solutions.houses import load_houses, score_submission
     from densenet_solutions.houses.ames import hidden_prices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from densenet_solutions import checks
 from densenet_solutions.exercises.explorer import study as explorer_study
 from densenet_solutions.exercises.memory import fair as memory_fair
 from densenet_solutions.exercises.memory import grid as memory_grid
@@ -24,6 +25,7 @@ def _houses(name: str) -> Callable[[], Recipe]:
     """A recipe of exercise 5, imported when it is made: its libraries come with an extra."""
 
     def make() -> Recipe:
+        checks.library("pandas", extra="houses")
         from densenet_solutions.exercises.houses import options
 
         return options.RECIPES[name]()

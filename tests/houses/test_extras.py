@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from densenet_solutions.cli import app
 from densenet_solutions.exercises import recipes
 from densenet_solutions.exercises.houses import options
 from densenet_solutions.exercises.houses.search import SPACES, build
@@ -30,6 +32,23 @@ def test_only_houses_need_the_extra():
         "pandas is not installed; houses need the extra 'houses': "
         "pip install 'densenet-solutions[houses]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["houses", "cv"], ["check", "houses", "x.csv"], ["record", "houses-depth"]],
+    ids=" ".join,
+)
+def test_commands_name_the_extra(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("densenet_solutions.houses")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "pip install 'densenet-solutions[houses]'" in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_list_of_recordings_has_all_of_exercise_5():
