@@ -1,107 +1,127 @@
 # %% [markdown]
 # # The book's DenseNet
 #
-# The book builds a small DenseNet and ends with five questions. This page introduces that
-# network: its three parts, as code, as a drawing, and as the shapes of a real forward pass. If you
-# have read [section 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html), skim it; the
-# exercises lean on its names.
+# This page shows the small DenseNet of [D2L, section
+# 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html): how it grows, what a training step
+# keeps of it, and its shapes. The exercises lean on these names.
 
 # %%
+from densenet_solutions.exercises.network.layer import bottleneck, operations
+from densenet_solutions.exercises.network.ledger import ledger
+from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
+from densenet_solutions.exercises.network.widening import widening
 from densenet_solutions.exercises.table_1 import pictures, study
 from densenet_solutions.measure import count_flops, count_parameters
-from densenet_solutions.models import book_densenet, densenet
+from densenet_solutions.models import book_densenet
 from densenet_solutions.site.numbers import count, millions, percent
-from densenet_solutions.site.page import how_made, source
+from densenet_solutions.site.page import how_made
 from densenet_solutions.site.tables import table
 
 model = book_densenet()
 total = count_parameters(model).total
 traced = study.trace(model, (1, 1, 96, 96))
 blocks = [row for row in traced if row.stage.startswith("denseblock")]
-transitions = [row for row in traced if row.stage.startswith("transition")]
 assert total == sum(row.parameters for row in traced)
 
 # %% [markdown]
-# ## The idea
+# ## Everybody reads everything before
 #
-# In a chain of layers, each one reads only its predecessor. In a **dense block** each layer reads
-# the block's input *and the outputs of all layers before it*, concatenated along the channels:
-#
-# $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}]) .$$
-#
-# Here $x_0$ is the block's input. Every later $x_\ell$ has the same small number of channels, the
-# **growth rate** $k$.
+# In a chain each layer reads only its predecessor. In a **dense block** layer $H_\ell$ reads the
+# block's input $x_0$ *and* what all layers before it wrote: $x_\ell = H_\ell([x_0, x_1, \dots,
+# x_{\ell-1}])$. The brackets join channels.
 
 # %%
-pictures.dense_connections(4)
+pictures.dense_connections(4, "Four layers have ten connections; a chain would have four.")
 
 # %% [markdown]
-# ## Three parts
+# ## So what is read gets wider
 #
-# The **layer** is $H_\ell$: batch normalisation, ReLU, a 3×3 convolution. (The paper's own networks
-# put a 1×1 *bottleneck* convolution first; the book's has none, `bn_size=None`. See [exercise
-# 4](exercises/4-table-1.py).)
-#
-# {{ source(densenet.DenseLayer) }}
-#
-# The **dense block** is a loop: compute, append, go on.
-#
-# {{ source(densenet.DenseBlock) }}
-#
-# Channels only ever grow inside a block, so between two blocks a **transition** takes some away: a
-# 1×1 convolution halves them and a pooling halves the image. Which pooling, and why, is [exercise
-# 1](exercises/1-average-pooling.py).
-#
-# {{ source(densenet.Transition) }}
-#
-# ## The whole network
-#
-# A stem, four dense blocks of four layers with $k = 32$, three transitions, a classifier.
+# Every layer appends the same few channels, the **growth rate** $k$. Step through a block.
 
 # %%
-before = [traced[3], *transitions]
-pictures.staircase(
+widening()
+
+# %% [markdown]
+# ## What a training step keeps
+#
+# Every layer of the plain block keeps all that it reads, joined anew, and a normalised copy of it,
+# until the gradient has passed. Much of it is the same. Drag through one step, forward and back.
+#
+# The book's first block · 8 × 56² · float32 · meta device · counted
+# { .ds-setup }
+
+# %%
+plain, again, shared = (ledger(name) for name in ("plain", "recompute_layer", "shared_storage"))
+assert sum(plain.kept().values()) > 4 * sum(shared.kept().values())
+ledger_frames([plain, again, shared])
+
+# %% [markdown]
+# Why that matters is [exercise 3.1](exercises/3-1-memory.py); how to keep each feature once is
+# [exercise 3.2](exercises/3-2-saving-memory.py).
+#
+# ## Layer and transition
+#
+# The book's layer is normalisation, ReLU, a 3×3 convolution. The paper's ImageNet networks put a
+# 1×1 *bottleneck* convolution before it, as drawn here. Between two blocks a **transition** halves
+# channels and image.
+
+# %%
+operations()
+
+# %%
+bottleneck()
+
+# %% [markdown]
+# ## The whole network
+#
+# The book's DenseNet · 96² · shapes and counts of a forward pass
+# { .ds-setup }
+
+# %%
+widths = model.config.block_widths
+assert [row.output_shape[1] for row in blocks] == [leaving for _, leaving in widths]
+pictures.hourglass(
     [4] * len(blocks),
-    [(a.output_shape[1], b.output_shape[1]) for a, b in zip(before, blocks)],
+    widths,
     [block.output_shape[-1] for block in blocks],
-    name="The book's DenseNet",
+    caption="Four blocks of four layers: channels grow, transitions halve them, the image shrinks.",
 )
 
 # %%
 table(
-    traced,
+    [row for row in traced if row.parameters > 600],
     {
         "stage": "stage",
-        "what it is": "what",
-        "output (C×H×W)": lambda row: "×".join(map(str, row.output_shape[1:])),
         "parameters": "parameters",
+        "output": lambda row: "×".join(map(str, row.output_shape[1:])),
+        "what it is": "what",
     },
-    caption="Every stage as a forward pass met it: one image of 1×96×96",
+    caption="The stages with more than 600 parameters (channels × height × width)",
 )
 
 # %%
 in_blocks = sum(row.parameters for row in blocks)
-at_96, at_224 = (count_flops(model, (1, 1, side, side)).multiply_adds for side in (96, 224))
-_, channels, height, width = blocks[-1].output_shape
+at_96 = count_flops(model, (1, 1, 96, 96)).multiply_adds
 
 # %% [markdown]
-# In all {{ count(total) }} parameters, {{ percent(in_blocks / total, 0) }} of them in the dense
-# blocks, and {{ millions(at_96, 0) }} multiply-adds for an image of 96×96
-# ({{ millions(at_224, 0) }} at 224×224). The last block leaves {{ channels }} channels of
-# {{ height }}×{{ width }}, averaged over the image before the classifier reads them.
-#
-# ## Run it yourself
+# In all {{ count(total) }} parameters, {{ percent(in_blocks / total, 0) }} of them in the blocks,
+# and {{ millions(at_96, 0) }} multiply-adds for an image of 96². As code it is one class and a
+# configuration:
 
 # %% tags=["show"]
-import torch
+from pprint import pprint
 
 from densenet_solutions.models import book_densenet
 
-model = book_densenet()
-logits = model(torch.randn(8, 1, 96, 96))
-logits.shape
+pprint(book_densenet().config)
 
 # %% [markdown]
-# ## How these numbers were made
+# ## Words
 #
-# {{ how_made() }}
+# **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
+# shrinks what a layer reads, to $4k$ channels. **Compression** $\theta$: the share of channels that
+# a transition keeps. **Recomputation** (gradient checkpointing): forget features and compute them
+# again in the backward pass. **Shared storage**: one buffer for all features of a block.
+#
+# ??? apparatus "Records, versions"
+#     {{ how_made() }}

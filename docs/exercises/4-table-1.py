@@ -1,291 +1,271 @@
 # %% [markdown]
-# # Exercise 4: every network of Table 1
+# # Exercise 4: Every network of Table 1
 #
-# ## The question
-#
-# Table 1 of the DenseNet paper lists four networks for ImageNet. The book asks you to build them
-# all. ([D2L, section 8.7, exercise
-# 4](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises))
+# !!! question "Exercise 4"
+#     Table 1 of the DenseNet paper lists networks for ImageNet. Build them all. ([D2L, section 8.7,
+#     exercise 4](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our
+#     words)
 
 # %%
 import re
 
-from densenet_solutions.exercises.table_1 import mistakes, pictures, study
+from densenet_solutions.check import parameter_count
+from densenet_solutions.check.box import number_box
+from densenet_solutions.exercises.network.layer import bottleneck
+from densenet_solutions.exercises.parameters.study import ERROR_OF_161
+from densenet_solutions.exercises.table_1 import pictures, study
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models import densenet as module
-from densenet_solutions.site.numbers import apart, billions, count, decimal, millions, percent
+from densenet_solutions.site.numbers import apart, billions, count
 from densenet_solutions.site.page import how_made, source
 from densenet_solutions.site.tables import KEY, table
 
 rows = study.table_1()
 by_name = {row.name: row for row in rows}
 d121, d264 = by_name["DenseNet-121"], by_name["DenseNet-264"]
-stages = {
-    name: {row.stage: row for row in traced} for name, traced in study.table_1_stages().items()
-}
-parity = study.parity_with_torchvision(resolution=32)
+printed = {row.name: study.printed_rows(row.config) for row in rows}
+config = DenseNetConfig()
+parity = study.parity_with_torchvision(resolution=64)
 assert all(row.parameters == row.recorded_parameters for row in rows)
 assert parity.equal_keys and max(parity.logits, parity.gradients) < 1e-10 * parity.scale
-
-
-def with_percent(error):
-    return f"{decimal(error)}%"
-
+assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["DenseNet-264"]
 
 # %% [markdown]
-# ## In one breath
+# !!! turn "Your turn"
+#     Build DenseNet-121 for three channels and 1000 classes, and count its parameters.
 #
-# One class builds them all; a row of Table 1 is a row of data. DenseNet-121 comes to
-# {{ count(d121.parameters) }} parameters and {{ billions(d121.multiply_adds, 3) }} multiply-adds at
-# 224×224, DenseNet-264 to {{ count(d264.parameters) }}. With the weights of a freshly initialised
-# torchvision network copied over, our DenseNet-121 gives torchvision's logits
-# {{ apart(parity.logits) }} and its gradients {{ apart(parity.gradients) }}, in float64, checked
-# while this page was built.
+#     [guess: your count]
 #
-# ## Try it first
+#     ??? hint "Hint 1: what the book leaves out"
+#         The book's layer is a single 3×3 convolution. Table 1's is a pair, and the first of the
+#         pair is 1×1. How wide is its output? And is that output a feature that later layers read?
 #
-# ??? question "Hint 1: what the book leaves out"
-#     The book's block is a single 3×3 convolution. Table 1's is a pair, and the first of the pair
-#     is 1×1. How wide is its output, and is that output a feature that later layers read?
+#     ??? hint "Hint 2: what the table leaves out"
+#         Each "conv" in Table 1 stands for BN-ReLU-convolution. And something normalises once more
+#         before the global average pool.
 #
-# ??? question "Hint 2: check yourself before you train"
-#     Count parameters. 7,978,856 with three channels in and 1000 classes is right for DenseNet-121;
-#     any other number tells you which line is wrong.
+#     ??? solution "Compare"
+#         {{ count(d121.parameters) }}. The right count is necessary and far from sufficient: another
+#         pool, or the layers in another order, gives the same one. [Check yours](#check-yours) tells
+#         more.
 #
-# ## The answer
+# !!! answer "The answer"
+#     One class builds them all. A row of Table 1 is a growth rate and four numbers of layers. What
+#     the book's layer lacks is the bottleneck: a 1×1 convolution to 4k channels before each 3×3. With
+#     torchvision's weights our DenseNet-121 gives torchvision's logits and gradients^[Two images of
+#     64², float64, training mode, a freshly initialised torchvision network; forward and backward,
+#     no optimiser step. Logits are equal {{ apart(parity.logits) }}, gradients
+#     {{ apart(parity.gradients) }}.].
 #
-# ### The staircase
+#     - **{{ count(d121.parameters) }}** parameters in DenseNet-121
+#     - **{{ count(d264.parameters) }}** in DenseNet-264
+#     - **{{ d264.depth }}** layers that DenseNet-264 really has
 #
-# Every layer adds $k$ channels, every transition keeps the share $\theta$ of them and halves the
-# image. Drawn from its configuration, DenseNet-121 is four flights of stairs:
+# ## The shape: an hourglass
+#
+# Every layer adds $k$ channels. Every transition keeps the share $\theta$ = ½ of them and halves the
+# image.
+#
+# DenseNet-121 · 224² · drawn from its configuration
+# { .ds-setup }
 
 # %%
-config = DenseNetConfig()
-resolutions = [
-    row.output_shape[-1]
-    for name, row in stages["DenseNet-121"].items()
-    if name.startswith("denseblock")
-]
-pictures.staircase(config.block_config, config.block_widths, resolutions, name="DenseNet-121")
+pictures.hourglass(
+    config.block_config,
+    config.block_widths,
+    [row.side for row in printed["DenseNet-121"] if row.name.startswith("Dense")],
+    caption="The image shrinks while the channels grow; each transition takes half of them away.",
+)
 
 # %% [markdown]
-# ### The layer, the block, the transition
+# ## The layer
 #
-# This is all the code there is to the architecture. $H_\ell$ is the paper's composite function with
-# the bottleneck of DenseNet-B:
+# The 1×1 convolution shrinks what the layer reads to $4k$ channels. Drag: from 231 channels on
+# the pair is cheaper than a 3×3 convolution alone.
+
+# %%
+k, reads = config.growth_rate, 231
+assert 4 * k * reads + 36 * k**2 < 9 * k * reads and 4 * k * 230 + 36 * k**2 > 9 * k * 230
+bottleneck()
+
+# %% [markdown]
+# The bottleneck's output is scaffolding. The 3×3 convolution reads it, and nobody else does. Only
+# $k$ channels are appended.
 #
 # {{ source(module.DenseLayer) }}
+#
+# ## The block and the transition
 #
 # {{ source(module.DenseBlock) }}
 #
 # {{ source(module.Transition) }}
 #
-# ### Table 1, from the running networks
+# ## The class that builds
 #
-# Output sizes are read from a forward pass, layers are described by the modules themselves.
+# A stem, then blocks with transitions between them, one last normalisation (`norm5`), a ReLU, the
+# global average pool (the mean over height and width) and the classifier.
+#
+# {{ source(module.DenseNet.__init__) }}
+#
+# {{ source(module.DenseNet.forward) }}
+#
+# ## The rows of data
+
+# %% tags=["show"]
+from densenet_solutions.models import TABLE_1
+
+for row in TABLE_1.values():
+    print(row.name, row.config.growth_rate, row.config.num_init_features, row.config.block_config)
+
+# %% [markdown]
+# ## Table 1, from the running networks
+#
+# Output sizes are read from a forward pass, and layers are described by the modules themselves.
 # (DenseNet-161, with $k = 48$, stands in the paper's earlier versions.)
 
+
 # %%
-shown = {
-    name: row
-    for name, row in stages["DenseNet-121"].items()
-    if re.search("conv|pool|connected", row.what)
-}
-
-
-def without_numbers(row):
+def without_numbers(what):
     """What the networks have in common: `"[1×1 conv, 128; 3×3 conv, 32] × 6"` → the brackets."""
-    return re.sub(r", \d+(?=[,;\]]|$)|^\d+-d | × \d+$", "", row.what)
+    return re.sub(r", \d+(?=[,;\]]|$)|^\d+-d | × \d+$", "", what)
 
 
 def number(row):
     """Layers of a block; of other stages the channels that leave them."""
-    return row.what.rpartition("× ")[2] if "]" in row.what else str(row.output_shape[1])
+    return f"×{row.what.rpartition('× ')[2]}" if "]" in row.what else str(row.channels)
 
 
-for name in shown:
-    assert len({without_numbers(traced[name]) for traced in stages.values()}) == 1, name
+together = list(zip(*printed.values(), strict=True))
+assert all(len({without_numbers(row.what) for row in stage}) == 1 for stage in together)
 table(
-    shown,
+    together,
     {
-        "stage": KEY,
-        "output": lambda row: "×".join(map(str, row.output_shape[2:])) or "1×1",
-        "what it is": without_numbers,
-        **{name.removeprefix("DenseNet-"): (traced, number) for name, traced in stages.items()},
+        "stage": "0.name",
+        **{
+            row.name.removeprefix("DenseNet-"): lambda stage, i=i: number(stage[i])
+            for i, row in enumerate(rows)
+        },
+        "output": lambda stage: f"{stage[0].side}²",
+        "what it is": lambda stage: without_numbers(stage[0].what),
     },
-    caption="Table 1 at 224×224. Numbers: the layers of a block, and elsewhere the channels that "
-    "leave the stage. In a layer the 1×1 convolution is 4k channels wide and the 3×3 convolution k",
+    caption="Table 1 at 224². ×n: layers of a block, each a 1×1 convolution to 4k channels and a 3×3 "
+    "to k. Other numbers: channels that leave the stage",
+    align="lrrrrrll",
 )
 
 # %%
+errors = {row.name: row.top1_error or ERROR_OF_161 for row in rows}
 table(
     rows,
     {
         "network": "name",
-        "k": "config.growth_rate",
-        "layers per block": lambda row: ", ".join(map(str, row.config.block_config)),
         "parameters": "parameters",
+        "k": "config.growth_rate",
         "multiply-adds": ("multiply_adds", billions),
-        "top-1 error": ("top1_error", with_percent),
-        "top-5 error": ("top5_error", with_percent),
+        "top-1 error": lambda row: f"{errors[row.name]:.2f}%",
     },
-    caption="Counted here; errors on ImageNet, single crop, as the paper's Table 3 prints them "
-    "(torchvision's own weights, which exercise 2 uses, differ a little)",
+    caption="Counted here at 224². Errors on ImageNet, single crop, from the paper's Table 3 "
+    f"(DenseNet-161: {ERROR_OF_161}% in the authors' README)",
 )
 
 # %% [markdown]
-# ### Is 264 really 264?
+# ??? lines "Table 2: the networks for CIFAR"
+#     For 32² images the stem is one 3×3 convolution and there are three equal blocks. Without a
+#     bottleneck the depth is $L = 3n + 4$, with a bottleneck $L = 6n + 4$. All
+#     {{ len(study.table_2()) }} counts round to what the paper prints:
+#     {{ ", ".join(f"{row.name}: {count(row.parameters)}" for row in study.table_2()) }}.
 #
-# The number in a name counts the weighted layers on the path: two convolutions per dense layer, one
-# per transition, one in the stem, and the classifier, $2\sum_b n_b + 5$ in all.
+# ## Is 264 really 264?
 
 # %%
-assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["DenseNet-264"]
+assert all(f"{row.parameters / 1e6:.1f}M" == row.printed for row in study.table_2())
 assert d264.config.block_config == (6, 12, 64, 48)
 assert all(2 * sum(row.config.block_config) + 5 == row.depth for row in rows)
+
+# %% [markdown]
+# The number in a name counts weighted layers: two convolutions in a dense layer, one in each of
+# three transitions, one in the stem, and the classifier. That makes $2\sum_b n_b + 5$, which is
+# always odd. All names are right but one. With blocks of 6, 12, 64 and 48 layers, 264 has
+# **{{ d264.depth }}**. We keep the paper's name and the paper's blocks. torchvision has no
+# DenseNet-264; the authors published its weights as a Torch7 file (256 MB, in their README, now
+# marked as outdated).
+#
+# ## Which mistake gives which number
+#
+# A wrong count often tells the mistake. Here are six, with three channels and 1000 classes.
+
+# %%
+wrong = [13_908_584, 10_869_096, 3_338_216, 7_976_808, 7_989_096, 8_062_625]
+found = {n: parameter_count(n).findings for n in wrong}
+assert all(len(findings) == 1 for findings in found.values())
+said = {n: findings[0].text.split(", but: ") for n, findings in found.items()}
+assert all(network == "DenseNet-121, 3 channels, 1000 classes" for network, _ in said.values())
 table(
-    rows,
+    found,
     {
-        "network": "name",
-        "2 × layers + 5": lambda row: f"2 × {sum(row.config.block_config)} + 5",
-        "depth": "depth",
+        "parameters": (KEY, count),
+        "what is different": {n: mistake for n, (_, mistake) in said.items()},
+        "and": lambda findings: {"wrong": "wrong", "harmless": "no harm"}[findings[0].kind],
     },
+    caption="Other counts for DenseNet-121, explained by search over the closed form",
 )
 
 # %% [markdown]
-# All names are right but one: the row called 264, with blocks of 6, 12, 64 and 48 layers, has
-# **{{ d264.depth }}** weighted layers. An even number is impossible by this count. We keep the
-# paper's name and the paper's blocks.
-#
-# ### The same function as torchvision's
-#
-# Module names equal torchvision's, so a state dict moves in both directions with `strict=True`.
-# That makes an exact check possible: same weights, same images, one training step, in float64.
+# ## What people say
 
 # %%
-table(
-    {
-        "names and shapes of all tensors": "none",
-        "logits": apart(parity.logits),
-        "gradients of all parameters": apart(parity.gradients),
-    },
-    {"compared": KEY, "largest difference": str},
-    caption="DenseNet-121 of torchvision and ours; the largest gradient entry is "
-    f"{decimal(parity.scale)}",
-)
+bare = 10_869_096
+assert "no bottleneck" in said[bare][1] and bare > d121.parameters
 
 # %% [markdown]
-# ### Table 2: the networks for CIFAR
-#
-# For 32×32 images the stem is one 3×3 convolution and there are three equal blocks. Without a
-# bottleneck the depth is $L = 3n + 4$, with one $L = 6n + 4$.
-
-# %%
-cifar = study.table_2()
-assert all(f"{row.parameters / 1e6:.1f}M" == row.printed for row in cifar)
-table(
-    cifar,
-    {
-        "network": "name",
-        "layers per block": "config.block_config.0",
-        "θ": ("config.compression", "g"),
-        "the paper prints": "printed",
-        "counted": "parameters",
-    },
-    caption="Table 2's CIFAR-10 networks: every count rounds to what the paper prints",
-)
-
-# %% [markdown]
-# ### Two wrong builds, and what they teach
-#
-# Two other networks circulate under the name DenseNet-121. Both train, both have the right number
-# of blocks, and both are a different network. With one channel and ten classes:
-
-# %%
-builds = mistakes.builds_called_densenet121()
-right, every, bare = builds
-table(builds, {"build": "name", "parameters": "parameters", "what is wrong": "wrong_line"})
-
-# %%
-more = bare.parameters / right.parameters - 1
-bare_depth = sum(config.block_config) + 5
-assert more > 0
-
-# %% [markdown]
-# In the first, the 1×1 convolution is taken for a layer of its own: it is $k$ wide instead of $4k$,
-# and its output is concatenated like any other. The block then grows twice as fast, and
-# {{ millions(right.parameters, 1) }} become {{ millions(every.parameters, 1) }}. The bottleneck's
-# output is scaffolding: the 3×3 convolution reads it, nobody else does.
-#
-# {{ source(mistakes.EveryConvolutionIsAFeature) }}
-#
-# The second takes the book's block (one 3×3 convolution, no bottleneck) and Table 1's numbers of
-# layers. It has half the convolutions, {{ percent(more, 0) }} more parameters, and a depth of
-# {{ bare_depth }}, not {{ d121.depth }}.
-#
-# ## What people say, checked
-#
 # !!! holds-with-a-condition "DenseNet-121 has 121 layers."
 #     It has {{ d121.depth }} *weighted* layers if convolutions and the classifier count and
-#     normalisations do not. Counted that way 169, 201 and 161 are right too.
+#     normalisations do not.
 #
 # !!! does-not-hold "DenseNet-264 has 264 layers."
 #     By the same count it has {{ d264.depth }}.
 #
 # !!! does-not-hold "The bottleneck makes the network larger: it adds a convolution to every layer."
-#     The same layers without it have {{ count(bare.parameters) }} parameters, with it
-#     {{ count(right.parameters) }} (one channel, ten classes; the first also has biases). The 3×3
-#     convolution then reads $4k$ channels instead of up to a thousand.
+#     Without it the same layers have {{ count(bare) }} parameters, with it
+#     {{ count(d121.parameters) }}.
 #
 # !!! holds-with-a-condition "A DenseNet for ImageNet works for any image."
-#     Stem and transitions halve the image five times. Below {{ config.minimum_resolution }} pixels
-#     a side nothing is left to pool, and our networks say so.
+#     It halves the image five times. Images under {{ config.minimum_resolution }} pixels are too
+#     small for that; our networks raise an error.
 #
-# ## Use it
-
-# %% tags=["show"]
-from densenet_solutions.models import cifar_densenet, densenet121
-
-model = densenet121(num_classes=10, in_channels=1)  # every option of DenseNetConfig
-small = cifar_densenet(100, 12, bottleneck=True)
-print(small.config.block_config, small.config.depth)
-
-# %% [markdown]
-# torchvision's trained weights load too, once downloaded (about 31 MB for DenseNet-121):
+# ## Check yours
 #
-# ```python
-# from torchvision.models import DenseNet121_Weights
-# from densenet_solutions.models import densenet121, load_torchvision_weights
+# !!! check "Check yours"
+#     Type your count. Then hold the network itself against the paper's: names may differ, shapes,
+#     order, pools, outputs and gradients may not.
 #
-# model = densenet121()
-# weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
-# load_torchvision_weights(model, weights)
-# ```
+#     {{ number_box(7_989_096) }}
 #
-# The file spells some keys in an old way (`norm.1` for `norm1`). `load_torchvision_weights` renames
-# them, so it takes the file's keys as well as those of a torchvision model. There are no published
-# weights for DenseNet-264.
+#     ```python
+#     from densenet_solutions import check
 #
-# {{ source(module.load_torchvision_weights) }}
+#     check.densenet(MyNet(), "densenet121")
+#     ```
 #
-# An impossible request is refused with its reason:
-
-# %% tags=["show"]
-try:
-    densenet121(compression=1.5)
-except ValueError as error:
-    print(error)
-
-# %% [markdown]
-# ## Sources
+# ??? lines "Use ours, with torchvision's trained weights"
+#     ```python
+#     from torchvision.models import DenseNet121_Weights
+#     from densenet_solutions.models import densenet121, load_torchvision_weights
 #
-# - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional
-#   Networks*, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993): section 3, Tables 1, 2 and 3.
-# - The DenseNets of [torchvision](https://docs.pytorch.org/vision/stable/models/densenet.html),
-#   which the parity check runs against.
-# - K. He, X. Zhang, S. Ren, J. Sun, *Delving Deep into Rectifiers*,
-#   [arXiv:1502.01852](https://arxiv.org/abs/1502.01852): the initialisation.
+#     model = densenet121()  # or num_classes=10, in_channels=1, growth_rate=24, …
+#     weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
+#     load_torchvision_weights(model, weights)
+#     ```
 #
-# ## How these numbers were made
+#     They are the authors' weights, ported (about 31 MB to download). The file spells some names in
+#     an old way, `norm.1` for `norm1`; both are taken.
 #
-# {{ how_made() }}
+# ??? apparatus "Sources, records, versions"
+#     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional
+#       Networks*, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993): section 3, Tables 1 to 3,
+#       and the [authors' README](https://github.com/liuzhuang13/DenseNet).
+#     - The DenseNets of [torchvision](https://docs.pytorch.org/vision/stable/models/densenet.html).
+#     - K. He et al., *Delving Deep into Rectifiers*,
+#       [arXiv:1502.01852](https://arxiv.org/abs/1502.01852): the initialisation.
+#
+#     {{ how_made() }}

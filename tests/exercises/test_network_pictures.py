@@ -9,6 +9,7 @@ from densenet_solutions.exercises.network import layer, widening
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import Ledger, ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
+from densenet_solutions.exercises.network.thumbnails import thumbnail
 from densenet_solutions.exercises.network.trap import trap, trap_frames
 from densenet_solutions.exercises.network.window import pool, window
 
@@ -164,3 +165,10 @@ def test_the_buffer_is_read_from_the_front_and_filled_behind() -> None:
     assert len(captions) == 1 + 3 + 3
     assert "reads the view [:, :24], which costs nothing, and writes [:, 24:32]" in captions[2]
     assert "gradient of [:, 32:40] is complete" in captions[4]
+
+
+def test_every_answer_has_a_thumbnail_and_no_other() -> None:
+    drawn = {thumbnail(name).html for name in ("1", "2", "3.1", "3.2", "4", "5")}
+    assert len(drawn) == 6
+    with pytest.raises(ValueError, match=r"one of .*'3\.1'.* got '6'"):
+        thumbnail("6")

@@ -12,9 +12,9 @@ from densenet_solutions.exercises.parameters.study import (
     at_equal_accuracy,
     closed_form,
 )
-from densenet_solutions.exercises.table_1 import mistakes
+from densenet_solutions.exercises.table_1 import pictures
 from densenet_solutions.exercises.table_1 import study as architecture
-from densenet_solutions.models import DenseNet, DenseNetConfig
+from densenet_solutions.models import TABLE_1, DenseNet, DenseNetConfig
 
 
 @given(
@@ -46,20 +46,6 @@ def test_stages_of_the_books_networks_sum_up_and_stem_is_shared():
     assert by_stage["DenseNet"]["stem"] == by_stage["ResNet-18"]["stem"] == 49 * 64 + 64 + 128
     assert by_stage["ResNet-18"]["head"] == 512 * 10 + 10
     assert by_stage["DenseNet"]["head"] == 248 * 2 + 248 * 10 + 10
-
-
-def test_the_wrong_builds_count_what_was_published():
-    assert [build.parameters for build in mistakes.builds_called_densenet121()] == [
-        7_978_856 - 2 * 49 * 64 - 990 * 1025,
-        23_245_586,
-        9_850_890,
-    ]
-
-
-def test_the_wrong_builds_run():
-    images = torch.zeros(2, 1, 32, 32)
-    assert mistakes.every_convolution_is_a_feature()(images).shape == (2, 10)
-    assert mistakes.no_bottleneck()(images).shape == (2, 10)
 
 
 def model(name, family, size, error):
@@ -141,15 +127,31 @@ def test_equal_accuracy_does_not_extrapolate():
         )
 
 
-def test_table_1s_output_sizes_are_the_papers():
-    sizes = {
-        row.stage: row.output_shape[-1]
-        for row in architecture.table_1_stages()["DenseNet-264"]
-        if row.stage != "classifier"
-    }
-    assert sizes["conv0"] == 112
-    assert [sizes[f"denseblock{i}"] for i in (1, 2, 3, 4)] == [56, 28, 14, 7]
-    assert [sizes[f"transition{i}"] for i in (1, 2, 3)] == [28, 14, 7]
+def test_table_1_has_the_papers_rows():
+    rows = architecture.printed_rows(TABLE_1["densenet264"].config)
+    assert [(row.name, row.side) for row in rows] == [
+        ("Convolution", 112),
+        ("Pooling", 56),
+        ("Dense block (1)", 56),
+        ("Transition (1)", 56),
+        ("Transition (1)", 28),
+        ("Dense block (2)", 28),
+        ("Transition (2)", 28),
+        ("Transition (2)", 14),
+        ("Dense block (3)", 14),
+        ("Transition (3)", 14),
+        ("Transition (3)", 7),
+        ("Dense block (4)", 7),
+        ("Classification", 1),
+        ("Classification", 1),
+    ]
+    assert rows[2].what == "[1×1 conv, 128; 3×3 conv, 32] × 6"
+    assert [row.what for row in rows[-2:]] == ["7×7 global average pool", "1000-d fully connected"]
+
+
+def test_the_hourglass_wants_one_entry_a_block():
+    with pytest.raises(ValueError, match="got 2, 1 and 2"):
+        pictures.hourglass((1, 2), ((8, 16),), (8, 4), caption="Channels grow.")
 
 
 def test_tracing_leaves_no_hook_and_no_mode_behind():

@@ -1,28 +1,28 @@
-"""Drawings made from a configuration: the staircase of channels, and who reads whom in a block."""
+"""Drawings made from a configuration: the hourglass, and who reads whom in a block."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
-from densenet_solutions.site.figures import COLOURS, new_figure, svg
+from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 
 
-def staircase(
+def hourglass(
     block_config: Sequence[int],
     block_widths: Sequence[tuple[int, int]],
     resolutions: Sequence[int],
     *,
-    name: str,
+    caption: str,
 ) -> Html:
-    """Channels along the depth of a DenseNet: each layer climbs by `k`, each transition falls.
+    """A bar a layer: upwards the channels that have been written, downwards the image's side.
 
     Args:
         block_config: layers of each dense block.
         block_widths: channels that enter and leave each block.
         resolutions: side of the feature maps in each block.
-        name: the network, for the description.
+        caption: the finding.
 
     Raises:
         ValueError: the three sequences differ in length.
@@ -32,70 +32,68 @@ def staircase(
             "block_config, block_widths and resolutions have one entry a block, got "
             f"{len(block_config)}, {len(block_widths)} and {len(resolutions)}"
         )
-    fig, ax = new_figure(7.0, 3.3)
+    blocks = list(zip(block_config, block_widths, resolutions, strict=True))
     highest = max(leaving for _, leaving in block_widths)
-    gap = max(2, sum(block_config) // 16)
-    start = 0
-    for n, (entering, leaving), side in zip(block_config, block_widths, resolutions, strict=True):
-        edges = [start + i for i in range(n + 2)]
-        step = (leaving - entering) // n
-        heights = list(accumulate([step] * n, initial=entering))
-        ax.stairs(heights, edges, fill=True, color=COLOURS["densenet"], alpha=0.35)
-        ax.stairs(heights, edges, color=COLOURS["densenet"], lw=1.6)
-        ax.annotate(
-            f"{side}×{side}\n{n} layers\n{entering}→{leaving}",
-            ((edges[0] + edges[-1]) / 2, leaving),
-            (0, 5),
-            textcoords="offset points",
-            ha="center",
-            size=9.5,
-        )
-        start = edges[-1] + gap
-    ax.set_ylim(0, 1.36 * highest)
-    ax.set_xlim(-gap, start)
-    ax.set_xticks([])
-    ax.set_xlabel("depth →  (gaps are transitions)")
-    ax.set_ylabel("channels")
-    blocks = "; ".join(
+
+    def draw(width: float) -> Board:
+        wide = width > 400
+        up, down, top = (150.0, 90.0, 64.0) if wide else (120.0, 70.0, 60.0)
+        board = Board(width, top + up + down + 26)
+        axis, gap = top + up, 22.0 if wide else 14.0
+        step = (width - gap * (len(blocks) - 1)) / (sum(block_config) + len(blocks))
+        size = 12.0 if wide else 11.0
+        x = 0.0
+        for n, (entering, leaving), side in blocks:
+            for i in range(n + 1):
+                channels = entering + i * (leaving - entering) // n
+                tall, deep = up * channels / highest, down * side / max(resolutions)
+                at = x + i * step
+                board.box(at, axis - tall, step - 0.6, tall, "densenet", opacity=0.75)
+                board.box(at, axis + 3, step - 0.6, deep, "input", opacity=0.6)
+            middle = min(max(x + (n + 1) * step / 2, 25), width - 26)
+            crest = axis - up * leaving / highest
+            words = f"{n} layers", f"{entering}", f"→{leaving}"
+            for j, word in enumerate(words):
+                board.text(middle, crest - 42 + 15 * j, word, size=size, anchor="middle")
+            floor = axis + 3 + down * side / max(resolutions)
+            board.text(middle, floor + 11, f"{side}²", size=size, anchor="middle", fill="quiet")
+            x += (n + 1) * step + gap
+        board.text(width, axis + down - 8, "image", size=size, anchor="end", fill="quiet")
+        board.text(0, 8, "channels", size=size, fill="densenet", bold=True)
+        return board
+
+    said = "; ".join(
         f"block {i} at {side}x{side} grows from {a} to {b} channels in {n} layers"
-        for i, (n, (a, b), side) in enumerate(
-            zip(block_config, block_widths, resolutions, strict=True), start=1
-        )
+        for i, (n, (a, b), side) in enumerate(blocks, start=1)
     )
-    return svg(fig, alt=f"{name} as a staircase of channels: {blocks}.")
+    return figure(draw(COLUMN), draw(PHONE), caption=caption, alt=f"{caption} {said}.")
 
 
-def dense_connections(num_layers: int) -> Html:
+def dense_connections(num_layers: int, caption: str) -> Html:
     """A dense block as arcs: every layer reads the block's input and all layers before it."""
-    from matplotlib.patches import Arc
 
-    fig, ax = new_figure(7.0, 2.9)
-    for source in range(num_layers + 1):
-        for target in range(source + 1, num_layers + 1):
-            span = target - source
-            above = Arc(
-                ((source + target) / 2, 0.16),
-                span,
-                0.62 * span,
-                theta1=0,
-                theta2=180,
-                color=COLOURS["densenet"],
-                lw=1.6,
-                alpha=1 if span == 1 else 0.6,
-            )
-            ax.add_patch(above)
-    for i in range(num_layers + 1):
-        ax.plot(i, 0, "o", ms=26, mfc=COLOURS["densenet"], mec="none", alpha=0.18)
-        ax.annotate(f"$x_{i}$", (i, 0), ha="center", va="center", size=13)
-    for i in range(1, num_layers + 1):
-        ax.annotate(f"$H_{i}$", (i, -0.42), ha="center", va="center", size=11)
-    ax.annotate("input", (0, -0.42), ha="center", va="center", size=11)
-    ax.set_xlim(-0.5, num_layers + 0.5)
-    ax.set_ylim(-0.65, 0.31 * num_layers + 0.3)
-    ax.axis("off")
+    def draw(width: float) -> Board:
+        step = width / (num_layers + 1)
+        base = 34.0 + 0.3 * step * num_layers
+        board = Board(width, base + 52)
+        for source in range(num_layers + 1):
+            for target in range(source + 1, num_layers + 1):
+                a, b = (source + 0.5) * step, (target + 0.5) * step
+                rise = 0.62 * (b - a)
+                board.curve((a + 6, base - 20), ((a + b) / 2, base - 20 - rise), (b - 8, base - 19),
+                            stroke="densenet", thickness=1.75, arrow=True,
+                            opacity=1 if target - source == 1 else 0.6)  # fmt: skip
+        for i in range(num_layers + 1):
+            x = (i + 0.5) * step
+            board.box(x - 18, base - 16, 36, 32, "activations", opacity=0.3, radius=4)
+            board.text(x, base, f"x{sub(i)}", anchor="middle", size=14)
+            board.text(x, base + 34, f"H{sub(i)}" if i else "input", anchor="middle", size=12,
+                       fill="quiet")  # fmt: skip
+        return board
+
     pairs = num_layers * (num_layers + 1) // 2
-    return svg(
-        fig,
+    return figure(
+        draw(COLUMN), draw(PHONE), caption=caption,
         alt=f"A dense block of {num_layers} layers. Each layer reads the block's input and every "
         f"earlier layer's output: {pairs} connections where a chain would have {num_layers}.",
-    )
+    )  # fmt: skip

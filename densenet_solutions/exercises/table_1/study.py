@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -87,6 +86,50 @@ def describe(module: nn.Module) -> str:
 
 
 @dataclass(frozen=True)
+class PrintedRow:
+    """A row of the paper's Table 1 in one network: `what` it is, and what leaves it."""
+
+    name: str
+    what: str
+    channels: int
+    side: int
+
+
+def printed_rows(config: DenseNetConfig, resolution: int = 224) -> tuple[PrintedRow, ...]:
+    """All rows of Table 1 as the paper prints them, read from a forward pass on the meta device.
+
+    A transition has two rows, its convolution and its pool, and the global pool has one.
+    """
+    model = on_meta(config)
+    names = {"conv0": "Convolution", "pool0": "Pooling"}
+    for i in range(1, len(config.block_config) + 1):
+        names |= {f"denseblock{i}": f"Dense block ({i})"}
+        names |= {f"transition{i}.{part}": f"Transition ({i})" for part in ("conv", "pool")}
+    rows: list[PrintedRow] = []
+
+    def note(name: str, module: nn.Module, output: Tensor) -> None:
+        rows.append(PrintedRow(name, describe(module), output.shape[1], output.shape[-1]))
+
+    handles = [
+        module.register_forward_hook(lambda m, _, out, name=names[path]: note(name, m, out))
+        for path, module in model.features.named_modules()
+        if path in names
+    ]
+    try:
+        with torch.no_grad():
+            logits = model(torch.zeros((2, config.in_channels, *[resolution] * 2), device="meta"))
+    finally:
+        for handle in handles:
+            handle.remove()
+    last = rows[-1]
+    pool = PrintedRow(
+        "Classification", f"{last.side}×{last.side} global average pool", last.channels, 1
+    )
+    linear = PrintedRow("Classification", describe(model.classifier), logits.shape[1], 1)
+    return (*rows, pool, linear)
+
+
+@dataclass(frozen=True)
 class Table1Row:
     """A column of the paper's Table 1 (networks are rows here), rebuilt and recounted."""
 
@@ -117,15 +160,6 @@ def _table_row(row: Variant) -> Table1Row:
         top1_error=row.top1_error,
         top5_error=row.top5_error,
     )
-
-
-def table_1_stages(resolution: int = 224) -> Mapping[str, tuple[Traced, ...]]:
-    """Stages of every network of Table 1 with their output shapes, from a forward pass each."""
-    shape = (1, 3, resolution, resolution)
-    return {
-        row.name.replace("densenet", "DenseNet-"): trace(on_meta(row.config), shape)
-        for row in TABLE_1.values()
-    }
 
 
 @dataclass(frozen=True)
@@ -172,7 +206,7 @@ class Parity:
 
 
 def parity_with_torchvision(resolution: int = 64, seed: int = 0) -> Parity:
-    """DenseNet-121 of torchvision and ours: same weights, same two images, one training step."""
+    """DenseNet-121 of torchvision and ours: same weights, same two images, forward and backward."""
     torch.manual_seed(seed)
     theirs = published.densenet121().double()
     ours = densenet121().double()
