@@ -10,6 +10,7 @@ from densenet_solutions.exercises.memory import fair as memory_fair
 from densenet_solutions.exercises.memory import grid as memory_grid
 from densenet_solutions.exercises.memory import headline as memory_headline
 from densenet_solutions.exercises.memory import published as memory_published
+from densenet_solutions.exercises.memory import reported as memory_reported
 from densenet_solutions.exercises.parameters import reuse as parameters_reuse
 from densenet_solutions.exercises.pooling import features as pooling_features
 from densenet_solutions.exercises.pooling import training as pooling_training
@@ -46,6 +47,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "gpu-published": memory_published.recipe,
     "memory-grid": memory_grid.recipe,
     "memory-headline": memory_headline.recipe,
+    "memory-reported": memory_reported.recipe,
     "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
     "how-far": saving_memory_reach.recipe,
     "bench-memory": saving_memory_bench.recipe,

@@ -17,7 +17,7 @@ from densenet_solutions.memory import recompute
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import count, mib, percent, times
+from densenet_solutions.site.numbers import count, mib, times
 from densenet_solutions.site.page import how_made, record_note, source
 
 record = load_record("bench-memory")
@@ -25,7 +25,7 @@ bench = from_json(MemoryBench, record.cases["densenet121-8x224-float32-one-threa
 rows = {row.name: row for row in bench.rows}
 peak = {name: row.peak_beyond_parameters for name, row in rows.items()}
 time = {name: row.time_ratio for name, row in rows.items()}
-plain, shared = rows["torchvision"], rows["shared_storage"]
+shared = rows["shared_storage"]
 ratio = peak["torchvision"] / peak["shared_storage"]
 assert 9.5 < ratio < 10.5 and 1 < time["shared_storage"] < 1.1
 assert min(peak, key=peak.get) == "shared_storage"
@@ -116,9 +116,10 @@ pictures.kept_bars(kept)
 #
 # Concatenation and normalisation fill most of the memory, and compared with a convolution they are
 # little arithmetic. So Pleiss and others let go of what stands before each 1×1 convolution, and run
-# it again when the gradient comes:
+# it again when the gradient comes.
 #
-# {{ source(recompute.BottleneckInputRecomputed) }}
+# ??? note "In code: the forward pass of such a block"
+#     {{ source(recompute.BottleneckInputRecomputed) }}
 
 # %%
 assert 0.45 < peak["recompute_bottleneck_input"] / peak["torchvision"] < 0.55
@@ -263,20 +264,26 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 #     both passes, and updates of running statistics would need a mark: do not repeat.
 #
 # Selective checkpointing is Pleiss's idea in four lines; each layer then passes through
-# `checkpoint` with this policy. Predicted for the step above, it peaks at {{ mib(selective, 0) }}:
+# `checkpoint` with this policy. Predicted for the step above, it peaks at {{ mib(selective, 0) }}.
 #
-# {{ source(study.keep_convolutions) }}
+# ??? note "The policy, in four lines"
+#     {{ source(study.keep_convolutions) }}
 #
 # ## Which one when
 #
 # | you have | take |
 # |---|---|
-# | a DenseNet like this one, and too little memory | shared storage^[First derivatives only, no `torch.func`, no hooks inside a block. With batch normalisation frozen in a network that trains it warns, and runs as the plain network.] |
+# | a DenseNet like this one, and too little memory | shared storage |
 # | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast first, then recompute layers^[Under autocast shared storage converts its slices back and forth; on our CPU that made it slow, see [the bench](3-2c-bench.py).] |
+# | a GPU with bfloat16 | autocast first, then recompute layers |
 # | no training at all | `torch.inference_mode()`: nothing is kept anyway |
 #
-# Times on a GPU we do not know. Everything else that is suggested, from fewer bits to fewer
+# Shared storage has limits: first derivatives only, no `torch.func`, no hooks inside a block; and in
+# a network that trains with frozen batch normalisation it warns and runs as the plain network.
+# Under autocast it converts its slices back and forth, which made it slow on our CPU ([the
+# bench](3-2c-bench.py)). Times on a GPU we do not know.
+#
+# Everything else that is suggested, from fewer bits to fewer
 # connections, has [a page of its own](3-2b-other-ways.py), with what it does to accuracy.
 #
 # ## What people say

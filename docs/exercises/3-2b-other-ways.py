@@ -11,7 +11,6 @@ from densenet_solutions.exercises.saving_memory import claims, costs, pictures, 
 from densenet_solutions.memory import STRATEGIES, gates, low_rank, saved_in_8_bits
 from densenet_solutions.models import connectivity
 from densenet_solutions.records import load_record
-from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import billions, count, decimal, mib, millions, percent, times
 from densenet_solutions.site.page import how_made, record_note, source
 from densenet_solutions.site.tables import KEY, table

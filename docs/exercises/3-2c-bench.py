@@ -7,7 +7,6 @@
 # %%
 from densenet_solutions.exercises.saving_memory import costs, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
-from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
