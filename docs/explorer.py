@@ -19,7 +19,12 @@ from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import gib, percent
 
 record = load_record("explorer-grid")
-cases = {name: from_json(ExplorerCase, case) for name, case in record.cases.items()}
+slices = load_record("explorer-shared-storage")  # those of a GPU; the first record has a CPU's
+recorded = {
+    **{name: case for name, case in record.cases.items() if "shared_storage" not in name},
+    **slices.cases,
+}
+cases = {name: from_json(ExplorerCase, case) for name, case in recorded.items()}
 first = next(iter(cases.values()))
 predicted = [f"{point.batch} images of {point.resolution}²" for point in first.line]
 checked = [f"{point.batch} of {point.resolution}²" for point in first.checks]
@@ -47,10 +52,11 @@ error = percent(largest_error(cases), 2)
 # where gradients decide, it can be a fifth of the peak: predict those with `predict_memory`. Adam
 # is taken to update one parameter after the other; on a GPU PyTorch updates all at once, which
 # takes more where parameters outweigh activations. Shared storage works in the slices that it
-# takes on a GPU. *bfloat16 throughout* means parameters and all, and takes
-# half of float32. *bfloat16 autocast* keeps the parameters in float32 and was predicted as a CPU's
-# autocast decides; a GPU's has a list of operations of its own. Where layers or blocks are
-# recomputed, the scratch space of kernels comes on top; [exercise
-# 3.2](exercises/3-2-saving-memory.py) measures it.
+# takes on a GPU; under autocast it is not in here yet. *bfloat16 throughout* means parameters and
+# all, and takes half of float32. *bfloat16 autocast* keeps the parameters in float32 and was
+# predicted as a CPU's autocast decides; a GPU's has a list of operations of its own. Where layers or
+# blocks are recomputed, the scratch space of kernels comes on top; [the
+# bench](exercises/3-2c-bench.py) says how much that was on a CPU.
 #
 # - `{{ record.name }}`: {{ record.origin }}. Made by `{{ record.command }}`.
+# - `{{ slices.name }}`: {{ slices.origin }}. Made by `{{ slices.command }}`.

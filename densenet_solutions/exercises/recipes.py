@@ -43,6 +43,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "strategies-study": saving_memory_costs.recipe,
     "step-timelines": saving_memory_timelines.recipe,
     "explorer-grid": explorer_study.recipe,
+    "explorer-shared-storage": explorer_study.shared_storage_recipe,
     "memory-fair": memory_fair.recipe,
     "gpu-published": memory_published.recipe,
     "memory-grid": memory_grid.recipe,

@@ -159,8 +159,8 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 # {{ source(recompute.running_statistics_untouched) }}
 #
 # Recomputing is exact under one more condition: parameters, buffers and the mode are in the
-# backward pass what they were in the forward pass. Change a weight in place between the two, and
-# the gradient is another one, without an error.
+# backward pass what they were in the forward pass. `torch.utils.checkpoint` does not look, and gives
+# another gradient without a word; ours raises an error.
 #
 # ## Share
 #
@@ -278,9 +278,8 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 # | a GPU with bfloat16 | autocast first, then recompute layers |
 # | no training at all | `torch.inference_mode()`: nothing is kept anyway |
 #
-# Shared storage has limits: first derivatives only, no `torch.func`, no hooks inside a block; and in
-# a network that trains with frozen batch normalisation it warns and runs as the plain network.
-# Under autocast it converts its slices back and forth, which made it slow on our CPU ([the
+# Shared storage has limits: first derivatives only, no `torch.func`; and where it finds hooks inside
+# a block, or layers that it does not know, it warns and runs as the plain network. Under autocast it converts its slices back and forth, which made it slow on our CPU ([the
 # bench](3-2c-bench.py)). Times on a GPU we do not know.
 #
 # Everything else that is suggested, from fewer bits to fewer

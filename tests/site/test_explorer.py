@@ -33,7 +33,8 @@ SHOWN = """hash => new Promise(done => {
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, ExplorerCase]:
-    cases = load_record("explorer-grid").cases
+    old, slices = (load_record(name).cases for name in ("explorer-grid", "explorer-shared-storage"))
+    cases = {name: case for name, case in old.items() if "shared_storage" not in name} | slices
     return {name: from_json(ExplorerCase, case) for name, case in cases.items()}
 
 

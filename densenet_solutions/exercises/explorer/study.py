@@ -125,6 +125,16 @@ def recipe() -> Recipe:
     )
 
 
+def shared_storage_recipe() -> Recipe:
+    """Shared storage in float32 alone: the part of `explorer-grid` that depends on the slices."""
+    return Recipe(
+        name="explorer-shared-storage",
+        cases={name: case for name, case in cases(("shared_storage",)).items() if not case[2]},
+        measure=predict_case,
+        uses=_strategy_of,
+    )
+
+
 def _strategy_of(case: tuple[str, str, bool]) -> tuple[Callable[..., object], ...]:
     row = STRATEGIES.get(case[1])
     return () if row is None else row.functions
