@@ -42,7 +42,12 @@ def swap_frames(values: Sequence[float] = (-4, -3, -2, -1, 0, 1, 2, 3, 4)) -> Ht
         )
         wide, narrow = (_draw(first, found, width) for width in (COLUMN, PHONE))
         label = f"first value {value:g}".replace("-", "−")
-        sequence.append(Frame(label, caption, wide, narrow, key=value in (values[0], values[-1])))
+        key = value in (values[0], values[-1])
+        alt = f"{label}: " + "; ".join(
+            f"{name}: {_n(pair[0])} if the convolution comes first, {_n(pair[1])} if the pool does"
+            for name, pair in found.items()
+        )
+        sequence.append(Frame(label, caption, wide, narrow, key, alt))
     return frames(sequence, name="The pool and the convolution change places", start=1)
 
 
