@@ -258,19 +258,20 @@ assert all(0.7 < (row.far - floor) / (row.near - floor) < 0.85 for row in kept)
 # {{ record_note() }}
 #
 # A column is a reader, a row a source, and a square the mean absolute weight, as a share of its
-# column's largest (white: half or less). Two of the paper's observations on its figure 5 return
+# column's largest (faintest: half or less). Two of the paper's observations on its figure 5 return
 # here. The classifier concentrates on late features: it gives the block's input
 # {{ percent(classifier[0], 0) }} of its largest weight, untrained
 # {{ percent(classifier[1], 0) }}. And the layers of the last block give least to the block's input,
-# down to {{ percent(to_input[0], 0) }} (untrained {{ percent(to_input[1], 0) }}). What a transition
-# hands on is partly redundant, which is why compression costs little.
+# down to {{ percent(to_input[0], 0) }} (untrained {{ percent(to_input[1], 0) }}). The paper concludes
+# that a transition hands on features of which many are redundant.
 #
 # How much of a weight did training want to keep? Weight decay alone, without any gradient, would
 # leave {{ percent(floor) }}^[SGD with momentum {{ run.settings.momentum }}, weight decay
 # {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over
 # the steps gives the share.]. Weights on the layer just before lie {{ near }} percentage points
-# above that floor in the three blocks, weights on everything earlier {{ far }}. So early features
-# are held on to, though less than near ones. That reuse is *why* narrow layers suffice is the
+# above that floor in the three blocks, weights on everything earlier {{ far }}. So training held on to
+# early features too, though less than to near ones^[One run; the scale of the normalisation before
+# each weight is not counted in.]. That reuse is *why* narrow layers suffice is the
 # paper's explanation; what happens when connections are cut is in [exercise
 # 3.2](3-2-saving-memory.py).
 #

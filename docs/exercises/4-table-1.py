@@ -114,8 +114,9 @@ bottleneck()
 # %% tags=["show"]
 from densenet_solutions.models import TABLE_1
 
-for row in TABLE_1.values():
-    print(row.name, row.config.growth_rate, row.config.num_init_features, row.config.block_config)
+for name, row in TABLE_1.items():
+    c = row.config
+    print(name, c.growth_rate, c.num_init_features, c.block_config)
 
 # %% [markdown]
 # ## Table 1, from the running networks
