@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
+import torch
 from torch import nn
 
 from densenet_solutions.exercises.saving_memory import claims as memory_claims
@@ -14,7 +17,9 @@ from densenet_solutions.exercises.saving_memory.bench import MemoryBench, Memory
 from densenet_solutions.exercises.saving_memory.costs import StrategyCost
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.measure import measure_memory, predict_memory
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory.strategy import retype
+from densenet_solutions.models.densenet import DenseBlock
 from densenet_solutions.records.serialise import to_json
 from densenet_solutions.records.store import Made, Provenance, Record
 
@@ -148,38 +153,24 @@ def test_pictures_state_their_finding() -> None:
     assert "shared storage peaks at 100 MiB, near" in pictures.two_timelines(*lines).html
 
 
-def test_shared_storage_takes_its_measured_peak(small: dict[str, StrategyCost]) -> None:
-    line = StepTimeline(
-        strategy="shared_storage", peak=7, method="cpu-allocator", input_shape=(1,), live=(7,)
-    )
-    rows = study.with_measured_peaks(small, {"shared_storage": line})
-    assert (rows["shared_storage"].training_peak, rows["shared_storage"].method) == (
-        7,
-        "cpu-allocator",
-    )
-    assert rows["plain"] == small["plain"]
-    bench = MemoryBench(
-        network="x",
-        input_shape=(1,),
-        dtype="float32",
-        device="cpu",
-        repeats=1,
-        rows=tuple(
-            MemoryBenchRow(name, peak, (), None, None, None)
-            for name, peak in (
-                ("torchvision", 1),
-                ("recompute_layer", 9),
-                ("recompute_block", None),
-            )
-        ),
-    )
-    rows = study.with_measured_peaks(small, {"shared_storage": line}, bench)
-    assert (rows["recompute_layer"].training_peak, rows["recompute_layer"].method) == (
-        9,
-        "cpu-allocator",
-    )
-    assert rows["recompute_block"] == small["recompute_block"]
-    assert rows["shared_storage"].training_peak == 7
+def test_against_float64_exact_ways_are_as_near_as_the_plain_network() -> None:
+    errors = study.float32_errors(["plain", "shared_storage", "saved_in_8_bits"])
+    assert errors["shared_storage"] < 3 * errors["plain"] < 1e-5
+    assert errors["saved_in_8_bits"] > 1e-3
+
+
+def test_selective_checkpointing_gives_the_same_gradient_and_keeps_less() -> None:
+    shape = (2, 3, 64, 64)
+    images, labels = torch.randn(shape, dtype=torch.float64), torch.tensor([1, 2])
+    plain = strategies_cost.small_network().double()
+    selective = copy.deepcopy(plain)
+    retype(selective, DenseBlock, study.SelectivelyRecomputed)
+    for model in (plain, selective):
+        training_step(model, images, labels)
+    for ours, theirs in zip(selective.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-12)
+    kept = predict_memory(lambda: selective, shape).most("activations")
+    assert kept < predict_memory(lambda: plain, shape).most("activations")
 
 
 def test_the_first_block_by_hand() -> None:

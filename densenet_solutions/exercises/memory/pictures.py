@@ -87,11 +87,11 @@ def batch_lines(
                 above = name == "DenseNet"
                 ax.annotate(
                     name, (batches[-1], values[-1] / MIB), ha="right",
-                    xytext=(-8, 2) if above else (0, -18), textcoords="offset points",
+                    xytext=(-8, 2) if above else (0, -32), textcoords="offset points",
                     color=colour, fontweight="bold",
                 )  # fmt: skip
             ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
-            ax.text(crossings[side], 0.9, f" {crossings[side]} images",
+            ax.text(crossings[side], 0.03, f" {crossings[side]} images",
                     transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
             ax.set_xlim(0, batches[-1] * 1.04)
             ax.set_ylim(bottom=0)

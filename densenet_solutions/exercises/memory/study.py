@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.exercises.network.ledger import blocks
-from densenet_solutions.measure import measure_memory, predict_memory
+from densenet_solutions.measure import predict_memory
 from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, book_resnet18, densenet121
@@ -117,15 +117,6 @@ def _kept(apply: Callable[[nn.Module], nn.Module], layers: int) -> int:
         return apply(densenet121(block_config=(layers,), stem="cifar", num_classes=10))
 
     return predict_memory(build, (1, 3, 32, 32)).most("activations")
-
-
-def predicted_and_measured(batch: int, side: int) -> dict[str, tuple[MemoryResult, MemoryResult]]:
-    """Prediction, and the CPU allocator's word, for one training step of both networks."""
-    shape = (batch, 1, side, side)
-    return {
-        name: (predict_memory(build, shape), measure_memory(build, shape))
-        for name, build in BOOK.items()
-    }
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,6 @@ from torch.utils.checkpoint import (
 )
 
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
-from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.costs import (
     FULL_SHAPE,
     SMALL_SHAPE,
@@ -30,7 +29,6 @@ from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTim
 from densenet_solutions.measure import (
     MemoryResult,
     count_parameters,
-    measure_memory,
     predict_memory,
     saved_bytes,
 )
@@ -124,42 +122,6 @@ def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
                 STRATEGIES["shared_storage"].apply(densenet121()), input_shape
             ).peak_beyond_parameters
     return found
-
-
-def with_measured_peaks(
-    costs: Mapping[str, StrategyCost],
-    lines: Mapping[str, StepTimeline],
-    bench: MemoryBench | None = None,
-) -> dict[str, StrategyCost]:
-    """`costs` with the training peaks that were measured: of shared storage and of the bench.
-
-    Shared storage works in slices, whose size depends on the device. In recomputation the scratch
-    space of kernels comes on top of what is predicted.
-    """
-    measured = {"shared_storage": (lines["shared_storage"].peak, lines["shared_storage"].method)}
-    for row in bench.rows if bench else ():
-        if row.name in costs and row.name not in measured and row.peak_beyond_parameters:
-            assert bench is not None
-            measured[row.name] = (row.peak_beyond_parameters, f"{bench.device}-allocator")
-    return {
-        name: replace(row, training_peak=measured[name][0], method=measured[name][1])
-        if name in measured
-        else row
-        for name, row in costs.items()
-    }
-
-
-def workspace_of_recomputation() -> tuple[MemoryResult, MemoryResult]:
-    """A small network that recomputes its layers: its step predicted, and measured."""
-    row = STRATEGIES["recompute_layer"]
-
-    def build() -> nn.Module:
-        return row.apply(small_network())
-
-    return (
-        predict_memory(build, SMALL_SHAPE, step=row.step),
-        measure_memory(build, SMALL_SHAPE, step=row.step),
-    )
 
 
 def float32_errors(names: Sequence[str]) -> dict[str, float]:

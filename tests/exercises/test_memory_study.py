@@ -1,0 +1,31 @@
+"""The study behind exercise 3.1, against closed forms."""
+
+from densenet_solutions.exercises.memory import study
+
+
+def test_what_the_books_blocks_keep_is_what_their_layers_read() -> None:
+    """Four blocks of four layers, k = 32; transitions halve the channels and the sides."""
+    batch, side = 2, 64
+    kept = study.kept_in_blocks(batch, side)
+    read, channels, pixels = 0, 64, (side // 4) ** 2
+    for _ in range(4):
+        read += sum(channels + 32 * layer for layer in range(4)) * pixels
+        channels, pixels = (channels + 4 * 32) // 2, pixels // 4
+    assert kept["normalised"] == 4 * batch * read
+    # The first layer reads the block's input itself, the others a copy.
+    assert kept["input"] + kept["concatenation"] == 4 * batch * read
+
+
+def test_the_line_meets_its_two_batches() -> None:
+    line = study.line("DenseNet", 96)
+    for batch in (64, 128):
+        peak = study.book_steps(batch, 96)["DenseNet"].peak_bytes
+        assert abs(line.fixed + batch * line.per_image - peak) < 1
+    assert line.fixed > 4 * 758_226 - 2**20
+
+
+def test_a_gpu_hands_out_more_than_tensors_hold_and_reserves_more_still() -> None:
+    result = study.on_a_gpu("ResNet-18", 2, 96)
+    assert result.allocated_bytes is not None
+    assert result.reserved_bytes is not None
+    assert result.peak_bytes < result.allocated_bytes < result.reserved_bytes
