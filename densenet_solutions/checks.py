@@ -158,7 +158,7 @@ def images(x: object, *, channels: int, at_least: int = 1, like: object = None) 
     """A batch of images `(N, channels, H, W)`, both sides at least `at_least` pixels.
 
     `like` is the weight of the network's first convolution: the images must have its type (under
-    autocast any floating-point type) and its device. Where it is not a plain parameter (sharded,
+    autocast any that it casts) and its device. Where it is not a plain parameter (sharded,
     functional, parametrized, replaced), that is left to PyTorch.
     """
     import torch
@@ -216,7 +216,8 @@ def _same_type_and_device(name: str, x: torch.Tensor, like: object) -> None:
             "move them with x.to(…)"
         )
     autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
-    if x.dtype != like.dtype and not (autocast and x.is_floating_point()):
+    casts = autocast and x.is_floating_point() and x.dtype != torch.float64
+    if x.dtype != like.dtype and not casts:
         raise TypeError(
             f"{name} have the network's type {like.dtype}, got {x.dtype}: convert them with "
             f"x.to({like.dtype}), or the network with model.to(…)"

@@ -34,8 +34,9 @@ class _Int8Weight(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
     @property
-    def weight(self) -> Tensor:
-        return self.code * self.scale
+    def weight(self) -> nn.Parameter:
+        """In float; a parameter, so that images are checked against it as elsewhere."""
+        return nn.Parameter(self.code * self.scale, requires_grad=False)
 
 
 class Int8Conv2d(_Int8Weight):

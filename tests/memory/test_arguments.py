@@ -140,6 +140,20 @@ def test_no_image_gives_no_logits_and_cannot_be_normalized(name):
         changed.train()(empty)
 
 
+@pytest.mark.parametrize("name", [n for n, row in STRATEGIES.items() if not row.on_request])
+@pytest.mark.parametrize(
+    "dtype", [torch.double, torch.int64, torch.uint8, torch.bool, torch.cfloat]
+)
+def test_images_of_another_type_are_refused_in_evaluation_mode_too(name, dtype):
+    changed = STRATEGIES[name].apply(DenseNet(CONFIG)).eval()
+    with torch.no_grad():
+        assert changed(X).shape == (4, 5)
+        with pytest.raises(TypeError, match=f"type torch.float32, got {dtype}"):
+            changed(X.to(dtype))
+        with pytest.raises(ValueError, match="network's device 'cpu', got 'meta'"):
+            changed(X.to("meta"))
+
+
 def test_a_step_says_what_it_needs():
     with pytest.raises(TypeError, match=r"model is a torch.nn.Module, got None"):
         training_step(None, X, Y)

@@ -152,7 +152,7 @@ def test_a_missing_library_is_named_before_the_first_case(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_only_rivals_need_more_than_the_package_does():
+def test_only_rivals_and_the_published_need_more_than_the_package_does():
     needed = {
         (name, module)
         for name, recipe in ((name, recipes.recipe(name)) for name in recipes.RECIPES)
@@ -160,7 +160,8 @@ def test_only_rivals_need_more_than_the_package_does():
         for module in recipe.needs(case)
     }
     rivals = ("houses-search-rivals", "houses-partitions-rivals", "houses-final")
-    assert needed == set(itertools.product(rivals, ("lightgbm", "xgboost", "catboost")))
+    trees = set(itertools.product(rivals, ("lightgbm", "xgboost", "catboost")))
+    assert needed == trees | {("gpu-published", "timm")}
 
 
 def test_only_some_cases(tmp_path):
