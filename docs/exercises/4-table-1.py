@@ -255,18 +255,16 @@ print(small.config.block_config, small.config.depth)
 #
 # ```python
 # from torchvision.models import DenseNet121_Weights
-# from densenet_solutions.models import densenet121, load_torchvision_weights
+# from densenet_solutions.models import densenet121, load_densenet_weights
 #
 # model = densenet121()
 # weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
-# load_torchvision_weights(model, weights)
+# load_densenet_weights(model, weights)
 # ```
 #
-# The file spells some keys in an old way (`norm.1` for `norm1`). `load_torchvision_weights` renames
+# The file spells some keys in an old way (`norm.1` for `norm1`). `load_densenet_weights` renames
 # them, so it takes the file's keys as well as those of a torchvision model. There are no published
 # weights for DenseNet-264.
-#
-# {{ source(module.load_torchvision_weights) }}
 #
 # An impossible request is refused with its reason:
 
