@@ -97,7 +97,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [5 · A dense MLP for house prices](exercises/5-house-prices.py)
 #
-# No better and no worse than the best boosted trees.
+# Features matter most. That dense connections help is not shown.
 #
 # </div>
 # </div>
