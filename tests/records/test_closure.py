@@ -72,7 +72,8 @@ def append(path: Path, text: str) -> None:
 
 #: Records whose numbers are bytes that an instrument has seen, and times.
 MEMORY = {
-    "bench-memory", "explorer-grid", "how-far", "memory-fair", "step-timelines", "strategies-study",
+    "bench-memory", "explorer-grid", "explorer-shared-storage", "gpu-published", "how-far",
+    "memory-fair", "memory-headline", "memory-reported", "step-timelines", "strategies-study",
 }  # fmt: skip
 TRAINED = {
     "feature-reuse", "pooling-feature-map", "pooling-features", "pooling-training-reduced",
