@@ -24,6 +24,7 @@ from densenet_solutions.memory import (
 from densenet_solutions.memory.strategy import Exactness as Exactness
 from densenet_solutions.memory.strategy import Strategy as Strategy
 from densenet_solutions.memory.strategy import training_step as training_step
+from densenet_solutions.memory.trunks import find_trunks as find_trunks
 
 #: Every strategy by name, family by family. A file adds its own by a tuple `STRATEGIES` and its
 #: name here.

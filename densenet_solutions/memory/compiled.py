@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from densenet_solutions import checks
-from densenet_solutions.memory.strategy import Strategy, copy_of, training_step
+from densenet_solutions.memory.strategy import Strategy, training_step
+from densenet_solutions.memory.trunks import with_trunks
 
 #: Share of the activations of a compiled step that may be kept: 1 keeps what is fastest, 0 keeps
 #: the inputs only.
@@ -18,7 +19,7 @@ def compiled(model: nn.Module, budget: float = BUDGET) -> nn.Module:
     Its step, `compiled_step`, keeps the share `budget` of the activations.
     """
     budget = checks.share("budget", budget)
-    model = copy_of(model)
+    model = with_trunks(model)
     vars(model)["activation_memory_budget"] = budget
     model.compile()
     return model

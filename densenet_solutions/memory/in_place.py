@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from densenet_solutions.memory.strategy import Strategy, copy_of
+from densenet_solutions.memory.strategy import Strategy
+from densenet_solutions.memory.trunks import with_trunks
 
 
 def in_place(model: nn.Module) -> nn.Module:
@@ -25,7 +26,7 @@ def out_of_place(model: nn.Module) -> nn.Module:
 
 
 def _set_in_place(model: nn.Module, value: bool) -> nn.Module:
-    model = copy_of(model)
+    model = with_trunks(model)
     activations = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     if not activations:
         raise ValueError("there is nothing to change: the network has no ReLU")

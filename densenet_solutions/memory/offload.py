@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategy import Strategy, copy_of, training_step
+from densenet_solutions.memory.strategy import Strategy, training_step
+from densenet_solutions.memory.trunks import with_trunks
 
 
 class offload_saved_tensors(torch.autograd.graph.saved_tensors_hooks):  # noqa: N801 (a context)
@@ -35,7 +36,7 @@ class offload_saved_tensors(torch.autograd.graph.saved_tensors_hooks):  # noqa: 
 
 def offload(model: nn.Module) -> nn.Module:
     """A copy, unchanged: what moves tensors is its step, `offloading_step`."""
-    return copy_of(model)
+    return with_trunks(model)
 
 
 def offloading_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from densenet_solutions.memory.strategy import Strategy, copy_of
+from densenet_solutions.memory.strategy import Strategy
+from densenet_solutions.memory.trunks import with_trunks
 
 
 def plain(model: nn.Module) -> nn.Module:
     """A deep copy, unchanged."""
-    return copy_of(model)
+    return with_trunks(model)
 
 
 STRATEGIES = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from densenet_solutions.memory.strategy import Strategy, copy_of, retype
+from densenet_solutions.memory.strategy import Strategy, retype
+from densenet_solutions.memory.trunks import with_trunks
 from densenet_solutions.models.densenet import Transition
 
 
@@ -24,7 +25,7 @@ def pool_first(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: a transition does not average, and so does not commute; or there is none.
     """
-    model = copy_of(model)
+    model = with_trunks(model)
     for module in model.modules():
         pool = getattr(module, "pool", "a strided convolution")
         if isinstance(module, Transition) and not isinstance(pool, nn.AvgPool2d):

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from densenet_solutions.memory.strategy import Strategy, bypassed, copy_of, retype
+from densenet_solutions.memory.strategy import Strategy, bypassed, retype
+from densenet_solutions.memory.trunks import with_trunks
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
@@ -171,14 +172,14 @@ class TransitionRecomputed(Transition):
 
 def recompute_bottleneck_input(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks are `BottleneckInputRecomputed`."""
-    model = copy_of(model)
+    model = with_trunks(model)
     retype(model, DenseBlock, BottleneckInputRecomputed)
     return model
 
 
 def recompute_layer(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks recompute layer by layer, and whose transitions recompute."""
-    model = copy_of(model)
+    model = with_trunks(model)
     retype(model, DenseBlock, LayersRecomputed)
     retype(model, Transition, TransitionRecomputed, wraps=True, optional=True)
     return model
@@ -186,7 +187,7 @@ def recompute_layer(model: nn.Module) -> nn.Module:
 
 def recompute_block(model: nn.Module) -> nn.Module:
     """A copy whose dense blocks and transitions recompute as a whole."""
-    model = copy_of(model)
+    model = with_trunks(model)
     retype(model, DenseBlock, BlockRecomputed, wraps=True)
     retype(model, Transition, TransitionRecomputed, wraps=True, optional=True)
     return model

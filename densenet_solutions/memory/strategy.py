@@ -117,9 +117,17 @@ def copy_of(model: nn.Module) -> DenseNet:
     """
     if not isinstance(model, DenseNet):
         raise TypeError(f"this strategy takes a DenseNet, got {type(model).__name__}")
-    if model._compiled_call_impl is not None:
-        raise TypeError("this strategy takes a network that is not compiled, got a compiled one")
+    refuse_compiled(model)
     return copy.deepcopy(model)
+
+
+def refuse_compiled(model: nn.Module) -> None:
+    """Raise a `TypeError` if a part of the model is compiled: a copy of it would not be."""
+    for module in model.modules():
+        if module._compiled_call_impl is not None or "_orig_mod" in module._modules:
+            raise TypeError(
+                "this strategy takes a network that is not compiled, got a compiled one"
+            )
 
 
 def retype(
@@ -156,10 +164,13 @@ def retype(
 
 
 def runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether `module` is of this kind, and its forward pass is that of the kind."""
+    """Whether `module` is of this kind, and its forward pass is that of the kind.
+
+    A forward pass that computes the same by running the same parts says so by `as_built`.
+    """
     return (
         isinstance(module, kind)
-        and type(module).forward is kind.forward
+        and (type(module).forward is kind.forward or hasattr(type(module).forward, "as_built"))
         and "forward" not in vars(module)
     )
 

@@ -16,12 +16,13 @@ from torch.nn.utils import parametrize
 from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
-from densenet_solutions.memory.strategy import Strategy, bypassed, copy_of
+from densenet_solutions.memory.strategy import Strategy, bypassed
+from densenet_solutions.memory.trunks import find_trunks, with_trunks
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
 class SharedStorageFeatures(nn.Sequential):
-    """The trunk of a `DenseNet`, run segment by segment.
+    """The trunk of a DenseNet, run segment by segment.
 
     A segment is the stem, or a dense block with its transition. A segment that `obstacle` finds
     something in runs as plain modules do, with a warning: the results are the plain model's, the
@@ -33,15 +34,35 @@ class SharedStorageFeatures(nn.Sequential):
             return super().forward(x)
         as_given = x.is_contiguous()
         for segment in _segments(self):
-            if len(segment) > 1 or isinstance(segment[0], DenseBlock):
+            if len(segment) > 1:
                 reason = obstacle(segment)
                 if reason is None:
                     x = _run(segment, x)
                     continue
-                warnings.warn(f"shared storage is off here: {reason}", stacklevel=2)
+                if not isinstance(segment[0], DenseBlock) or obstacle(tuple(segment[0])) is None:
+                    _warn(reason)
             for module in segment:
                 x = module(x)
         return x.contiguous() if as_given else x  # the layout that the plain model gives it
+
+
+class SharedStorageBlock(DenseBlock):
+    """A dense block that is called by itself; its output is laid out as `channels_last`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = tuple(self)
+        reason = obstacle(layers)
+        if reason is None and len(x):
+            return dense_block(x, layers)
+        if reason is not None:
+            _warn(reason)
+        return super().forward(x)
+
+    forward.as_built = True  # type: ignore[attr-defined]
+
+
+def _warn(reason: str) -> None:
+    warnings.warn(f"shared storage is off here: {reason}", stacklevel=3)
 
 
 def obstacle(modules: Sequence[nn.Module]) -> str | None:
@@ -50,7 +71,7 @@ def obstacle(modules: Sequence[nn.Module]) -> str | None:
     norms = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     known = {
         nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.MaxPool2d,
-        DenseBlock, DenseLayer, Transition,
+        DenseBlock, SharedStorageBlock, DenseLayer, Transition,
     }  # fmt: skip
     for module in inside:
         name = type(module).__name__
@@ -96,7 +117,7 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
     while modules:
         kinds = [type(module) for module in modules[:4]]
         length = 1
-        if kinds[:2] == [DenseBlock, Transition]:
+        if len(kinds) > 1 and issubclass(kinds[0], DenseBlock) and kinds[1] is Transition:
             averages = isinstance(getattr(modules[1], "pool", None), nn.AvgPool2d)
             length = 2 if averages else 1  # only averaging may go before the convolution
         elif kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d]:
@@ -112,16 +133,28 @@ def _run(segment: tuple[nn.Module, ...], x: Tensor) -> Tensor:
 
 
 def shared_storage(model: nn.Module) -> nn.Module:
-    """A copy of a DenseNet that keeps each feature once and nothing else.
+    """A copy whose DenseNets keep each feature once and nothing else.
+
+    Where a trunk is an `nn.Sequential`, the stem and the transitions share too; elsewhere each
+    dense block does by itself. There are no second derivatives and no `torch.func`.
 
     Raises:
-        TypeError: `model` is not a DenseNet, or its features run in a way of their own.
+        TypeError: `model` has no DenseNet in it, or one whose features run in a way of their own.
     """
-    model = copy_of(model)
-    if type(model.features) is not nn.Sequential:
-        name = type(model.features).__name__
-        raise TypeError(f"shared storage takes the features as they were built, got a {name}")
-    model.features.__class__ = SharedStorageFeatures
+    model = with_trunks(model)
+    for trunk in find_trunks(model).values():
+        blocks = [part for part in trunk.children() if isinstance(part, DenseBlock)]
+        for part in (trunk, *blocks):
+            if isinstance(part, SharedStorageFeatures | SharedStorageBlock):
+                name = type(part).__name__
+                raise TypeError(
+                    f"shared storage takes the features as they were built, got a {name}"
+                )
+        if type(trunk) is nn.Sequential:
+            trunk.__class__ = SharedStorageFeatures
+        for block in blocks:
+            if type(block) is DenseBlock:
+                block.__class__ = SharedStorageBlock
     return model
 
 

@@ -1,0 +1,155 @@
+"""Find the DenseNets in a model: ours, torchvision's, and others that are made of the same parts.
+
+What is found runs as our modules from then on; every parameter and buffer keeps its name. A dense
+block of another class is known by its layers: `norm1`, `relu1`, `conv1` and, with a bottleneck,
+`norm2`, `relu2`, `conv2`, each reading the channels of all earlier ones. Whether it computes what
+ours does is tried out on a small random map.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from densenet_solutions import checks
+from densenet_solutions.memory.strategy import refuse_compiled
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
+
+_FIRST = {"norm1": nn.BatchNorm2d, "relu1": nn.ReLU, "conv1": nn.Conv2d}
+_SECOND = {"norm2": nn.BatchNorm2d, "relu2": nn.ReLU, "conv2": nn.Conv2d}
+_TRANSITION = {"norm": nn.BatchNorm2d, "relu": nn.ReLU, "conv": nn.Conv2d}
+
+
+def find_trunks(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that hold dense blocks directly, by path: `features` in torchvision's networks.
+
+    A trunk that two branches share counts once. Empty where there is none.
+    """
+    checks.module("model", model)
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if any(_is_block(child) for child in module.children())
+    }
+
+
+def with_trunks(model: nn.Module) -> nn.Module:
+    """A deep copy whose trunks are made of `DenseBlock`, `DenseLayer` and `Transition`.
+
+    The copy's `converted_trunks` has their paths. Modules of other classes stay as they are.
+
+    Raises:
+        TypeError: there is no trunk, or the model is compiled: the copy would not be.
+    """
+    paths = tuple(find_trunks(model)) if isinstance(model, nn.Module) else ()
+    if not paths:
+        parts = len(list(model.modules())) - 1 if isinstance(model, nn.Module) else 0
+        raise TypeError(
+            f"this strategy takes a DenseNet, got {type(model).__name__}: none of the {parts} "
+            "modules in it is a dense block as ours or torchvision's (layers with norm1, relu1, "
+            "conv1, and norm2, relu2, conv2 if they have a bottleneck, which read all earlier "
+            "features, in a forward pass as it was built)"
+        )
+    refuse_compiled(model)
+    model = copy.deepcopy(model)
+    for path in paths:
+        for part in model.get_submodule(path).children():
+            if _is_block(part):
+                _adopt(part)
+            elif type(part).forward is nn.Sequential.forward and _is_transition(part):
+                part.__class__ = Transition
+    vars(model)["converted_trunks"] = paths
+    return model
+
+
+def _is_block(module: nn.Module) -> bool:
+    if isinstance(module, DenseBlock):
+        return True
+    forward = type(module).forward
+    layers = list(module.children())
+    if not layers or forward is nn.Sequential.forward or not _fit_together(layers):
+        return False
+    if any("forward" in part.__dict__ for part in (module, *layers)):
+        return False
+    published = "torchvision.models.densenet"
+    return all(
+        type(part).forward.__module__ == published for part in (module, *layers)
+    ) or _computes_as_ours(module)
+
+
+def _fit_together(layers: list[nn.Module]) -> bool:
+    """Whether these are layers of the known parts, each reading what all before it have written."""
+    if not all(_has(layer, _FIRST) or _has(layer, _FIRST | _SECOND) for layer in layers):
+        return False
+    written = [cast(nn.Conv2d, list(layer.children())[-1]).out_channels for layer in layers]
+    read = [cast(nn.Conv2d, layer.conv1).in_channels for layer in layers]
+    return all(b - a == width for (a, b), width in zip(pairwise(read), written, strict=False))
+
+
+def _has(module: nn.Module, parts: dict[str, type[nn.Module]]) -> bool:
+    """Whether the children of `module` are exactly these, in this order."""
+    children = dict(module.named_children())
+    return list(children) == list(parts) and all(
+        isinstance(child, kind)
+        for child, kind in zip(children.values(), parts.values(), strict=True)
+    )
+
+
+def _is_transition(module: nn.Module) -> bool:
+    children = dict(module.named_children())
+    pool = children.pop("pool", None)
+    known = pool is None or isinstance(pool, nn.AvgPool2d | nn.MaxPool2d)
+    return not isinstance(module, Transition) and known and _has_only(children)
+
+
+def _has_only(children: dict[str, nn.Module]) -> bool:
+    return list(children) == list(_TRANSITION) and all(
+        isinstance(children[name], kind) for name, kind in _TRANSITION.items()
+    )
+
+
+def _computes_as_ours(block: nn.Module) -> bool:
+    """Try both on a small map; on the meta device, where nothing can be tried, the parts decide."""
+    weight = next(block.parameters())
+    if weight.is_meta:
+        return True
+    channels = cast(nn.Conv2d, next(block.children()).conv1).in_channels
+    theirs, ours = copy.deepcopy(block).train(), copy.deepcopy(block).train()
+    _adopt(ours)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, channels, 4, 4, generator=generator).to(weight)
+    devices = [weight.device] if weight.is_cuda else []
+    outputs: list[Tensor] = []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        for module in (theirs, ours):
+            torch.manual_seed(0)
+            try:
+                outputs.append(module(x.clone()))
+            except Exception:  # it takes something else: a list, two inputs
+                return False
+    first, second = outputs
+    return (
+        isinstance(first, Tensor)
+        and first.shape == second.shape
+        and torch.allclose(first, second, rtol=1e-3, atol=1e-5)
+    )
+
+
+def _adopt(block: nn.Module) -> None:
+    """Let a block and its layers run as ours, if they do not yet."""
+    if isinstance(block, DenseBlock):
+        return
+    block.__class__ = DenseBlock
+    for layer in _layers(block):
+        layer.__class__ = DenseLayer
+        layer.has_bottleneck = hasattr(layer, "conv2")
+        layer.drop_rate = float(getattr(layer, "drop_rate", 0.0))
+
+
+def _layers(block: nn.Module) -> Iterator[DenseLayer]:
+    yield from cast("Iterator[DenseLayer]", block.children())
