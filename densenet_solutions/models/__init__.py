@@ -4,7 +4,6 @@ from densenet_solutions.models.catalogue import NETWORKS as NETWORKS
 from densenet_solutions.models.catalogue import Network as Network
 from densenet_solutions.models.config import DenseNetConfig as DenseNetConfig
 from densenet_solutions.models.densenet import DenseNet as DenseNet
-from densenet_solutions.models.densenet import load_torchvision_weights as load_torchvision_weights
 from densenet_solutions.models.mlp import DenseMLP as DenseMLP
 from densenet_solutions.models.resnet import book_resnet18 as book_resnet18
 from densenet_solutions.models.variants import BOOK as BOOK
@@ -19,3 +18,4 @@ from densenet_solutions.models.variants import densenet161 as densenet161
 from densenet_solutions.models.variants import densenet169 as densenet169
 from densenet_solutions.models.variants import densenet201 as densenet201
 from densenet_solutions.models.variants import densenet264 as densenet264
+from densenet_solutions.models.weights import load_densenet_weights as load_densenet_weights

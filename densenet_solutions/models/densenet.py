@@ -6,9 +6,6 @@ arXiv:1608.06993. Module names equal torchvision's, so weights move freely in bo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -148,26 +145,3 @@ def _initialize(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight)
     elif isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
-
-
-def load_torchvision_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Load weights that torchvision published, under their old spelling or the new one.
-
-    The files on torchvision's server say `denselayer1.norm.1.weight` where the module has been
-    called `norm1` since; both are taken.
-
-    Raises:
-        TypeError: `model` is not a module, or `state_dict` not a mapping of names to tensors.
-        RuntimeError: after renaming, keys or shapes still do not fit the model.
-    """
-    checks.module("model", model)
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(
-            "state_dict maps names to tensors, as `torch.load` or `model.state_dict()` gives it, "
-            f"got {type(state_dict).__name__}"
-        )
-    renamed = {
-        re.sub(r"\.(norm|relu|conv)\.(\d)\.", r".\1\2.", key): tensor
-        for key, tensor in state_dict.items()
-    }
-    model.load_state_dict(renamed, strict=True)

@@ -250,11 +250,11 @@ assert "no bottleneck" in said[bare][1] and bare > d121.parameters
 # ??? lines "Use ours, with torchvision's trained weights"
 #     ```python
 #     from torchvision.models import DenseNet121_Weights
-#     from densenet_solutions.models import densenet121, load_torchvision_weights
+#     from densenet_solutions.models import densenet121, load_densenet_weights
 #
 #     model = densenet121()  # or num_classes=10, in_channels=1, growth_rate=24, …
 #     weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
-#     load_torchvision_weights(model, weights)
+#     load_densenet_weights(model, weights)
 #     ```
 #
 #     They are the authors' weights, ported (about 31 MB to download). The file spells some names in

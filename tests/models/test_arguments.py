@@ -17,7 +17,7 @@ from densenet_solutions.models import (
     book_resnet18,
     cifar_densenet,
     densenet121,
-    load_torchvision_weights,
+    load_densenet_weights,
 )
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.models.connectivity import (
@@ -88,9 +88,15 @@ REFUSED = [
     ("resnet channels", lambda: book_resnet18(in_channels=1.5), TypeError, "in_channels is an int"),
     ("resnet shortcut", lambda: book_resnet18("yes"), TypeError, "project_every_block is True or"),
     ("no network", lambda: network("densenet12"), ValueError, "network is one of 'book-densenet'"),
-    ("weights", lambda: load_torchvision_weights(small(), None), TypeError, "got NoneType"),
-    ("weights of", lambda: load_torchvision_weights(small(), small()), TypeError, "got DenseNet"),
-    ("not a model", lambda: load_torchvision_weights(None, {}), TypeError, "is a torch.nn.Module"),
+    ("weights", lambda: load_densenet_weights(small(), None), TypeError, "got NoneType"),
+    ("weights of", lambda: load_densenet_weights(small(), small()), TypeError, "got DenseNet"),
+    (
+        "epoch",
+        lambda: load_densenet_weights(small(), {"epoch": 3}),
+        TypeError,
+        "'epoch' with a int",
+    ),
+    ("not a model", lambda: load_densenet_weights(None, {}), TypeError, "is a torch.nn.Module"),
     ("columns", lambda: DenseMLP(0), ValueError, "in_features is at least 1, got 0"),
     ("connection", mlp(connection="skip"), ValueError, "connection is one of 'plain'"),
     ("norm", mlp(norm="group"), ValueError, "norm is one of 'none'"),

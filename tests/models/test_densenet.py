@@ -1,6 +1,5 @@
 """DenseNet against torchvision's class, the paper's tables and hand arithmetic."""
 
-import re
 from dataclasses import asdict
 
 import pytest
@@ -16,7 +15,6 @@ from densenet_solutions.models import (
     TABLE_2,
     cifar_densenet,
     densenet121,
-    load_torchvision_weights,
 )
 
 ROWS = [*TABLE_1.values(), *TABLE_2.values()]
@@ -179,20 +177,3 @@ def test_the_smallest_image_passes_and_one_pixel_less_does_not():
         assert model(torch.empty(2, 3, 29, 29)).shape == (2, 1000)
         with pytest.raises(ValueError, match=r"at least 29, .*got x\.shape=\(2, 3, 28, 200\)"):
             model(torch.empty(2, 3, 28, 200))
-
-
-def test_old_spelling_of_published_files_is_understood():
-    torch.manual_seed(0)
-    theirs = published.DenseNet(**SMALL)
-    old = {
-        re.sub(r"(denselayer\d+)\.(norm|conv)(\d)\.", r"\1.\2.\3.", key): tensor
-        for key, tensor in theirs.state_dict().items()
-    }
-    assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    for state_dict in (old, theirs.state_dict()):
-        ours = densenet121(**SMALL)
-        load_torchvision_weights(ours, state_dict)
-        for key, tensor in ours.state_dict().items():
-            assert torch.equal(tensor, theirs.state_dict()[key])
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        load_torchvision_weights(densenet121(**{**SMALL, "growth_rate": 5}), old)
