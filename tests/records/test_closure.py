@@ -141,8 +141,8 @@ def test_changed_code_makes_exactly_what_depends_on_it_stale(
 def test_a_changed_model_makes_stale_what_is_built_of_it(package: Path) -> None:
     append(package / "models/densenet.py", "\nCHANGED = True\n")
     found = stale(package)
-    assert found >= of(*MEMORY, "feature-reuse")
-    assert not found & of(*HOUSES)
+    assert found >= of(*MEMORY - {"gpu-published"}, "feature-reuse")
+    assert not found & of(*HOUSES, "gpu-published")  # its networks are timm's
 
 
 @pytest.mark.parametrize(
