@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import functools
 import importlib.metadata
@@ -169,6 +168,7 @@ def made_now(roots: Iterable[str]) -> Made:
     return Made(roots, fingerprint(roots), now, _commit())
 
 
+@functools.cache
 def _fingerprint(roots: tuple[str, ...]) -> str | None:
     try:
         return fingerprint(roots)
@@ -179,10 +179,11 @@ def _fingerprint(roots: tuple[str, ...]) -> str | None:
 def _versions(libraries: Iterable[str]) -> dict[str, str]:
     versions = {}
     for library in libraries:
-        for name in (library, *_distributions().get(library, ())):
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:  # the name of a module, perhaps
+            for name in _distributions().get(library, ())[:1]:
                 versions[name] = importlib.metadata.version(name)
-                break
     return versions
 
 
