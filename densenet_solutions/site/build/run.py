@@ -36,10 +36,10 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
-#: What pages import, and what PyTorch itself imports when the meta device is first used.
+#: What most pages import, and what PyTorch itself imports when the meta device is first used.
 LIBRARIES = [
     "IPython.core.interactiveshell", "jupytext", "matplotlib.figure",
-    "matplotlib.backends.backend_svg", "mkdocs.__main__", "pandas", "sklearn.linear_model",
+    "matplotlib.backends.backend_svg", "mkdocs.__main__",
     "torch", "torchvision", "torch._refs", "torch._dynamo", "torch.utils.flop_counter",
     "torch._subclasses.fake_tensor",
 ]  # fmt: skip
