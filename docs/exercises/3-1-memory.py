@@ -174,9 +174,7 @@ networks = load_record("gpu-published")
 networks_measured = {
     name: from_json(PublishedMemory, case) for name, case in networks.cases.items()
 }
-judged = {
-    name: agreement(networks_measured, name) for name in ("reserved", "allocated", "tensors")
-}
+judged = {name: agreement(networks_measured, name) for name in ("reserved", "allocated", "tensors")}
 by_batch = ", ".join(percent(error) for error in judged["reserved"].by_batch)
 assert judged["reserved"].median_error < 0.5 * judged["tensors"].median_error
 published = load_record("memory-reported")

@@ -159,7 +159,7 @@ pictures.dense_mlp_drawing(
 # A layer $H_\ell$ is linear, normalisation, activation, dropout; the paper's normalises first. What
 # is called *the dense MLP* here was drawn by the search below:
 #
-# | | |
+# | option | value |
 # |---|---|
 # | layers, growth rate | {{ sum(chosen.options["block_config"]) }} in one block, {{ chosen.options["growth_rate"] }} features each |
 # | normalisation, activation | {{ chosen.options["norm"] }} norm, {{ chosen.options["activation"] }} |

@@ -82,7 +82,8 @@ def test_code_can_be_copied(browser: Any, server: str, pages: list[str]) -> None
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     tab = context.new_page()
     tab.goto(f"{server}exercises/4-table-1/", wait_until="networkidle")
-    block = tab.locator(".highlight:not(.ds-stdout):has(.md-code__button, .md-clipboard)").last
+    buttons = ".highlight:not(.ds-stdout):has(.md-code__button, .md-clipboard)"
+    block = tab.locator(f"{buttons}:visible").last
     block.locator("[data-clipboard-target], .md-code__button, .md-clipboard").first.click()
     tab.wait_for_timeout(200)
     copied = tab.evaluate("navigator.clipboard.readText()")
