@@ -24,11 +24,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Check your own solution, and be told which mistake it is. Exit code: 0 passed, 1 not "
-    "passed, 2 wrong usage.",
+    "passed, 2 wrong usage. Marks: ✓ right, ✗ a mistake, ○ a difference that does no harm, "
+    "· a note.",
 )
 
 Target = Annotated[
-    str, typer.Argument(metavar="FILE.py:NAME", help="A module's class, a function, or a module.")
+    str,
+    typer.Argument(
+        metavar="FILE.py:NAME",
+        help="For example net.py:MyNet, which builds the network.",
+    ),
 ]
 As = Annotated[str, typer.Option("--as", metavar="NETWORK", help="What it should be, see above.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]

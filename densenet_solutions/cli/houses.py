@@ -26,8 +26,8 @@ Seeds = Annotated[
     typer.Option(
         min=1,
         max=100,
-        help="Networks that are averaged. They train together: cv takes about 1 GB of memory for "
-        "3, 1.5 GB for 20 and 3 GB for 100.",
+        help="Networks that are averaged. They train together: in five-fold cross-validation "
+        "about 1 GB of memory for 3, 1.5 GB for 20 and 3 GB for 100.",
     ),
 ]
 

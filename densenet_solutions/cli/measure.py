@@ -48,17 +48,22 @@ def measure(
     ] = "float32",
     autocast: Autocast = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="STRATEGY", help="A way to save memory, see above.")
+        str | None,
+        typer.Option(
+            metavar="STRATEGY",
+            help="A way to save memory; none without.",
+        ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu or cuda: measure there too; only predict without."),
+        typer.Option(help="cpu or cuda (or cuda:1, …): measure there too; only predict without."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     with faults_in_words(), progress(network) as told:
         checks.choice("NETWORK", network, NETWORKS)
-        checks.choice("--strategy", strategy, (None, *STRATEGIES))
+        if strategy is not None:
+            checks.choice("--strategy", strategy, STRATEGIES)
         report = _report(
             told, network, batch, resolution, train, optimizer, dtype, autocast, strategy, device
         )
@@ -155,7 +160,10 @@ def _print(report: dict[str, Any]) -> None:
     ]
     if report["strategy"]:
         settings.insert(1, report["strategy"])
-    table = Table(title=f"{report['network']}\n{', '.join(settings)}")
+    table = Table(
+        title=f"{report['network']}\n{', '.join(settings)}",
+        caption="what is in memory at the moment of the peak, by what it is there for",
+    )
     table.add_column("")
     for result in results:
         device = "" if result["method"] == "predicted" else f" ({result['device']})"

@@ -61,6 +61,9 @@ def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
     """One line instead of a traceback, and an exit code: 2 wrong usage, 1 failure, 130 Ctrl-C."""
     try:
         yield
+    except FileNotFoundError as error:
+        missing = f"there is no file {error.filename}" if error.filename else str(error)
+        raise typer.BadParameter(missing) from error
     except (ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from error
     except (OSError, ImportError, FloatingPointError, MemoryError) as error:

@@ -70,7 +70,11 @@ def _list(folder: Path | None) -> None:
         raise ValueError(f"--out is a folder with records, got {str(folder)!r}")
     where = () if folder is None else (folder,)  # those of the package without
     there = {name: load_record(name, *where) for name in record_names(*where)}
-    table = Table("recording", "cases", "state", "made")
+    table = Table(
+        *("recording", "cases", "state", "made"),
+        caption="stale: the code that a case depends on has changed since it was recorded; its "
+        "page says so, and recording it again renews it",
+    )
     for name in sorted(set(RECIPES) | set(there)):
         table.add_row(name, *(_row(there[name]) if name in there else ("", "not recorded", "")))
     Console().print(table)
