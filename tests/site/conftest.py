@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, offline: dict[str, str]) -> P
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for a TMPDIR: a socket's path has at most about a hundred characters."""
+    with tempfile.TemporaryDirectory(prefix="ds-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,11 @@ REFUSED = [
     ("no figure", lambda: svg(None, ALT), TypeError, "a figure of matplotlib, got None"),
     ("no width", lambda: new_figure(0, 2), ValueError, "width is more than 0, got 0"),
     ("no height", lambda: new_figure(2, 0), ValueError, "height is more than 0, got 0"),
-    *((f"{form.__name__} of {value}", lambda f=form, x=value: f(x), ValueError, f"got {value}")
-      for form in FORMATS for value in (math.nan, math.inf)),
+    *(
+        (f"{form.__name__} of {value}", lambda f=form, x=value: f(x), ValueError, f"got {value}")
+        for form in FORMATS
+        for value in (math.nan, math.inf)
+    ),
     ("negative width", lambda: plus_minus(-1, -1), ValueError, "at least 0, got -1"),
     ("unknown width", lambda: plus_minus(1, math.nan), ValueError, "finite, got nan"),
     ("drawing without a box", lambda: adapt_svg("<svg><g/></svg>", ALT), ValueError, "viewBox"),

@@ -162,10 +162,10 @@ def test_a_bad_formula_fails_the_build(project: Project) -> None:
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_build_leaves_nothing_behind(project: Project, blow: signal.Signals) -> None:
-    temporary = project.root / "temporary"
-    temporary.mkdir()
-    project.environment["TMPDIR"] = str(temporary)
+def test_an_interrupted_build_leaves_nothing_behind(
+    project: Project, blow: signal.Signals, short_path: Path
+) -> None:
+    project.environment["TMPDIR"] = str(short_path)
     started = project.root / "started"
     waiting = (
         f"import os, time\nPath({str(started)!r}).write_text(str(os.getpid()))\ntime.sleep(600)"
@@ -195,7 +195,7 @@ def test_an_interrupted_build_leaves_nothing_behind(project: Project, blow: sign
     else:
         raise AssertionError(f"the page's process {page.name} outlives the build")
     assert not (project.root / ".cache").exists()
-    assert [path.name for path in temporary.iterdir() if "inductor" not in path.name] == []
+    assert [path.name for path in short_path.iterdir() if "inductor" not in path.name] == []
 
 
 def test_a_taken_port_is_said_before_pages_run(project: Project) -> None:

@@ -146,8 +146,9 @@ def test_the_environment_is_that_of_the_builder(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_builder_that_ends_takes_its_pages_along(
-    tmp_path: Path, blow: signal.Signals, another_machine
+    short_path: Path, blow: signal.Signals, another_machine
 ) -> None:
+    tmp_path = short_path
     page = tmp_path / "page.py"
     page.write_text(
         "# %%\nimport os, pathlib, time\n"
@@ -172,6 +173,20 @@ def _wait_for(condition) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it did not happen within 300 s")
+
+
+def test_a_folder_that_sockets_cannot_have_is_told(tmp_path: Path, another_machine) -> None:
+    (tmp_path / "page.py").write_text("# %%\n1\n")
+    far = tmp_path / ("long" * 30)
+    far.mkdir()
+    command = [sys.executable, "-m", "densenet_solutions.site.build.run"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "page.py"), str(tmp_path)],
+        env=another_machine(TMPDIR=str(far), DENSENET_SOLUTIONS_BARE="1"),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:  # newer Pythons find another folder
+        assert done.stderr == "page.py could not be run: AF_UNIX path too long\n"
 
 
 def test_a_page_becomes_markdown_without_mkdocs(tmp_path: Path, another_machine) -> None:

@@ -99,6 +99,8 @@ def run(notebook: NotebookNode, page: str, *, timeout: float = 300) -> NotebookN
     except EOFError:
         process.join()
         raise PageError(f"{page}: its process died with code {process.exitcode}") from None
+    except OSError as error:  # no memory, no process, no place for a socket
+        raise PageError(f"{page} could not be run: {error}") from error
     finally:
         _running.discard(process)
         _kill(process)
