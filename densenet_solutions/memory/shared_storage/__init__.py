@@ -100,10 +100,26 @@ def _is_as_published(module: nn.Module) -> bool:
             and module.padding_mode == "zeros"
         )
     if isinstance(module, nn.AvgPool2d):
-        return str(module) == str(nn.AvgPool2d(2))
+        return _pools_like(module, nn.AvgPool2d(2))
     if isinstance(module, nn.MaxPool2d):
-        return str(module) == str(nn.MaxPool2d(3, stride=2, padding=1))
+        return _pools_like(module, nn.MaxPool2d(3, stride=2, padding=1))
     return True
+
+
+_POOL_OPTIONS = (
+    *("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    *("return_indices", "count_include_pad", "divisor_override"),
+)
+
+
+def _pools_like(pool: nn.Module, published: nn.Module) -> bool:
+    """Whether two pools have the same options; a pair of equal numbers is that number."""
+
+    def options(module: nn.Module) -> list[object]:
+        values = (getattr(module, name, None) for name in _POOL_OPTIONS)
+        return [v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v for v in values]
+
+    return options(pool) == options(published)
 
 
 def _bottleneck_has_bias(modules: Sequence[nn.Module]) -> bool:
