@@ -11,6 +11,7 @@ from densenet_solutions.exercises.memory import grid as memory_grid
 from densenet_solutions.exercises.memory import headline as memory_headline
 from densenet_solutions.exercises.memory import published as memory_published
 from densenet_solutions.exercises.memory import reported as memory_reported
+from densenet_solutions.exercises.memory import times as memory_times
 from densenet_solutions.exercises.parameters import reuse as parameters_reuse
 from densenet_solutions.exercises.pooling import features as pooling_features
 from densenet_solutions.exercises.pooling import training as pooling_training
@@ -47,11 +48,14 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "memory-fair": memory_fair.recipe,
     "gpu-published": memory_published.recipe,
     "memory-grid": memory_grid.recipe,
+    "memory-grid-predicted": memory_grid.predicted_recipe,
+    "step-times": memory_times.recipe,
     "memory-headline": memory_headline.recipe,
     "memory-reported": memory_reported.recipe,
     "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
     "how-far": saving_memory_reach.recipe,
     "bench-memory": saving_memory_bench.recipe,
+    "bench-memory-gpu": saving_memory_bench.gpu_recipe,
     "pooling-training": pooling_training.full_recipe,
     "pooling-training-reduced": pooling_training.reduced_recipe,
     **{name: _houses(name) for name in (

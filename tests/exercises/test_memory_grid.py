@@ -1,58 +1,69 @@
-"""The grid that a GPU records: what each case asks the instruments, and what runs out of memory."""
+"""The grid that a GPU records: what each case asks the instruments, and what they answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from densenet_solutions.exercises.memory import grid
+from densenet_solutions.exercises.memory import grid, times
 from densenet_solutions.exercises.memory.grid import GridCase
 
-CASE = GridCase("book-densenet", 64, 2, train=True, autocast=False)
+CASE = GridCase("book-densenet", 64, 2)
 
 
-def test_a_case_on_the_cpu() -> None:
-    result = grid.measure_case(CASE, "cpu")
-    assert result.predicted_bytes == pytest.approx(result.measured_bytes, rel=0.01)
-    assert (result.reserved_bytes, result.predicted_reserved_bytes) == (None, None)
-    assert result.step_seconds is not None
+def test_a_case_on_the_cpu_is_as_predicted() -> None:
+    measured = grid.measure_case(CASE, "cpu")
+    predicted = grid.predict_case(CASE, "cpu")
+    assert predicted.peak_bytes == pytest.approx(measured.peak_bytes, rel=0.01)
+    assert measured.method == "cpu-allocator"
+    assert (measured.reserved_bytes, measured.free_before_bytes) == (None, None)
+    assert predicted.reserved_bytes > predicted.peak_bytes
 
 
-def test_a_gpu_is_predicted_as_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is none here: what it would measure is replaced by the prediction for the CPU."""
-    asked: list[str] = []
+def test_benchmark_is_on_for_its_case_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    measure = grid.measure_memory
 
-    def measured(*arguments: Any, device: str, **options: Any) -> Any:
-        asked.append(device)
-        return grid.predict_memory(*arguments, **options)
+    def measured(**options: Any) -> Any:
+        seen.append(torch.backends.cudnn.benchmark)
+        return measure(**options)
 
     monkeypatch.setattr(grid, "measure_memory", measured)
-    monkeypatch.setattr(grid, "_step_seconds", lambda *arguments: 1.0)
-    result = grid.measure_case(CASE, "cuda")
-    assert asked == ["cuda"]
-    assert result.predicted_reserved_bytes is not None
-    assert result.predicted_reserved_bytes > result.predicted_bytes
+    for benchmark in (True, False):
+        grid.measure_case(GridCase("book-densenet", 64, 1, benchmark=benchmark), "cpu")
+    assert seen == [True, False]
+    assert torch.backends.cudnn.benchmark is False
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory."), None),
-        (RuntimeError("[…] DefaultCPUAllocator: can't allocate memory: you tried […]"), None),
-        (RuntimeError("something else"), RuntimeError),
-    ],
-)
-def test_timing_may_run_out_of_memory(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[Exception] | None
-) -> None:
-    def fails(*arguments: Any, **options: Any) -> Any:
-        raise error
+def test_every_measured_case_is_predicted_and_no_name_comes_twice() -> None:
+    cases = grid.grid()
+    names = [case.name for case in cases]
+    assert len(set(names)) == len(names) == 10 * 2 * 6 * 4 + 10 * 6
+    predicted = set(grid.predicted_recipe().cases)
+    assert {name.removesuffix(" benchmark") for name in names} == predicted
 
-    monkeypatch.setattr(grid, "time_interleaved", fails)
-    if expected is None:
-        assert grid.measure_case(CASE, "cpu").step_seconds is None
-    else:
-        with pytest.raises(expected, match="something else"):
-            grid.measure_case(CASE, "cpu")
+
+def test_times_of_networks_in_turn() -> None:
+    case = times.TimedCase(("book-densenet", "book-resnet18"), 64, 1, autocast=False)
+    seconds = times.time_case(case, "cpu")
+    assert list(seconds) == list(case.networks)
+    assert all(len(rounds) == times.REPEATS for rounds in seconds.values() if rounds)
+
+
+def test_what_does_not_fit_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = times._step
+
+    def fails() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def steps(model: Any, shape: Any, case: Any, device: str) -> Callable[[], None]:
+        return fails if shape[1] == 3 else step(model, shape, case, device)
+
+    monkeypatch.setattr(times, "_step", steps)
+    case = times.TimedCase(("densenet121", "book-densenet"), 64, 1, autocast=False)
+    seconds = times.time_case(case, "cpu")
+    assert seconds["densenet121"] is None
+    assert seconds["book-densenet"]

@@ -1,76 +1,108 @@
-"""Recipe `memory-grid`: what a GPU says about the memory of DenseNets and ResNets (exercise 3.1).
+"""What a GPU says about the memory of DenseNets and ResNets, and what was predicted (exercise 3.1).
 
-Every case is a network at one resolution, batch, mode and precision; prediction stands beside the
-measurement. What does not fit is recorded as such.
+Every case is a network at one resolution and batch, in training or inference, in one precision.
+`memory-grid` is measured on a device; `memory-grid-predicted` has the same cases without one. What
+does not fit is recorded as such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
-from densenet_solutions.measure import measure_memory, predict_memory, time_interleaved
-from densenet_solutions.measure.allocator import is_out_of_memory
+from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe
 
 
-@dataclass(frozen=True, kw_only=True)
-class GridResult:
-    """One point of the memory grid: bytes predicted and measured, and seconds of a step.
-
-    On a GPU the prediction is for a GPU, and what its allocator reserved stands beside what was
-    simulated.
-    """
-
-    predicted_bytes: int
-    measured_bytes: int
-    predicted_by_category: Mapping[str, int]
-    measured_by_category: Mapping[str, int]
-    method: str
-    reserved_bytes: int | None
-    predicted_reserved_bytes: int | None
-    context_bytes: int | None
-    resident_bytes: int | None
-    step_seconds: float | None
-    out_of_memory: bool
-
-
-GRID_NETWORKS = (
-    "book-densenet", "book-resnet18", "densenet121", "densenet169", "densenet201", "densenet264",
-    "densenet161", "resnet50", "resnet101", "resnet152",
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class GridCase:
-    """One point of the grid; `autocast` runs the forward pass in bfloat16."""
+    """One point of the grid.
+
+    `autocast` runs the forward pass in bfloat16; `benchmark` lets cuDNN try its algorithms and
+    choose the fastest, whatever memory it takes.
+    """
 
     network: str
     resolution: int
     batch: int
-    train: bool
-    autocast: bool
+    train: bool = True
+    autocast: bool = False
+    benchmark: bool = False
 
     @property
     def name(self) -> str:
         mode = "train" if self.train else "infer"
         precision = "bfloat16" if self.autocast else "float32"
-        return f"{self.network} {self.resolution} b{self.batch} {mode} {precision}"
+        name = f"{self.network} {self.resolution} b{self.batch} {mode} {precision}"
+        return f"{name} benchmark" if self.benchmark else name
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the instruments are asked."""
+        net = network(self.network)
+        return {
+            "model": net.build,
+            "input_shape": net.shape(self.batch, self.resolution),
+            "train": self.train,
+            "autocast": torch.bfloat16 if self.autocast else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridMeasured:
+    """Bytes of one step as a device's allocator saw them; see `MemoryResult` for the names.
+
+    On a GPU, `free_before_bytes` and `free_after_bytes` are what the driver called free before the
+    model was built and when the step was over, of `device_bytes`: everything that the process took
+    lies between them, library workspaces and the caching allocator's reserve included.
+    """
+
+    peak_bytes: int
+    by_category: Mapping[str, int]
+    method: str
+    out_of_memory: bool
+    reserved_bytes: int | None
+    context_bytes: int | None
+    resident_bytes: int | None
+    free_before_bytes: int | None = None
+    free_after_bytes: int | None = None
+    device_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPredicted:
+    """Bytes of one step as `predict_memory` has them for a GPU, its allocator simulated."""
+
+    peak_bytes: int
+    by_category: Mapping[str, int]
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+NETWORKS = (
+    "book-densenet", "book-resnet18", "densenet121", "densenet169", "densenet201", "densenet264",
+    "densenet161", "resnet50", "resnet101", "resnet152",
+)  # fmt: skip
+RESOLUTIONS = (96, 224)
+BATCHES = (1, 8, 32, 64, 128, 256)
 
 
 def grid(
-    networks: Iterable[str] = GRID_NETWORKS,
-    resolutions: Iterable[int] = (96, 224),
-    batches: Iterable[int] = (1, 8, 32, 64, 128, 256),
+    networks: Iterable[str] = NETWORKS,
+    resolutions: Iterable[int] = RESOLUTIONS,
+    batches: Iterable[int] = BATCHES,
 ) -> tuple[GridCase, ...]:
-    """All cases: networks × resolutions × batches, training and inference, both precisions."""
+    """All cases: networks × resolutions × batches, training and inference, both precisions.
+
+    Training in float32 at the largest resolution comes once more with cuDNN's benchmark.
+    """
     resolutions, batches = tuple(resolutions), tuple(batches)
-    return tuple(
+    plain = tuple(
         GridCase(name, resolution, batch, train, autocast)
         for name in networks
         for resolution in resolutions
@@ -78,69 +110,73 @@ def grid(
         for autocast in (False, True)
         for batch in batches
     )
+    again = (
+        replace(case, benchmark=True)
+        for case in plain
+        if case.train and not case.autocast and case.resolution == max(resolutions)
+    )
+    return (*plain, *again)
 
 
-def measure_case(case: GridCase, device: str) -> GridResult:
-    """Predict and measure one case; out of memory is a result."""
-    net = network(case.network)
-    shape = net.shape(case.batch, case.resolution)
-    autocast = torch.bfloat16 if case.autocast else None
-    options: dict[str, Any] = {"train": case.train, "autocast": autocast}
+def measure_case(case: GridCase, device: str) -> GridMeasured:
+    """Measure one case; out of memory is a result."""
     on_cuda = torch.device(device).type == "cuda"
-    predicted = predict_memory(net.build, shape, device="cuda" if on_cuda else "meta", **options)
-    measured = measure_memory(net.build, shape, device=device, **options)
-    seconds = None
-    if not measured.out_of_memory:
-        seconds = _step_seconds(net.build, shape, case, device)
-    return GridResult(
-        predicted_bytes=predicted.peak_bytes,
-        measured_bytes=measured.peak_bytes,
-        predicted_by_category=predicted.bytes_by_category,
-        measured_by_category=measured.bytes_by_category,
+    if on_cuda:
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+    before = torch.cuda.mem_get_info(device)[0] if on_cuda else None
+    with _cudnn_benchmark(case.benchmark):
+        measured = measure_memory(device=device, **case.asked)
+    after, total = torch.cuda.mem_get_info(device) if on_cuda else (None, None)
+    return GridMeasured(
+        peak_bytes=measured.peak_bytes,
+        by_category=measured.bytes_by_category,
         method=measured.method,
+        out_of_memory=measured.out_of_memory,
         reserved_bytes=measured.reserved_bytes,
-        predicted_reserved_bytes=predicted.reserved_bytes,
         context_bytes=measured.context_bytes,
         resident_bytes=measured.peak_resident_bytes,
-        step_seconds=seconds,
-        out_of_memory=measured.out_of_memory,
+        free_before_bytes=before,
+        free_after_bytes=after,
+        device_bytes=total,
     )
 
 
-def _step_seconds(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], case: GridCase, device: str
-) -> float | None:
-    """Median seconds of a step, after a warm-up; `None` when the timing runs out of memory."""
+def predict_case(case: GridCase, device: str) -> GridPredicted:
+    """Predict one case for a GPU; none is needed."""
+    predicted = predict_memory(device="cuda", **case.asked)
+    assert predicted.allocated_bytes is not None
+    assert predicted.reserved_bytes is not None
+    return GridPredicted(
+        peak_bytes=predicted.peak_bytes,
+        by_category=predicted.bytes_by_category,
+        allocated_bytes=predicted.allocated_bytes,
+        reserved_bytes=predicted.reserved_bytes,
+    )
+
+
+@contextlib.contextmanager
+def _cudnn_benchmark(enabled: bool) -> Iterator[None]:
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = enabled
     try:
-        model: nn.Module = build().to(device).train(case.train)
-        images = torch.randn(shape, device=device)
-
-        def step() -> None:
-            model.zero_grad(set_to_none=True)
-            kind = torch.device(device).type
-            with (
-                torch.set_grad_enabled(case.train),
-                torch.autocast(kind, dtype=torch.bfloat16, enabled=case.autocast),
-            ):
-                out = model(images)
-            if case.train:
-                out.float().sum().backward()
-
-        times = time_interleaved({"step": step}, repeats=5, warmup=2, device=device)["step"]
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            return None
-        raise
-    return sorted(times)[len(times) // 2]
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def recipe(cases: Iterable[GridCase] | None = None, name: str = "memory-grid") -> Recipe:
     """The recording; a shorter list of cases rehearses it."""
     rows = grid() if cases is None else tuple(cases)
+    return Recipe(name=name, cases={case.name: case for case in rows}, measure=measure_case)
+
+
+def predicted_recipe() -> Recipe:
+    """`memory-grid-predicted`: every case of the grid, predicted once (benchmark or not)."""
     return Recipe(
-        name=name,
-        cases={case.name: case for case in rows},
-        measure=measure_case,
+        name="memory-grid-predicted",
+        cases={case.name: case for case in grid() if not case.benchmark},
+        measure=predict_case,
     )
 
 

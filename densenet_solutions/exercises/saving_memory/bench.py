@@ -61,6 +61,8 @@ Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 #: What the others are compared with.
 BASELINE = "torchvision"
+#: The same network with its images' channels next to each other in memory.
+CHANNELS_LAST = f"{BASELINE} channels_last"
 #: Ours, by the name of their strategy.
 OURS = ("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage")
 
@@ -77,18 +79,24 @@ def contestants(network: str, *, compiled: bool = False) -> dict[str, tuple[nn.M
     config = TABLE_1[network].config
     model = TABLE_1[network].build()
     found: dict[str, tuple[nn.Module, Step]] = {}
-    for name, efficient in ((BASELINE, False), (f"{BASELINE} memory_efficient", True)):
+    for name in (BASELINE, CHANNELS_LAST, f"{BASELINE} memory_efficient"):
         theirs = TorchvisionDenseNet(
             config.growth_rate,
             config.block_config,
             config.num_init_features,
-            memory_efficient=efficient,
+            memory_efficient=name.endswith("memory_efficient"),
         )
         theirs.load_state_dict(model.state_dict())
         found[name] = (theirs, training_step)
+    model_last, _ = found[CHANNELS_LAST]
+    found[CHANNELS_LAST] = (model_last.to(memory_format=torch.channels_last), _channels_last_step)
     for name in (*OURS, "compiled") if compiled else OURS:
         found[name] = (STRATEGIES[name].apply(model), STRATEGIES[name].step or training_step)
     return found
+
+
+def _channels_last_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    return training_step(model, inputs.to(memory_format=torch.channels_last), targets)
 
 
 def bench_memory(
@@ -184,24 +192,19 @@ def _row(
 
 
 def _bench_case(case: Mapping[str, Any], device: str) -> MemoryBench:
-    options = {name: value for name, value in case.items() if name != "threads"}
+    options = {"network": "densenet121", "batch": 8, "repeats": 11, **case}
     threads = torch.get_num_threads()
-    torch.set_num_threads(case.get("threads", threads))
+    torch.set_num_threads(options.pop("threads", threads))
     try:
-        return bench_memory("densenet121", 8, 224, device=device, repeats=11, **options)
+        return bench_memory(device=device, **options)
     finally:
         torch.set_num_threads(threads)
 
 
-def recipe() -> Recipe:
-    """DenseNet-121, batch 8, 224x224: float32 with the compiler and on one thread, bfloat16."""
+def _recipe(name: str, cases: Mapping[str, Mapping[str, Any]]) -> Recipe:
     return Recipe(
-        name="bench-memory",
-        cases={
-            "densenet121-8x224-float32": {"compiled": True},
-            "densenet121-8x224-float32-one-thread": {"threads": 1},
-            "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16},
-        },
+        name=name,
+        cases=cases,
         measure=_bench_case,
         seed=0,
         uses=lambda case: [
@@ -210,3 +213,28 @@ def recipe() -> Recipe:
             for function in STRATEGIES[name].functions
         ],
     )
+
+
+def recipe() -> Recipe:
+    """DenseNet-121, batch 8, 224x224: float32 with the compiler and on one thread, bfloat16."""
+    return _recipe(
+        "bench-memory",
+        {
+            "densenet121-8x224-float32": {"compiled": True},
+            "densenet121-8x224-float32-one-thread": {"threads": 1},
+            "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16},
+        },
+    )
+
+
+def gpu_recipe() -> Recipe:
+    """On a GPU, 224x224: DenseNet-121 and 264 at several batches, in float32 and bfloat16."""
+    cases: dict[str, dict[str, Any]] = {}
+    for network, batches in (("densenet121", (32, 8, 128, 256)), ("densenet264", (32, 128))):
+        for batch in batches:
+            case = {"network": network, "batch": batch, "repeats": 11 if batch <= 32 else 5}
+            cases[f"{network}-{batch}x224-float32"] = case
+            if batch in (32, 128):
+                cases[f"{network}-{batch}x224-bfloat16"] = {**case, "autocast": torch.bfloat16}
+    cases["densenet121-32x224-float32-compiled"] = {"batch": 32, "compiled": True}
+    return _recipe("bench-memory-gpu", cases)
