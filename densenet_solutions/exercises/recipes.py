@@ -13,11 +13,13 @@ from densenet_solutions.exercises.memory import published as memory_published
 from densenet_solutions.exercises.memory import reported as memory_reported
 from densenet_solutions.exercises.memory import times as memory_times
 from densenet_solutions.exercises.parameters import reuse as parameters_reuse
+from densenet_solutions.exercises.pooling import converged as pooling_converged
 from densenet_solutions.exercises.pooling import features as pooling_features
 from densenet_solutions.exercises.pooling import training as pooling_training
 from densenet_solutions.exercises.saving_memory import accuracy as saving_memory_accuracy
 from densenet_solutions.exercises.saving_memory import bench as saving_memory_bench
 from densenet_solutions.exercises.saving_memory import costs as saving_memory_costs
+from densenet_solutions.exercises.saving_memory import fits as saving_memory_fits
 from densenet_solutions.exercises.saving_memory import reach as saving_memory_reach
 from densenet_solutions.exercises.saving_memory import timelines as saving_memory_timelines
 from densenet_solutions.records.recorder import Recipe
@@ -54,8 +56,11 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "memory-reported": memory_reported.recipe,
     "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
     "how-far": saving_memory_reach.recipe,
+    "how-far-gpu": saving_memory_fits.recipe,
     "bench-memory": saving_memory_bench.recipe,
     "bench-memory-gpu": saving_memory_bench.gpu_recipe,
+    "pooling-learning-rates": pooling_converged.learning_rates_recipe,
+    "pooling-converged": pooling_converged.converged_recipe,
     "pooling-training": pooling_training.full_recipe,
     "pooling-training-reduced": pooling_training.reduced_recipe,
     **{name: _houses(name) for name in (
