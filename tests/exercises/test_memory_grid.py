@@ -38,10 +38,25 @@ def test_benchmark_is_on_for_its_case_only(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.backends.cudnn.benchmark is False
 
 
+def test_only_a_case_that_is_alone_asks_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no GPU here: what it would answer is replaced."""
+    free = iter([900, 700])
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(cuda, "mem_get_info", lambda device: (next(free, None), 1000))
+    predict = grid.predict_memory
+    monkeypatch.setattr(grid, "measure_memory", lambda device, **asked: predict(**asked))
+    alone = grid.measure_case(GridCase("book-densenet", 224, 1), "cuda")
+    assert (alone.free_before_bytes, alone.free_after_bytes, alone.device_bytes) == (900, 700, 1000)
+    beside = grid.measure_case(CASE, "cuda")
+    assert (beside.free_before_bytes, beside.free_after_bytes) == (None, None)
+
+
 def test_every_measured_case_is_predicted_and_no_name_comes_twice() -> None:
     cases = grid.grid()
     names = [case.name for case in cases]
-    assert len(set(names)) == len(names) == 10 * 2 * 6 * 4 + 10 * 6
+    assert len(set(names)) == len(names) == 10 * 2 * 6 * 4 + 10 * 3
     predicted = set(grid.predicted_recipe().cases)
     assert {name.removesuffix(" benchmark") for name in names} == predicted
 

@@ -24,7 +24,8 @@ class GridCase:
     """One point of the grid.
 
     `autocast` runs the forward pass in bfloat16; `benchmark` lets cuDNN try its algorithms and
-    choose the fastest, whatever memory it takes.
+    choose the fastest, whatever memory it takes. `alone` says that the case has a GPU to itself,
+    so that the driver may be asked too; the others may run side by side.
     """
 
     network: str
@@ -33,6 +34,10 @@ class GridCase:
     train: bool = True
     autocast: bool = False
     benchmark: bool = False
+
+    @property
+    def alone(self) -> bool:
+        return self.train and not self.autocast and self.resolution == max(RESOLUTIONS)
 
     @property
     def name(self) -> str:
@@ -57,9 +62,10 @@ class GridCase:
 class GridMeasured:
     """Bytes of one step as a device's allocator saw them; see `MemoryResult` for the names.
 
-    On a GPU, `free_before_bytes` and `free_after_bytes` are what the driver called free before the
-    model was built and when the step was over, of `device_bytes`: everything that the process took
-    lies between them, library workspaces and the caching allocator's reserve included.
+    On a GPU that a case has to itself, `free_before_bytes` and `free_after_bytes` are what the
+    driver called free before the model was built and when the step was over, of `device_bytes`:
+    everything that the process took lies between them, library workspaces and the caching
+    allocator's reserve included.
     """
 
     peak_bytes: int
@@ -90,6 +96,8 @@ NETWORKS = (
 )  # fmt: skip
 RESOLUTIONS = (96, 224)
 BATCHES = (1, 8, 32, 64, 128, 256)
+#: Batches that come once more with cuDNN's benchmark.
+BENCHMARKED = (8, 32, 128)
 
 
 def grid(
@@ -99,7 +107,7 @@ def grid(
 ) -> tuple[GridCase, ...]:
     """All cases: networks × resolutions × batches, training and inference, both precisions.
 
-    Training in float32 at the largest resolution comes once more with cuDNN's benchmark.
+    What has the GPU to itself comes once more with cuDNN's benchmark, at some batches.
     """
     resolutions, batches = tuple(resolutions), tuple(batches)
     plain = tuple(
@@ -111,35 +119,37 @@ def grid(
         for batch in batches
     )
     again = (
-        replace(case, benchmark=True)
-        for case in plain
-        if case.train and not case.autocast and case.resolution == max(resolutions)
+        replace(case, benchmark=True) for case in plain if case.alone and case.batch in BENCHMARKED
     )
     return (*plain, *again)
 
 
 def measure_case(case: GridCase, device: str) -> GridMeasured:
     """Measure one case; out of memory is a result."""
-    on_cuda = torch.device(device).type == "cuda"
-    if on_cuda:
-        torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()
-    before = torch.cuda.mem_get_info(device)[0] if on_cuda else None
+    alone = case.alone and torch.device(device).type == "cuda"
+    before = _free(device) if alone else None
     with _cudnn_benchmark(case.benchmark):
         measured = measure_memory(device=device, **case.asked)
-    after, total = torch.cuda.mem_get_info(device) if on_cuda else (None, None)
+    after = torch.cuda.mem_get_info(device)[0] if alone else None
     return GridMeasured(
         peak_bytes=measured.peak_bytes,
         by_category=measured.bytes_by_category,
         method=measured.method,
         out_of_memory=measured.out_of_memory,
         reserved_bytes=measured.reserved_bytes,
-        context_bytes=measured.context_bytes,
+        context_bytes=measured.context_bytes if alone else None,
         resident_bytes=measured.peak_resident_bytes,
         free_before_bytes=before,
         free_after_bytes=after,
-        device_bytes=total,
+        device_bytes=torch.cuda.mem_get_info(device)[1] if alone else None,
     )
+
+
+def _free(device: str) -> int:
+    """Bytes that the driver calls free when the caching allocator has given back what it can."""
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def predict_case(case: GridCase, device: str) -> GridPredicted:

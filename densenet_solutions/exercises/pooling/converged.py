@@ -6,7 +6,7 @@ The protocol, fixed before any of it was run:
   pixels and no weight is without a gradient; all else is the same for all variants: order of the
   images, initial weights, budget, cosine schedule to zero. The book's ResNet-18 is trained alike.
 - The learning rate is chosen for each variant by accuracy on the last 10,000 training images, after
-  training on the first 50,000 with a seed of its own (`pooling-learning-rates`).
+  half as many epochs on the first 50,000 with another seed (`pooling-learning-rates`).
 - With it, five other seeds are trained on all 60,000 images, and the test images are read once
   (`pooling-converged`).
 """
@@ -43,7 +43,7 @@ SETTINGS = TrainingSettings(
 LEARNING_RATES = (0.03, 0.1, 0.3)
 SEEDS = range(5)
 #: Of the training that chooses a learning rate.
-CHOOSING_SEED = 100
+CHOOSING_SEED, CHOOSING_EPOCHS = 100, 5
 HELD_OUT = 10_000
 
 _POOLING: Mapping[Variant, Pooling] = {"maximum": "max", "stride": "stride"}
@@ -111,7 +111,9 @@ def learning_rates_recipe() -> Recipe:
     cases = {}
     for variant in VARIANTS:
         for rate in LEARNING_RATES:
-            settings = replace(SETTINGS, learning_rate=rate, seed=CHOOSING_SEED)
+            settings = replace(
+                SETTINGS, learning_rate=rate, seed=CHOOSING_SEED, epochs=CHOOSING_EPOCHS
+            )
             cases[f"{variant} {rate:g}"] = ConvergedCase(variant, settings, choosing=True)
     return Recipe(name="pooling-learning-rates", cases=cases, measure=run_case)
 

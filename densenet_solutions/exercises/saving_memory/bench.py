@@ -228,13 +228,16 @@ def recipe() -> Recipe:
 
 
 def gpu_recipe() -> Recipe:
-    """On a GPU, 224x224: DenseNet-121 and 264 at several batches, in float32 and bfloat16."""
+    """On a GPU, 224x224: both precisions, a sweep of batches, a deeper network, the compiler."""
+    wanted = (
+        ("densenet121", 32, False), ("densenet121", 32, True), ("densenet121", 8, False),
+        ("densenet121", 128, False), ("densenet121", 256, False), ("densenet264", 32, False),
+        ("densenet264", 128, False), ("densenet121", 128, True),
+    )  # fmt: skip
     cases: dict[str, dict[str, Any]] = {}
-    for network, batches in (("densenet121", (32, 8, 128, 256)), ("densenet264", (32, 128))):
-        for batch in batches:
-            case = {"network": network, "batch": batch, "repeats": 11 if batch <= 32 else 5}
-            cases[f"{network}-{batch}x224-float32"] = case
-            if batch in (32, 128):
-                cases[f"{network}-{batch}x224-bfloat16"] = {**case, "autocast": torch.bfloat16}
+    for network, batch, autocast in wanted:
+        name = f"{network}-{batch}x224-{'bfloat16' if autocast else 'float32'}"
+        case = {"network": network, "batch": batch, "repeats": 11 if batch <= 32 else 5}
+        cases[name] = {**case, "autocast": torch.bfloat16} if autocast else case
     cases["densenet121-32x224-float32-compiled"] = {"batch": 32, "compiled": True}
     return _recipe("bench-memory-gpu", cases)
