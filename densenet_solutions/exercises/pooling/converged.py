@@ -38,7 +38,7 @@ Variant = Literal[
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 SETTINGS = TrainingSettings(
-    epochs=10, batch_size=256, resolution=64, momentum=0.9, weight_decay=5e-4, schedule="cosine"
+    epochs=10, batch_size=512, resolution=64, momentum=0.9, weight_decay=5e-4, schedule="cosine"
 )
 LEARNING_RATES = (0.03, 0.1, 0.3)
 SEEDS = range(5)
