@@ -140,6 +140,7 @@ def chosen_rates() -> Mapping[Variant, float]:
         variant: {
             rate: record.cases[f"{variant} {rate:g}"]["epochs"][-1]["test_accuracy"]
             for rate in LEARNING_RATES
+            if f"{variant} {rate:g}" in record.cases  # or the training diverged
         }
         for variant in VARIANTS
     }
