@@ -20,6 +20,7 @@ from densenet_solutions.exercises.saving_memory import accuracy as saving_memory
 from densenet_solutions.exercises.saving_memory import bench as saving_memory_bench
 from densenet_solutions.exercises.saving_memory import costs as saving_memory_costs
 from densenet_solutions.exercises.saving_memory import fits as saving_memory_fits
+from densenet_solutions.exercises.saving_memory import operations as saving_memory_operations
 from densenet_solutions.exercises.saving_memory import reach as saving_memory_reach
 from densenet_solutions.exercises.saving_memory import timelines as saving_memory_timelines
 from densenet_solutions.records.recorder import Recipe
@@ -56,6 +57,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "memory-reported": memory_reported.recipe,
     "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
     "how-far": saving_memory_reach.recipe,
+    "step-operations": saving_memory_operations.recipe,
     "how-far-gpu": saving_memory_fits.recipe,
     "bench-memory": saving_memory_bench.recipe,
     "bench-memory-gpu": saving_memory_bench.gpu_recipe,

@@ -1,0 +1,87 @@
+"""What a GPU measured of the grid, beside what was predicted of it without one (exercise 3.1)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from densenet_solutions.exercises.memory.grid import (
+    GridCase,
+    GridMeasured,
+    GridPredicted,
+    grid,
+)
+from densenet_solutions.records.serialise import from_json
+
+
+@dataclass(frozen=True)
+class Held:
+    """One case of the grid, measured on a GPU and predicted; errors are relative to what it said.
+
+    `tensor_error` compares what tensors hold with what the allocator handed out, `allocated_error`
+    the simulated allocator with it, `reserved_error` what is taken from the driver.
+    """
+
+    case: GridCase
+    measured: GridMeasured
+    predicted: GridPredicted
+
+    @property
+    def tensor_error(self) -> float:
+        return self.predicted.peak_bytes / self.measured.peak_bytes - 1
+
+    @property
+    def allocated_error(self) -> float:
+        return self.predicted.allocated_bytes / self.measured.peak_bytes - 1
+
+    @property
+    def reserved_error(self) -> float:
+        assert self.measured.reserved_bytes is not None
+        return self.predicted.reserved_bytes / self.measured.reserved_bytes - 1
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the driver no longer calls free: reserved, the context, and libraries' own."""
+        assert self.measured.device_bytes is not None
+        assert self.measured.free_after_bytes is not None
+        return self.measured.device_bytes - self.measured.free_after_bytes
+
+
+def held(measured: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[Held, ...]:
+    """Every case of the two records' `cases` that both have; nothing that ran out of memory."""
+    return tuple(
+        Held(
+            case,
+            from_json(GridMeasured, measured[case.name]),
+            from_json(GridPredicted, predicted[case.name.removesuffix(" benchmark")]),
+        )
+        for case in grid()
+        if case.name in measured
+        and case.name.removesuffix(" benchmark") in predicted
+        and not measured[case.name]["out_of_memory"]
+    )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Sizes of relative errors over some cases."""
+
+    cases: int
+    median: float
+    ninth_decile: float
+    worst: float
+
+
+def agreement(rows: Iterable[Held], error: Callable[[Held], float]) -> Agreement:
+    """How well a prediction agrees with the GPU over `rows`.
+
+    Examples:
+        >>> agreement([1, -2, 3], lambda row: row / 100)
+        Agreement(cases=3, median=0.02, ninth_decile=0.03, worst=0.03)
+    """
+    sizes = sorted(abs(error(row)) for row in rows)
+    return Agreement(
+        len(sizes), statistics.median(sizes), sizes[int(0.9 * len(sizes))], sizes[-1]
+    )
