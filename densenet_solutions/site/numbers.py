@@ -88,6 +88,16 @@ def times(ratio: float, digits: int = 1) -> str:
     return f"{_finite(ratio):,.{digits}f}×"
 
 
+def milliseconds(seconds: float, digits: int = 0) -> str:
+    """Seconds as milliseconds.
+
+    Examples:
+        >>> milliseconds(0.0391)
+        '39 ms'
+    """
+    return f"{1000 * _finite(seconds):,.{digits}f} ms"
+
+
 def apart(difference: float) -> str:
     """How close two results are that should be the same.
 

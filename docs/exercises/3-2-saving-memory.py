@@ -17,7 +17,7 @@ from densenet_solutions.memory import recompute
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import count, mib, times
+from densenet_solutions.site.numbers import count, gib, mib, percent, times
 from densenet_solutions.site.page import how_made, record_note, source
 
 record = load_record("bench-memory")
@@ -29,6 +29,25 @@ shared = rows["shared_storage"]
 ratio = peak["torchvision"] / peak["shared_storage"]
 assert 9.5 < ratio < 10.5 and 1 < time["shared_storage"] < 1.1
 assert min(peak, key=peak.get) == "shared_storage"
+assert all(ratio >= time["shared_storage"] for name, ratio in time.items() if name != "torchvision")
+gpu_record = load_record("bench-memory-gpu")
+gpu_batches = (8, 32, 128, 256)
+gpu = {
+    batch: from_json(MemoryBench, gpu_record.cases[f"densenet121-{batch}x224-float32"])
+    for batch in gpu_batches
+}
+on_gpu = {batch: {row.name: row for row in result.rows} for batch, result in gpu.items()}
+large = on_gpu[256]
+gpu_ratio = {
+    batch: found["torchvision"].peak_beyond_parameters
+    / found["shared_storage"].peak_beyond_parameters
+    for batch, found in on_gpu.items()
+}
+gpu_layer = (
+    large["torchvision"].peak_beyond_parameters / large["recompute_layer"].peak_beyond_parameters
+)
+assert 9 < gpu_ratio[8] < gpu_ratio[256] < 13 and 4.5 < gpu_layer < 5
+assert all(found["shared_storage"].time_ratio > 3 for found in on_gpu.values())
 small = ledger("plain")
 kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 
@@ -59,17 +78,17 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     Keep each feature once. PyTorch keeps, for every layer, a fresh copy of all earlier features
 #     and a normalised copy besides. Give the block one buffer that layers append to, and compute
 #     the normalised copies again in the backward pass. The network does not change; what autograd
-#     saves does^[No GPU measurement of ours yet: memory and time are those of a CPU.].
+#     saves does.
 #
 #     - **{{ times(ratio) }}** less memory at the peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}
-#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step, in the same runs^[
+#       {{ mib(peak["shared_storage"], 0) }}^[8 images, on a CPU. An H100 says
+#       {{ times(gpu_ratio[8]) }} for 8 images and {{ times(gpu_ratio[256]) }} for 256.]
+#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[
 #       Quartiles {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }}
 #       over {{ bench.repeats }} rounds, taken in turn. torchvision's network runs in PyTorch's
-#       default layout; in `channels_last`, which shared storage uses inside, its own step may be
-#       faster.]
-#     - **{{ different }}** of {{ count(kept_channels) }} kept channels are different, in the block
-#       above
+#       default layout.]
+#     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an H100, even with 256
+#       images: there, [recompute layers](#on-a-gpu)
 
 # %%
 assert kept_channels == 896
@@ -222,13 +241,60 @@ pictures.two_timelines(study.plain_timeline(), lines["shared_storage"])
 # { .ds-setup }
 
 # %%
-pictures.memory_and_time(bench)
+pictures.memory_and_time(
+    bench,
+    pictures.ON_A_CPU,
+    caption="On a CPU, of the ways that keep the network's function, shared storage has the lowest "
+    f"peak, {mib(peak['shared_storage'], 0)}, and the least extra time, "
+    f"{times(time['shared_storage'], 2)}.",
+)
 
 # %% [markdown]
 # {{ record_note(record) }}
 #
 # Peaks on this page leave out parameters, buffers and input, {{ mib(study.fixed_bytes(), 0) }} that
 # no way changes. [The bench](3-2c-bench.py) has the other sizes, threads and number formats.
+#
+# ## On a GPU
+#
+# The memory is the same there. The time is not.
+#
+# DenseNet-121 · 256 × 224² · float32 · H100 · peak and time measured in one bench
+# { .ds-setup }
+
+# %%
+pictures.memory_and_time(
+    gpu[256],
+    pictures.ON_A_GPU,
+    caption=f"On an H100 shared storage needs {times(gpu_ratio[256])} less memory and "
+    f"{times(large['shared_storage'].time_ratio)} the time; recomputing layers needs "
+    f"{times(gpu_layer)} less at {times(large['recompute_layer'].time_ratio)} the time.",
+)
+
+# %%
+started = load_record("step-operations").cases
+half_bench = from_json(MemoryBench, gpu_record.cases["densenet121-32x224-bfloat16"])
+half_gpu = (
+    half_bench.rows[0].peak_beyond_parameters / on_gpu[32]["torchvision"].peak_beyond_parameters
+)
+assert 0.45 < half_gpu < 0.55
+shared_seconds = {
+    batch: sorted(found["shared_storage"].seconds)[len(found["shared_storage"].seconds) // 2]
+    for batch, found in on_gpu.items()
+}
+slower = shared_seconds[256] / shared_seconds[8]
+more_operations = started["shared_storage 256"] / started["shared_storage 8"]
+assert slower < 3 and 1.5 < more_operations < 2
+
+# %% [markdown]
+# {{ record_note(gpu_record) }}
+#
+# Shared storage works in slices, so one step starts
+# {{ count(started["shared_storage 256"]) }} operations where the plain network starts
+# {{ count(started["plain 256"]) }}. From 8 to 256 images its time grows by
+# {{ times(slower) }}, and the number of its operations by {{ times(more_operations) }}: most of its
+# time on this GPU does not depend on the images. With fewer images, {{ times(
+# on_gpu[8]["shared_storage"].time_ratio) }} the plain time at 8, it compares worse still.
 
 # %%
 selective = study.selective_checkpointing().peak_beyond_parameters
@@ -273,14 +339,14 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 #
 # | you have | take |
 # |---|---|
-# | a DenseNet like this one, and too little memory | shared storage |
-# | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast first, then recompute layers |
+# | a CPU, or a GPU on which nothing else fits | shared storage |
+# | a GPU, or an architecture of your own | recompute each layer, statistics untouched |
+# | a GPU with bfloat16 | autocast first: {{ percent(half_gpu, 0) }} of the peak on an H100, 32 images |
 # | no training at all | `torch.inference_mode()`: nothing is kept anyway |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; and where it finds hooks inside
-# a block, or layers that it does not know, it warns and runs as the plain network. Under autocast it converts its slices back and forth, which made it slow on our CPU ([the
-# bench](3-2c-bench.py)). Times on a GPU we do not know.
+# a block, or layers that it does not know, it warns and runs as the plain network. Under autocast it
+# converts its slices back and forth, which made it slow on our CPU ([the bench](3-2c-bench.py)).
 #
 # Everything else that is suggested, from fewer bits to fewer
 # connections, has [a page of its own](3-2b-other-ways.py), with what it does to accuracy.

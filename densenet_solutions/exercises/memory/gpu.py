@@ -82,6 +82,4 @@ def agreement(rows: Iterable[Held], error: Callable[[Held], float]) -> Agreement
         Agreement(cases=3, median=0.02, ninth_decile=0.03, worst=0.03)
     """
     sizes = sorted(abs(error(row)) for row in rows)
-    return Agreement(
-        len(sizes), statistics.median(sizes), sizes[int(0.9 * len(sizes))], sizes[-1]
-    )
+    return Agreement(len(sizes), statistics.median(sizes), sizes[int(0.9 * len(sizes))], sizes[-1])
