@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from densenet_solutions.exercises.memory.gpu import Held
 from densenet_solutions.measure import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
 from densenet_solutions.site.figures import COLOURS, new_figure
@@ -74,8 +75,12 @@ def batch_lines(
     batches: Sequence[int],
     peaks: Mapping[int, Mapping[str, Sequence[int]]],
     crossings: Mapping[int, int],
+    measured: Mapping[int, Mapping[str, Mapping[int, Held]]],
 ) -> Html:
-    """Peak against the batch size, one panel a resolution; the crossing is marked."""
+    """Peak against the batch size, one panel a resolution; the crossing is marked.
+
+    `measured` has what a GPU allocated, by resolution, network and batch; it is drawn as rings.
+    """
 
     def draw(width: float, height: float, wide: bool) -> Plot:
         shape = {"columns" if wide else "rows": len(peaks)}
@@ -83,7 +88,13 @@ def batch_lines(
         for ax, (side, by_network) in zip(axes.flat, peaks.items(), strict=True):
             for name, values in by_network.items():
                 colour = COLOURS[_HUES[name]]
-                ax.plot(batches, [v / MIB for v in values], marker="o", markersize=4, color=colour)
+                ax.plot(batches, [v / MIB for v in values], color=colour)
+                said = measured.get(side, {}).get(name, {})
+                at = [batch for batch in said if batch <= batches[-1]]
+                ax.plot(
+                    at, [said[batch].measured.peak_bytes / MIB for batch in at], linestyle="none",
+                    marker="o", markersize=10, markerfacecolor="none", color=colour,
+                )  # fmt: skip
                 above = name == "DenseNet"
                 ax.annotate(
                     name, (batches[-1], values[-1] / MIB), ha="right",
@@ -105,7 +116,7 @@ def batch_lines(
         draw(7, 3.3, True),
         draw(3.6, 5.4, False),
         caption="Both peaks are straight lines in the batch; ResNet-18 starts higher, DenseNet "
-        f"climbs faster and is above from {where} on.",
+        f"climbs faster and is above from {where} on. The rings are an H100's.",
     )
 
 

@@ -34,12 +34,6 @@ def _book_step(name: str, batch: int, side: int, train: bool) -> MemoryResult:
     return predict_memory(BOOK[name], (batch, 1, side, side), train=train)
 
 
-@cache
-def on_a_gpu(name: str, batch: int, side: int) -> MemoryResult:
-    """The same step as a GPU would run it, with its caching allocator simulated."""
-    return predict_memory(BOOK[name], (batch, 1, side, side), device="cuda")
-
-
 @dataclass(frozen=True)
 class Line:
     """A peak as `fixed + per_image · N`, in bytes, through two large batches."""
