@@ -15,7 +15,6 @@ from densenet_solutions.exercises.memory import times as memory_times
 from densenet_solutions.exercises.parameters import reuse as parameters_reuse
 from densenet_solutions.exercises.pooling import converged as pooling_converged
 from densenet_solutions.exercises.pooling import features as pooling_features
-from densenet_solutions.exercises.pooling import training as pooling_training
 from densenet_solutions.exercises.saving_memory import accuracy as saving_memory_accuracy
 from densenet_solutions.exercises.saving_memory import bench as saving_memory_bench
 from densenet_solutions.exercises.saving_memory import costs as saving_memory_costs
@@ -63,8 +62,6 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bench-memory-gpu": saving_memory_bench.gpu_recipe,
     "pooling-learning-rates": pooling_converged.learning_rates_recipe,
     "pooling-converged": pooling_converged.converged_recipe,
-    "pooling-training": pooling_training.full_recipe,
-    "pooling-training-reduced": pooling_training.reduced_recipe,
     **{name: _houses(name) for name in (
         "houses-depth", "houses-final", "houses-growth", "houses-partitions",
         "houses-partitions-rivals", "houses-search", "houses-search-rivals", "houses-steps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from scipy import stats
 from torch import nn
 
 from densenet_solutions.exercises.parameters.reuse import feature_reuse
-from densenet_solutions.exercises.pooling import pictures, study, swap
+from densenet_solutions.exercises.pooling import converged, pictures, study, swap
 from densenet_solutions.exercises.pooling.features import pooled_features, shifted
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
-from densenet_solutions.images import as_inputs, fashion_mnist_is_here, load_fashion_mnist
+from densenet_solutions.images import ImageSet, as_inputs, fashion_mnist_is_here, load_fashion_mnist
 from densenet_solutions.measure import saved_bytes
 from densenet_solutions.models import book_densenet, densenet121
+from densenet_solutions.models.densenet import Transition
 
 
 def normal_moments() -> list[tuple[str, float, float, float]]:
@@ -89,16 +91,6 @@ def test_pooling_first_saves_what_a_count_by_hand_says() -> None:
     assert saved_bytes(transition, (1, channels, side, side)) == expected
 
 
-def test_paired_differences_are_scipys() -> None:
-    one, other = [0.81, 0.84, 0.8, 0.86], [0.8, 0.85, 0.79, 0.81]
-    ours = study.paired_difference(one, other)
-    theirs = stats.ttest_rel(one, other).confidence_interval(0.95)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
-    assert ours.includes_zero
-    with pytest.raises(ValueError, match="at least 2"):
-        study.paired_difference([0.5], [0.4])
-
-
 def test_a_shift_moves_and_fills_with_black() -> None:
     x = torch.arange(1.0, 5).reshape(1, 1, 1, 4)
     assert shifted(x, 1).flatten().tolist() == [0, 1, 2, 3]
@@ -125,24 +117,70 @@ def test_the_maximum_does_not() -> None:
     assert "differ by" in swap.swap_frames().html
 
 
-def test_the_gap_is_smaller_with_averaging_as_a_test_by_scipy_says() -> None:
-    runs = study.trainings("pooling-training-reduced")
-    by_hand = {
-        kind: [run.epochs[-1].train_accuracy - run.test_accuracy for run in runs[kind].values()]
-        for kind in ("max", "average")
-    }
-    ours = study.gap_differences("pooling-training-reduced", "max", "average")
-    theirs = stats.ttest_rel(by_hand["max"], by_hand["average"]).confidence_interval(0.95)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
-    assert (round(100 * ours.low, 2), round(100 * ours.high, 2)) == (0.81, 1.72)
+def test_the_variants_start_from_the_same_weights_and_halve_the_resolution() -> None:
+    started = {}
+    for variant in converged.VARIANTS[:-1]:
+        torch.manual_seed(0)
+        model = converged.build(variant)
+        started[variant] = [p.detach() for p in model.parameters()]
+        assert model(torch.randn(2, 1, 64, 64)).shape == (2, 10)
+        [first, *_] = [part for part in model.modules() if isinstance(part, Transition)]
+        assert first.eval()(torch.randn(1, 192, 8, 8)).shape == (1, 96, 4, 4)
+    for weights in started.values():
+        assert all(map(torch.equal, weights, started["average"]))
+
+
+def test_the_blur_is_the_binomial_filter_and_a_stride() -> None:
+    x = torch.arange(36.0).reshape(1, 1, 6, 6) ** 2
+    row = torch.tensor([1.0, 2, 1])
+    kernel = (row[:, None] * row / 16)[None, None]
+    padded = nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    assert torch.allclose(converged.Blur()(x), nn.functional.conv2d(padded, kernel, stride=2))
+
+
+def test_a_maximum_that_stands_first_is_the_pooled_convolution() -> None:
+    model = converged.build("maximum before the convolution").eval()
+    [first, *_] = [part for part in model.modules() if isinstance(part, Transition)]
+    x = torch.randn(1, 192, 4, 4)
+    rectified = torch.relu(first.norm(x))
+    by_hand = first.conv[1](nn.functional.max_pool2d(rectified, 2))
+    assert torch.equal(first(x), by_hand)
+
+
+def test_choosing_never_sees_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorded run is replaced by what it was given."""
+    given: dict[str, ImageSet] = {}
+
+    def load(split: str) -> ImageSet:
+        numbers = torch.arange(10_004 if split == "train" else 3)
+        pixels = torch.zeros(len(numbers), 1, 28, 28, dtype=torch.uint8)
+        return ImageSet(pixels, numbers if split == "train" else -numbers - 1)
+
+    def train(build: object, train_set: ImageSet, test_set: ImageSet, *a: object, **k: object):
+        given.update(train=train_set, test=test_set)
+        return None, None
+
+    monkeypatch.setattr(converged, "load_fashion_mnist", load)
+    monkeypatch.setattr(converged, "train", train)
+    converged.run_case(converged.ConvergedCase("blur", converged.SETTINGS, choosing=True), "cpu")
+    assert given["train"].labels.tolist() == [0, 1, 2, 3]
+    assert given["test"].labels.tolist() == list(range(4, 10_004))
+    converged.run_case(converged.ConvergedCase("blur", converged.SETTINGS, choosing=False), "cpu")
+    assert len(given["train"]) == 10_004
+    assert given["test"].labels.tolist() == [-1, -2, -3]
+
+
+def test_every_training_has_the_learning_rate_that_was_chosen_on_held_out_images() -> None:
+    rates, chosen = study.learning_rates(), converged.chosen_rates()
+    for variant, runs in rates.items():
+        best = max(run.epochs[-1].test_accuracy for run in runs.values())
+        assert runs[chosen[variant]].epochs[-1].test_accuracy == best
+    for variant, runs in study.converged().items():
+        assert all(run.settings.learning_rate == chosen[variant] for run in runs)
+        assert all((run.train_images, run.test_images) == (60_000, 10_000) for run in runs)
 
 
 def test_every_recorded_case_can_be_read_and_drawn() -> None:
-    runs = study.trainings("pooling-training-reduced")
-    assert {"average", "max", "stride"} <= set(runs)
-    for by_seed in runs.values():
-        for run in by_seed.values():
-            assert 0.7 < run.test_accuracy < 1
     for feature_map in study.feature_maps():
         pooled, routed = study.pooled_and_routed(feature_map)
         assert np.allclose(np.sum(routed["max"]), np.sum(feature_map.gradient), atol=1e-6)
@@ -150,12 +188,16 @@ def test_every_recorded_case_can_be_read_and_drawn() -> None:
 
 
 def test_the_recipes_compare_alike() -> None:
-    for name in ("pooling-training", "pooling-training-reduced"):
-        cases = recipe(name).cases
-        for seed in range(5):
-            settings = [cases[f"{kind}-{seed}"].settings for kind in POOLINGS]
-            assert settings.count(settings[0]) == 3
-            assert settings[0].seed == seed
+    for name in ("pooling-features", "pooling-learning-rates"):
+        settings: dict[int, set[object]] = {}
+        for case in recipe(name).cases.values():
+            settings.setdefault(case.settings.seed, set()).add(
+                replace(case.settings, learning_rate=1)
+            )
+        assert all(len(alike) == 1 for alike in settings.values())
+    cases = recipe("pooling-converged").cases
+    assert len(cases) == 35
+    assert len({replace(case.settings, learning_rate=1, seed=0) for case in cases.values()}) == 1
 
 
 def test_feature_reuse_finds_weights_where_they_were_put() -> None:

@@ -141,8 +141,9 @@ def test_pictures_state_their_finding() -> None:
     rows = [MemoryBenchRow(name, 200 * 2**20, (1.0,), 1.2, 1.1, 1.3) for name in names]
     rows.append(MemoryBenchRow("shared_storage", 50 * 2**20, (1.0,), 1.05, 1.0, 1.1))
     bench = MemoryBench("densenet121", (8, 3, 224, 224), "float32", "cpu", 1, tuple(rows))
-    drawn = pictures.memory_and_time(bench, pictures.ON_A_CPU, caption="Shared storage is below the others.").html
-    assert all(text in drawn for text in ("Shared storage is below", "recompute layer", "peak, MiB"))
+    finding = "Shared storage is below the others."
+    drawn = pictures.memory_and_time(bench, pictures.ON_A_CPU, caption=finding).html
+    assert all(text in drawn for text in (finding, "recompute layer", "peak, MiB"))
     assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
     lines = [
         StepTimeline(

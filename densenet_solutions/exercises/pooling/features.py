@@ -19,7 +19,7 @@ from densenet_solutions.exercises.pooling.gradients import (
     GradientReach,
     gradient_reach,
 )
-from densenet_solutions.exercises.pooling.training import TrainingCase, reduced_recipe, trained
+from densenet_solutions.exercises.pooling.training import TrainingCase, cases, trained
 from densenet_solutions.images import CLASSES, as_inputs, load_fashion_mnist
 from densenet_solutions.models import DenseNet
 from densenet_solutions.records.recorder import Recipe
@@ -104,7 +104,7 @@ def feature_maps(case: str, device: str) -> list[FeatureMap]:
 
     Channels are chosen by a rule: of those with both signs, the three of largest variance.
     """
-    model, _ = trained(cast(TrainingCase, reduced_recipe().cases[case]), device)
+    model, _ = trained(cases()[case], device)
     images = load_fashion_mnist("test", limit=_TEST_IMAGES)
     chosen = int((images.labels == CLASSES.index("Ankle boot")).nonzero()[0])
     x = as_inputs(images.pixels[chosen : chosen + 1], 32)
@@ -139,11 +139,8 @@ def _rounded(values: Tensor, digits: int = 4) -> tuple[tuple[float, ...], ...]:
 
 
 def features_recipe() -> Recipe:
-    """`pooling-features`: what the trained networks of the reduced comparison do."""
-    cases = {
-        name: case for name, case in reduced_recipe().cases.items() if case.network == "densenet"
-    }
-    return Recipe("pooling-features", cases, measure_features, seed=0)
+    """`pooling-features`: what the trained networks do."""
+    return Recipe("pooling-features", cases(), measure_features, seed=0)
 
 
 def measure_features(case: TrainingCase, device: str) -> TrainedPooling:

@@ -14,9 +14,9 @@ from typing import cast
 import numpy as np
 import torch
 from PIL import Image
-from scipy import stats
 from torch import Tensor, nn
 
+from densenet_solutions.exercises.pooling.converged import SEEDS, VARIANTS
 from densenet_solutions.exercises.pooling.features import FeatureMap, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
     POOLINGS,
@@ -30,7 +30,7 @@ from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.records.store import RECORDS, load_record
+from densenet_solutions.records.store import load_record
 from densenet_solutions.training import TrainingResult
 
 
@@ -57,20 +57,6 @@ class PoolFirstSaving:
     peak_beyond_parameters: tuple[int, int]
     largest_difference: float
     largest_logit: float
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """Mean difference over pairs and the two ends of its 95% t-interval."""
-
-    pairs: int
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def includes_zero(self) -> bool:
-        return self.low <= 0 <= self.high
 
 
 #: The first test images of Fashion-MNIST (Zalando SE, MIT licence), one below the other.
@@ -201,55 +187,26 @@ def pooled_rows(row: Sequence[float]) -> dict[str, PooledRow]:
     return {name: PooledRow(pooled(name, x), pooled(name, x.roll(-1))) for name in POOLINGS}
 
 
-# --- comparing trainings -----------------------------------------------------------------------
+# --- trainings ---------------------------------------------------------------------------------
 
 
-def paired_difference(
-    one: Sequence[float], other: Sequence[float], confidence: float = 0.95
-) -> PairedDifference:
-    """Mean of `one - other` over pairs, with its t-interval.
-
-    Raises:
-        ValueError: the sequences differ in length or hold fewer than two pairs.
-    """
-    if len(one) != len(other) or len(one) < 2:
-        raise ValueError(
-            f"pairs need two equal lengths of at least 2, got {len(one)}, {len(other)}"
-        )
-    difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
-    mean = float(difference.mean())
-    error = float(difference.std(ddof=1)) / len(difference) ** 0.5
-    half = float(stats.t.ppf((1 + confidence) / 2, len(difference) - 1)) * error
-    return PairedDifference(len(difference), mean, mean - half, mean + half)
+def learning_rates() -> dict[str, dict[float, TrainingResult]]:
+    """Record `pooling-learning-rates` by variant and learning rate; "test" is what was held out."""
+    runs: dict[str, dict[float, TrainingResult]] = {}
+    for case, data in load_record("pooling-learning-rates").cases.items():
+        variant, _, rate = case.rpartition(" ")
+        runs.setdefault(variant, {})[float(rate)] = from_json(TrainingResult, data)
+    return runs
 
 
-def gap(run: TrainingResult) -> float:
-    """Accuracy in the last epoch of training (while it ran) minus accuracy on test images.
-
-    Raises:
-        ValueError: an accuracy is missing.
-    """
-    fitted, tested = run.epochs[-1].train_accuracy, run.test_accuracy
-    if fitted is None or tested is None:
-        raise ValueError(f"a gap is of two accuracies, got {fitted} and {tested}")
-    return fitted - tested
-
-
-def gap_differences(name: str, one: str, other: str, directory: Path = RECORDS) -> PairedDifference:
-    """`gap` of the cases `one-SEED` minus that of `other-SEED` of a recorded training."""
-    runs = trainings(name, directory)
-    seeds = sorted(set(runs[one]) & set(runs[other]))
-    first, second = ([gap(runs[kind][seed]) for seed in seeds] for kind in (one, other))
-    return paired_difference(first, second)
-
-
-def trainings(name: str, directory: Path = RECORDS) -> dict[str, dict[int, TrainingResult]]:
-    """Recorded trainings by network or pooling, then by seed."""
-    runs: dict[str, dict[int, TrainingResult]] = {}
-    for case, data in load_record(name, directory).cases.items():
-        kind, _, seed = case.rpartition("-")
-        if "out_of_memory" not in data:
-            runs.setdefault(kind, {})[int(seed)] = from_json(TrainingResult, data)
+def converged() -> dict[str, list[TrainingResult]]:
+    """Record `pooling-converged` by variant, seeds in order; of some variants there may be none."""
+    cases = load_record("pooling-converged").cases
+    runs: dict[str, list[TrainingResult]] = {variant: [] for variant in VARIANTS}
+    for seed in SEEDS:
+        for variant in VARIANTS:
+            if f"{variant} {seed}" in cases:
+                runs[variant].append(from_json(TrainingResult, cases[f"{variant} {seed}"]))
     return runs
 
 

@@ -1,28 +1,23 @@
-"""The trainings behind exercise 1: transitions that average, take the maximum, or stride.
+"""The trained networks that exercise 1 looks into: transitions that average, take the maximum, or
+stride, at a size that one CPU core trains in a minute or two.
 
-Everything but the transition is the same: images, order, initial weights, budget. The book's
-ResNet-18 is trained alike for comparison.
+Everything but the transition is the same: images, order, initial weights, budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import nn
 
 from densenet_solutions.files import cache_directory
 from densenet_solutions.images import load_fashion_mnist
-from densenet_solutions.models import NETWORKS
+from densenet_solutions.models import book_densenet
 from densenet_solutions.models.config import Pooling
 from densenet_solutions.records.closure import fingerprint, root
-from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.training import TrainingResult, TrainingSettings, train
-
-#: The book's setting: all 60,000 images at 96x96 for 10 epochs. It asks for a GPU.
-FULL = TrainingSettings()
 
 #: What one CPU core manages in a minute or two a network: 5,000 images at 32x32 for 3 epochs.
 REDUCED = TrainingSettings(
@@ -30,63 +25,37 @@ REDUCED = TrainingSettings(
 )
 
 
+TRAIN_IMAGES = 5000
+
+
 @dataclass(frozen=True)
 class TrainingCase:
-    """One training. `pooling` is the transition's and means nothing for ResNet-18.
+    """One training; `pooling` is the transition's."""
 
-    `train_images` counts from the start of the published training set; `None` takes all.
-    """
-
-    network: Literal["densenet", "resnet18"]
     pooling: Pooling
     settings: TrainingSettings
-    train_images: int | None
 
 
-def reduced_recipe() -> Recipe:
-    """`pooling-training-reduced`: the comparison at a setting that a CPU manages."""
-    return _recipe("pooling-training-reduced", REDUCED, train_images=5000, resnet_seeds=range(3))
-
-
-def full_recipe() -> Recipe:
-    """`pooling-training`: the comparison at the book's setting, for a GPU."""
-    return _recipe("pooling-training", FULL, train_images=None, resnet_seeds=range(5))
-
-
-def run_case(case: TrainingCase, device: str) -> TrainingResult:
-    """Train as `case` says, or take up its checkpoint; the metrics of all epochs."""
-    return trained(case, device)[1]
+def cases() -> dict[str, TrainingCase]:
+    """Every pooling with five seeds, by `POOLING-SEED`."""
+    return {
+        f"{pooling}-{seed}": TrainingCase(pooling, replace(REDUCED, seed=seed))
+        for seed in range(5)
+        for pooling in get_args(Pooling)
+    }
 
 
 def trained(case: TrainingCase, device: str = "cpu") -> tuple[nn.Module, TrainingResult]:
     """The trained network and its metrics. Checkpoints lie in the cache, one a case and code."""
-    build = NETWORKS[f"book-{case.network}"].build
     settings = case.settings
-    name = (
-        f"{case.network}-{case.pooling}-{settings.resolution}px-{settings.epochs}epochs-"
-        f"{case.train_images or 'all'}-{settings.seed}.pt"
-    )
+    name = f"{case.pooling}-{settings.seed}.pt"
     code = fingerprint([root(trained)])[:12]
     return train(
-        partial(build, pooling=case.pooling) if case.network == "densenet" else build,
-        load_fashion_mnist("train", limit=case.train_images),
+        partial(book_densenet, pooling=case.pooling),
+        load_fashion_mnist("train", limit=TRAIN_IMAGES),
         load_fashion_mnist("test"),
         settings,
         device=device,
         checkpoint=cache_directory() / "training" / code / device / name,
         test_every_epoch=False,
     )
-
-
-def _recipe(
-    name: str, settings: TrainingSettings, train_images: int | None, resnet_seeds: Sequence[int]
-) -> Recipe:
-    cases = {}
-    for seed in range(5):
-        seeded = replace(settings, seed=seed)
-        for pooling in get_args(Pooling):
-            cases[f"{pooling}-{seed}"] = TrainingCase("densenet", pooling, seeded, train_images)
-    for seed in resnet_seeds:
-        seeded = replace(settings, seed=seed)
-        cases[f"resnet18-{seed}"] = TrainingCase("resnet18", "average", seeded, train_images)
-    return Recipe(name=name, cases=cases, measure=run_case, seed=0)
