@@ -31,9 +31,9 @@ checked = [f"{point.batch} of {point.resolution}²" for point in first.checks]
 error = percent(largest_error(cases), 2)
 
 # %% [markdown]
-# The peak is what tensors hold, predicted; no GPU of ours has confirmed it yet. A GPU needs more:
-# a CUDA context, workspace for libraries, and what PyTorch's allocator reserves without being able
-# to use it ([exercise 3.1](exercises/3-1-memory.py) says how much). So a card is called tight if it
+# The peak is what tensors hold, predicted; training steps on an H100 agreed ([exercise
+# 3.1](exercises/3-1-memory.py#what-a-gpu-shows)). A GPU needs more: a CUDA context, workspace for libraries, and what PyTorch's allocator reserves without being able
+# to use it. So a card is called tight if it
 # has less to spare than {{ gib(HEADROOM_BYTES, 0) }} and {{ percent(HEADROOM_SHARE, 0) }} of the
 # peak. Its size is the one that PyTorch reports on it, which is less than the one on the box.
 #

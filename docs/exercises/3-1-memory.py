@@ -10,6 +10,7 @@
 # %%
 from densenet_solutions.exercises.memory import gpu as held
 from densenet_solutions.exercises.memory import pictures, study
+from densenet_solutions.exercises.memory.batch_frames import batch_frames
 from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.exercises.memory.grid import grid as planned
 from densenet_solutions.exercises.memory.headline import Headline
@@ -159,8 +160,15 @@ assert most_context < 1.05 * min(contexts)
 #
 # With $N$ images the peak is nearly a straight line, $a + b\,N$. ResNet-18 has the larger $a$, its
 # parameters; DenseNet the larger $b$, {{ mib(dense_line.per_image) }} an image against
-# {{ mib(resnet_line.per_image) }}. So the lines must cross.
+# {{ mib(resnet_line.per_image) }}. So the lines must cross. Move from one image to many.
 #
+# The book's networks · 224² · float32, no optimizer · bars predicted, marks measured on an H100
+# { .ds-setup }
+
+# %%
+batch_frames(on_gpu)
+
+# %% [markdown]
 # The book's networks · float32, no optimizer · lines predicted, rings measured on an H100
 # { .ds-setup }
 

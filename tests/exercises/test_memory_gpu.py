@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from densenet_solutions.exercises.memory import gpu
+from densenet_solutions.exercises.memory.batch_frames import batch_frames
 from densenet_solutions.records import load_record
 
 MEASURED = {
@@ -44,3 +45,19 @@ def test_what_a_gpu_allocates_is_predicted_within_three_percent_above_a_gibibyte
     ]  # fmt: skip
     assert len(large) > 40
     assert max(abs(row.allocated_error) for row in large) < 0.03
+
+
+def test_frames_say_who_holds_more_at_every_batch() -> None:
+    rows = gpu.held(load_record("memory-grid").cases, load_record("memory-grid-predicted").cases)
+    networks = {
+        name: {
+            row.case.batch: row
+            for row in rows
+            if row.case.network == key and row.case.alone and not row.case.benchmark
+        }
+        for name, key in (("DenseNet", "book-densenet"), ("ResNet-18", "book-resnet18"))
+    }
+    html = batch_frames(networks).html
+    assert "ResNet-18 holds more: 102 MiB against 35 MiB" in html
+    assert "DenseNet holds more: 4,006 MiB against 2,640 MiB" in html
+    assert html.count('data-label="') == 6
