@@ -48,6 +48,7 @@ gpu_layer = (
 )
 assert 9 < gpu_ratio[8] < gpu_ratio[256] < 13 and 4.5 < gpu_layer < 5
 assert all(found["shared_storage"].time_ratio > 3 for found in on_gpu.values())
+assert max(large, key=lambda name: large[name].time_ratio) == "shared_storage"
 small = ledger("plain")
 kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 
@@ -88,7 +89,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       over {{ bench.repeats }} rounds, taken in turn. torchvision's network runs in PyTorch's
 #       default layout.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an H100, even with 256
-#       images: there, [recompute layers](#on-a-gpu)
+#       images: there, [recompute layers](#what-it-saves-and-what-it-costs)
 
 # %%
 assert kept_channels == 896
@@ -119,23 +120,15 @@ assert copies > 12 * distinct
 #
 # channels, which is quadratic in $n$. Different are only $c_0 + nk$. DenseNet-121 has deeper blocks
 # than the book's network, so it repeats more: {{ mib(copies) }} of copies, to the byte what the
-# formula says, for {{ mib(distinct) }} of features.
-#
-# DenseNet-121 · 8 × 224² · float32 · no device, counted
-# { .ds-setup }
-
-# %%
-pictures.kept_bars(kept)
-
-# %% [markdown]
-# (A *bottleneck* is the 1×1 convolution that DenseNet-121's layers have before the 3×3 one. The
-# stem's share includes the images.)
+# formula says, for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
+# bench](3-2c-bench.py#what-is-kept) has all that is kept.].
 #
 # ## Recompute
 #
 # Concatenation and normalisation fill most of the memory, and compared with a convolution they are
-# little arithmetic. So Pleiss and others let go of what stands before each 1×1 convolution, and run
-# it again when the gradient comes.
+# little arithmetic. So Pleiss and others let go of what stands before each *bottleneck*, the 1×1
+# convolution that DenseNet-121's layers have before the 3×3 one, and run it again when the gradient
+# comes.
 #
 # ??? note "In code: the forward pass of such a block"
 #     {{ source(recompute.BottleneckInputRecomputed) }}
@@ -173,9 +166,10 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 # another one. torchvision's `memory_efficient=True` walks into it: in a small network of ours it
 # updates {{ naive.layers_by_count[2] }} of {{ sum(naive.layers_by_count.values()) }} normalisations
 # twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways update every one of them
-# once.]. The cure is a context around the second run:
+# once.]. The cure is a context around the second run, which keeps the statistics as they are.
 #
-# {{ source(recompute.running_statistics_untouched) }}
+# ??? note "In code: the cure"
+#     {{ source(recompute.running_statistics_untouched) }}
 #
 # Recomputing is exact under one more condition: parameters, buffers and the mode are in the
 # backward pass what they were in the forward pass. `torch.utils.checkpoint` does not look, and gives
@@ -221,55 +215,30 @@ buffer_frames()
 #
 #     {{ source(reference.layer_forward) }}
 #
-# DenseNet-121 · 8 × 224² · float32 · plain predicted, shared storage measured on one thread
-# { .ds-setup }
-
-# %%
-lines = study.timelines(load_record("step-timelines"))
-live = lines["shared_storage"].live
-assert live.index(max(live)) > 0.9 * len(live)
-first_block, gradients = study.first_block_bytes(), 4 * study.parameters()
-assert 2 * first_block + gradients < lines["shared_storage"].peak
-pictures.two_timelines(study.plain_timeline(), lines["shared_storage"])
-
-# %% [markdown]
-# What is left at the peak? Near its end the backward pass has the first block's buffer
-# ({{ mib(first_block) }}), as much for its gradients, and {{ mib(gradients) }} for the gradients of
-# nearly all parameters, which no way of keeping activations can save.
+# ## What it saves, and what it costs
 #
-# DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · peak and time measured in one bench
+# DenseNet-121 · 224² · float32 · CPU with 1 thread and H100 · peak and time of a panel from one bench
 # { .ds-setup }
 
 # %%
 pictures.memory_and_time(
-    bench,
-    pictures.ON_A_CPU,
-    caption="On a CPU, of the ways that keep the network's function, shared storage has the lowest "
-    f"peak, {mib(peak['shared_storage'], 0)}, and the least extra time, "
-    f"{times(time['shared_storage'], 2)}.",
+    {
+        "CPU, 8 images": (bench, pictures.ON_A_CPU),
+        "H100, 256 images": (gpu[256], pictures.ON_A_GPU),
+    },
+    caption=f"Shared storage saves most on both. On the CPU it costs least, "
+    f"{times(time['shared_storage'], 2)} the time; on the H100 most, "
+    f"{times(large['shared_storage'].time_ratio)}, where recomputing layers costs "
+    f"{times(large['recompute_layer'].time_ratio)}.",
 )
 
 # %% [markdown]
 # {{ record_note(record) }}
 #
+# {{ record_note(gpu_record) }}
+#
 # Peaks on this page leave out parameters, buffers and input, {{ mib(study.fixed_bytes(), 0) }} that
 # no way changes. [The bench](3-2c-bench.py) has the other sizes, threads and number formats.
-#
-# ## On a GPU
-#
-# The memory is the same there. The time is not.
-#
-# DenseNet-121 · 256 × 224² · float32 · H100 · peak and time measured in one bench
-# { .ds-setup }
-
-# %%
-pictures.memory_and_time(
-    gpu[256],
-    pictures.ON_A_GPU,
-    caption=f"On an H100 shared storage needs {times(gpu_ratio[256])} less memory and "
-    f"{times(large['shared_storage'].time_ratio)} the time; recomputing layers needs "
-    f"{times(gpu_layer)} less at {times(large['recompute_layer'].time_ratio)} the time.",
-)
 
 # %%
 started = load_record("step-operations").cases
@@ -287,9 +256,7 @@ more_operations = started["shared_storage 256"] / started["shared_storage 8"]
 assert slower < 3 and 1.5 < more_operations < 2
 
 # %% [markdown]
-# {{ record_note(gpu_record) }}
-#
-# Shared storage works in slices, so one step starts
+# Why so much on the GPU? Shared storage works in slices, so one step starts
 # {{ count(started["shared_storage 256"]) }} operations where the plain network starts
 # {{ count(started["plain 256"]) }}. From 8 to 256 images its time grows by
 # {{ times(slower) }}, and the number of its operations by {{ times(more_operations) }}: most of its

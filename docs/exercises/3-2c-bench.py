@@ -5,7 +5,7 @@
 # once](3-2-saving-memory.py); it is for those who doubt a number there, or want to repeat it.
 
 # %%
-from densenet_solutions.exercises.saving_memory import costs, study
+from densenet_solutions.exercises.saving_memory import costs, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.exercises.saving_memory.reach import Reach
@@ -96,6 +96,35 @@ bench_table(half_rows, "bfloat16 autocast: shared storage converts its slices ba
 
 # %% [markdown]
 # {{ record_note(bench_record) }}
+#
+# ## What is kept
+#
+# DenseNet-121 · 8 × 224² · float32 · no device, counted
+# { .ds-setup }
+
+# %%
+pictures.kept_bars(study.kept_for_backward())
+
+# %% [markdown]
+# The stem's share includes the images.
+#
+# ## Over one step
+#
+# DenseNet-121 · 8 × 224² · float32 · plain predicted, shared storage measured on one thread
+# { .ds-setup }
+
+# %%
+lines = study.timelines(load_record("step-timelines"))
+live = lines["shared_storage"].live
+assert live.index(max(live)) > 0.9 * len(live)
+first_block, gradients = study.first_block_bytes(), 4 * study.parameters()
+assert 2 * first_block + gradients < lines["shared_storage"].peak
+pictures.two_timelines(study.plain_timeline(), lines["shared_storage"])
+
+# %% [markdown]
+# What is left at the peak? Near its end the backward pass has the first block's buffer
+# ({{ mib(first_block) }}), as much for its gradients, and {{ mib(gradients) }} for the gradients of
+# nearly all parameters, which no way of keeping activations can save.
 #
 # ## On a GPU
 #

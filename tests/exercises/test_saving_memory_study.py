@@ -142,7 +142,7 @@ def test_pictures_state_their_finding() -> None:
     rows.append(MemoryBenchRow("shared_storage", 50 * 2**20, (1.0,), 1.05, 1.0, 1.1))
     bench = MemoryBench("densenet121", (8, 3, 224, 224), "float32", "cpu", 1, tuple(rows))
     finding = "Shared storage is below the others."
-    drawn = pictures.memory_and_time(bench, pictures.ON_A_CPU, caption=finding).html
+    drawn = pictures.memory_and_time({"a CPU": (bench, pictures.ON_A_CPU)}, caption=finding).html
     assert all(text in drawn for text in (finding, "recompute layer", "peak, MiB"))
     assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
@@ -53,52 +54,57 @@ def two_timelines(plain: StepTimeline, ours: StepTimeline) -> Html:
 #: Where each way of a bench has its name: offset in points from its point, and alignment.
 Places = Mapping[str, tuple[str, tuple[float, float], str]]
 ON_A_CPU: Places = {
-    "torchvision": ("plain (torchvision)", (8, -3), "left"),
+    "torchvision": ("plain", (8, -3), "left"),
     "recompute_bottleneck_input": ("recompute\nbottleneck input", (0, 9), "center"),
     "recompute_block": ("recompute block", (4, -18), "center"),
     "recompute_layer": ("recompute layer", (0, 9), "center"),
     "shared_storage": ("shared storage", (8, 9), "center"),
 }
 ON_A_GPU: Places = {
-    "torchvision": ("plain (torchvision)", (8, -3), "left"),
-    "recompute_bottleneck_input": ("recompute bottleneck input", (8, 4), "left"),
+    "torchvision": ("plain", (8, -3), "left"),
+    "recompute_bottleneck_input": ("recompute\nbottleneck input", (9, 4), "left"),
     "recompute_block": ("recompute block", (12, -9), "left"),
     "recompute_layer": ("recompute layer", (8, 5), "left"),
     "shared_storage": ("shared storage", (0, 9), "center"),
 }
 
 
-def memory_and_time(bench: MemoryBench, places: Places, *, caption: str) -> Html:
-    """Peak against time for the exact ways of one bench, with the quartiles of the time."""
+def memory_and_time(benches: Mapping[str, tuple[MemoryBench, Places]], *, caption: str) -> Html:
+    """Peak against time for the exact ways, with the quartiles of the time; one panel a bench."""
+
+    def draw(width: float, height: float, **shape: int) -> Plot:
+        fig, axes = new_figure(width, height, squeeze=False, **shape)
+        for ax, (title, (bench, places)) in zip(axes.flat, benches.items(), strict=True):
+            _panel(ax, bench, places)
+            ax.set_title(title)
+        return Plot(fig)
+
+    count = len(benches)
+    return figure(draw(7, 3.4, columns=count), draw(3.6, 3.0 * count, rows=count), caption=caption)
+
+
+def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
     rows = {row.name: row for row in bench.rows}
     peaks = [row.peak_beyond_parameters or 0 for row in bench.rows]
     unit, name_of_unit = (GIB, "GiB") if max(peaks) > 4 * GIB else (MIB, "MiB")
     slowest = max(rows[name].time_ratio_high or 0 for name in places)
+    for name, (label, place, align) in places.items():
+        row = rows[name]
+        assert row.peak_beyond_parameters is not None
+        assert row.time_ratio is not None
+        assert row.time_ratio_low is not None
+        assert row.time_ratio_high is not None
+        x, y = row.time_ratio, row.peak_beyond_parameters / unit
+        ends = [[x - row.time_ratio_low], [row.time_ratio_high - x]]
+        colour = COLOURS["plain" if name == "torchvision" else "densenet"]
+        ax.errorbar(x, y, xerr=ends, marker="o", color=colour, elinewidth=1, capsize=3)
+        ax.annotate(label, (x, y), xytext=place, textcoords="offset points", ha=align, color=colour)
+    ax.set_xlim(1 - 0.2 * (slowest - 1), slowest + 0.12 * (slowest - 1))
+    ax.set_ylim(0, 1.15 * max(peaks) / unit)
     ticks = (1, 1.2, 1.4) if slowest < 1.7 else (1, 2, 3, 4)
-
-    def draw(width: float, height: float) -> Plot:
-        fig, ax = new_figure(width, height)
-        for name, (label, place, align) in places.items():
-            row = rows[name]
-            assert row.peak_beyond_parameters is not None
-            assert row.time_ratio is not None
-            assert row.time_ratio_low is not None
-            assert row.time_ratio_high is not None
-            x, y = row.time_ratio, row.peak_beyond_parameters / unit
-            ends = [[x - row.time_ratio_low], [row.time_ratio_high - x]]
-            colour = COLOURS["plain" if name == "torchvision" else "densenet"]
-            ax.errorbar(x, y, xerr=ends, marker="o", color=colour, elinewidth=1, capsize=3)
-            ax.annotate(
-                label, (x, y), xytext=place, textcoords="offset points", ha=align, color=colour
-            )
-        ax.set_xlim(1 - 0.16 * (slowest - 1), slowest + 0.08 * (slowest - 1))
-        ax.set_ylim(0, 1.15 * max(peaks) / unit)
-        ax.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
-        ax.set_xlabel("time of a step (bars: quartiles)")
-        ax.set_ylabel(f"peak, {name_of_unit}")
-        return Plot(fig)
-
-    return figure(draw(7, 3.6), draw(3.6, 3.4), caption=caption)
+    ax.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
+    ax.set_xlabel("time of a step (bars: quartiles)")
+    ax.set_ylabel(f"peak, {name_of_unit}")
 
 
 def kept_bars(kept: Mapping[str, int]) -> Html:
