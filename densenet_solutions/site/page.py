@@ -41,19 +41,20 @@ def source(obj: Any) -> Markdown:
     return Markdown(f"```python\n{code}\n```\n\n[`{file}`, line {start}]({link}){{ .ds-source }}\n")
 
 
-def record_note(record: Record | None = None) -> Markdown:
-    """One line under what was recorded: where its numbers were made.
+def record_note(*records: Record) -> Markdown:
+    """One paragraph under what was recorded: where its numbers were made, a sentence a record.
 
-    Without `record` it speaks of the one that the page loaded last.
+    Without `records` it speaks of the one that the page loaded last.
 
     Raises:
         ValueError: no record was given, and none was loaded.
     """
-    if record is None:
+    if not records:
         if not store.loaded:
             raise ValueError("record_note() speaks of the record loaded last, and there is none")
-        record = store.loaded[-1]
-    return Markdown(f"Recorded on {record.origin}.\n{{ .ds-origin }}")
+        records = (store.loaded[-1],)
+    said = " ".join(f"Recorded on {record.origin}." for record in records)
+    return Markdown(f"{said}\n{{ .ds-origin }}")
 
 
 def how_made() -> Markdown:

@@ -82,12 +82,11 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     saves does.
 #
 #     - **{{ times(ratio) }}** less memory at the peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}^[8 images, on a CPU. An H100 says
-#       {{ times(gpu_ratio[8]) }} for 8 images and {{ times(gpu_ratio[256]) }} for 256.]
-#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[
-#       Quartiles {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }}
-#       over {{ bench.repeats }} rounds, taken in turn. torchvision's network runs in PyTorch's
-#       default layout.]
+#       {{ mib(peak["shared_storage"], 0) }}^[8 images, CPU. On an H100 {{ times(gpu_ratio[8]) }},
+#       and {{ times(gpu_ratio[256]) }} with 256.]
+#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[Quartiles
+#       {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }},
+#       {{ bench.repeats }} rounds in turn.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an H100, even with 256
 #       images: there, [recompute layers](#what-it-saves-and-what-it-costs)
 
@@ -115,10 +114,7 @@ assert copies > 12 * distinct
 
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
-#
-# $$2 \sum_{\ell=1}^{n} \bigl(c_0 + (\ell-1)k\bigr) = 2 n c_0 + k\,n(n-1)$$
-#
-# channels, which is quadratic in $n$. Different are only $c_0 + nk$. DenseNet-121 has deeper blocks
+# $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$. Different are only $c_0 + nk$. DenseNet-121 has deeper blocks
 # than the book's network, so it repeats more: {{ mib(copies) }} of copies, to the byte what the
 # formula says, for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
 # bench](3-2c-bench.py#what-is-kept) has all that is kept.].
@@ -168,12 +164,12 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 # twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways update every one of them
 # once.]. The cure is a context around the second run, which keeps the statistics as they are.
 #
-# ??? note "In code: the cure"
+# ??? note "In code: the cure, and one more condition"
 #     {{ source(recompute.running_statistics_untouched) }}
 #
-# Recomputing is exact under one more condition: parameters, buffers and the mode are in the
-# backward pass what they were in the forward pass. `torch.utils.checkpoint` does not look, and gives
-# another gradient without a word; ours raises an error.
+#     Recomputing is exact under one more condition: parameters, buffers and the mode are in the
+#     backward pass what they were in the forward pass. `torch.utils.checkpoint` does not look, and
+#     gives another gradient without a word; ours raises an error.
 #
 # ## Share
 #
@@ -233,12 +229,10 @@ pictures.memory_and_time(
 )
 
 # %% [markdown]
-# {{ record_note(record) }}
+# {{ record_note(record, gpu_record) }}
 #
-# {{ record_note(gpu_record) }}
-#
-# Peaks on this page leave out parameters, buffers and input, {{ mib(study.fixed_bytes(), 0) }} that
-# no way changes. [The bench](3-2c-bench.py) has the other sizes, threads and number formats.
+# Peaks leave out parameters, buffers and input, {{ mib(study.fixed_bytes(), 0) }} that no way changes.
+# [The bench](3-2c-bench.py) has other sizes, threads and number formats.
 
 # %%
 started = load_record("step-operations").cases
@@ -274,20 +268,17 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 # concatenation holds nothing new. It can be told in three places.
 #
 # !!! note "The model's code"
-#     A *module* could own the memory that its results are written to. It was like that once: the
-#     modules of Lua Torch own their output buffers, and the authors' own implementation let all
-#     layers of a block share them, in four steps (`-optMemory`), before PyTorch existed. In PyTorch
-#     the model can only avoid copies, for example by reading fewer features (one-shot aggregation,
-#     [VoVNet](https://arxiv.org/abs/1904.09730), is the best known answer of that kind).
+#     A *module* could own the memory that its results are written to. In Lua Torch it did, and the
+#     authors' own implementation let all layers of a block share it, in four steps (`-optMemory`),
+#     in 2017. In PyTorch the model can only read fewer features, as one-shot aggregation does
+#     ([VoVNet](https://arxiv.org/abs/1904.09730)).
 #
 # !!! note "Autograd"
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
-#     checkpointing (`create_selective_checkpoint_contexts`): run it again, except these operations.
-#     `saved_tensors_hooks`: keep it in another form, as 8 bits or in the host's memory.
-#     `autograd.Function`: this block is one operation, and here is its gradient. The first two fall
-#     into the trap above unless someone looks after modules that remember. The last can do
-#     everything, shared storage for one ([in-place activated batch
-#     normalisation](https://arxiv.org/abs/1712.02616) too), and asks you to derive the gradient.
+#     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
+#     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
+#     fall into the trap above unless someone looks after modules that remember. The last can do
+#     everything, shared storage for one, and asks you to derive the gradient.
 #
 # !!! note "The compiler"
 #     A compiler sees both passes and can choose what to keep under a budget
@@ -317,20 +308,6 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 #
 # Everything else that is suggested, from fewer bits to fewer
 # connections, has [a page of its own](3-2b-other-ways.py), with what it does to accuracy.
-#
-# ## What people say
-#
-# !!! does-not-hold "The more you recompute, the less memory you need."
-#     Recomputing whole blocks peaks at {{ mib(peak["recompute_block"], 0) }}, recomputing single
-#     layers at {{ mib(peak["recompute_layer"], 0) }}.
-#
-# !!! holds-with-a-condition "Checkpointing is exact."
-#     Its gradients are, if nothing changes between the passes. Running statistics are not, unless
-#     someone looks after them.
-#
-# !!! does-not-hold "ReLUs that overwrite their input save training memory."
-#     The convolution after it keeps the ReLU's output, and the ReLU needs that same tensor. Its
-#     input is needed by nobody, so it is freed at once, in place or not.
 #
 # ## Check yours
 #

@@ -271,6 +271,8 @@ catalogue = table(
 
 # %%
 zeros = claims.zero_weights()
+block_peak, layer_peak = peak["recompute_block"], peak["recompute_layer"]
+assert block_peak > 1.5 * layer_peak
 sparse = {share: claims.sparse_bytes_per_dense_byte(share) for share in (0.5, 0.9)}
 clipped = claims.relu6()
 taught = claims.distillation()
@@ -285,6 +287,18 @@ assert full_rank.peak > quarter.peak > quarter.reference_peak
 assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_peak / 2
 
 # %% [markdown]
+# !!! does-not-hold "The more you recompute, the less memory you need."
+#     Recomputing whole blocks of DenseNet-121 peaks at {{ mib(block_peak, 0) }}, recomputing single
+#     layers at {{ mib(layer_peak, 0) }}: what is recomputed together is in memory together.
+#
+# !!! holds-with-a-condition "Checkpointing is exact."
+#     Its gradients are, if nothing changes between the passes. Running statistics are not, unless
+#     someone [looks after them](3-2-saving-memory.py#the-trap-batch-normalisation-remembers-how-often-it-ran).
+#
+# !!! does-not-hold "ReLUs that overwrite their input save training memory."
+#     The convolution after it keeps the ReLU's output, and the ReLU needs that same tensor. Its
+#     input is needed by nobody, so it is freed at once, in place or not.
+#
 # !!! does-not-hold "An L1 penalty makes weights sparse and so saves memory."
 #     With {{ percent(zeros.share, 0) }} of the weights zero the peak is {{ mib(zeros.peak) }}, and
 #     with none zero it is {{ mib(zeros.reference_peak) }}. A dense tensor stores its zeros. A
