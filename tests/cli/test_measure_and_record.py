@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
 from densenet_solutions.measure import predict_memory
+from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet
 from densenet_solutions.records import load_record
 
 runner = CliRunner()
+WIDE = {"COLUMNS": "200"}
 
 
 def test_measure_prints_json() -> None:
@@ -36,6 +38,33 @@ def test_measure_prints_a_table() -> None:
     assert done.exit_code == 0, done.output
     assert "11,178,378" in done.output
     assert "cpu-allocator" in done.output
+
+
+def test_a_strategy_stands_beside_the_plain_network() -> None:
+    options = ["book-densenet", "--batch", "4", "--resolution", "64"]
+    (alone,) = json.loads(runner.invoke(measure, [*options, "--json"]).stdout)["results"]
+    done = runner.invoke(measure, [*options, "--strategy", "recompute_block", "--json"])
+    report = json.loads(done.stdout)
+    (plain,), (saved,) = report["plain"]["results"], report["results"]
+    assert plain == alone
+    model = STRATEGIES["recompute_block"].apply(book_densenet())
+    expected = predict_memory(model, (4, 1, 64, 64))
+    assert saved["peak_bytes"] == expected.peak_bytes < plain["peak_bytes"]
+    table = runner.invoke(measure, [*options, "--strategy", "recompute_block"], env=WIDE).stdout
+    (line,) = (line for line in table.splitlines() if line.startswith("│ peak  "))
+    _, *cells = (cell.strip() for cell in line.strip("│").split("│"))
+    ratio = plain["peak_bytes"] / saved["peak_bytes"]
+    assert cells == [
+        *(f"{each['peak_bytes'] / 2**20:.1f} MiB" for each in (plain, saved)), f"{ratio:.1f}x"
+    ]  # fmt: skip
+
+
+def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
+    options = ["--batch", "2", "--resolution", "32", "--strategy", "offload", "--device", "cpu"]
+    done = runner.invoke(measure, ["book-densenet", *options], env=WIDE)
+    assert done.exit_code == 0, done.output
+    (head,) = (line for line in done.stdout.splitlines() if "plain" in line and "┃" in line)
+    assert [cell.strip() for cell in head.strip("┃").split("┃")] == ["", "plain", "offload", "less"]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +90,20 @@ def test_record_lists() -> None:
     assert "memory-grid" in done.output
 
 
+def test_record_lists_the_cases_of_one() -> None:
+    done = runner.invoke(record, ["pooling-training-reduced", "--list"])
+    assert done.exit_code == 0, done.output
+    assert "average-0  " in done.output
+    done = runner.invoke(record, ["memory-grid-rehearsal", "--list"])
+    assert len(done.output.splitlines()) == 8
+    assert all(line.endswith("'  not recorded") for line in done.output.splitlines())
+
+
 def test_record_refuses() -> None:
     assert runner.invoke(record, []).exit_code == 2
     done = runner.invoke(record, ["nonsense"])
     assert done.exit_code == 2
-    assert "recordings are" in " ".join(done.output.replace("│", " ").split())
+    assert "NAME is one of" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
