@@ -1,10 +1,14 @@
-"""What some tests need and a user may lack is a skip, unless it is required, as in CI."""
+"""One thread; and what some tests need and a user may lack is a skip, unless it is required."""
 
 import os
 
 import pytest
 
-from densenet_solutions.images import fashion_mnist_is_here
+# The networks are small: a second thread waits more than it works, and the tests took three times
+# the processor's time. Those that are about threads set their own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
