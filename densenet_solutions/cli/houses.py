@@ -43,7 +43,7 @@ def cv(
     folds: Annotated[
         str,
         typer.Option(
-            metavar="PARTITION", help="book, or fresh-N for a random partition (N from 1)."
+            metavar="PARTITION", help="book, or fresh-N for a random partition, N from 1 to 999."
         ),
     ] = "book",
 ) -> None:
