@@ -6,11 +6,14 @@ only by the checks of tensors and devices.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import math
 import numbers
 import operator
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -83,17 +86,27 @@ def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> f
 
 
 def choice(name: str, value: object, choices: Collection[Any]) -> Any:
-    """One of some values.
+    """One of some values; of more than 40, the message shows the first three.
 
     Examples:
-        >>> choice("pooling", "avg", ("average", "max"))
+        >>> choice("pooling", "averige", ("average", "max"))
         Traceback (most recent call last):
-        ValueError: pooling is one of 'average', 'max', got 'avg'
+        ValueError: pooling is one of 'average', 'max', got 'averige'; did you mean 'average'?
     """
-    if not any(type(value) is type(known) and value == known for known in choices):
-        known = ", ".join(repr(item) for item in choices)
-        raise ValueError(f"{name} is one of {known}, got {value!r}")
-    return value
+    if any(type(value) is type(known) and value == known for known in choices):
+        return value
+    shown = list(choices) if len(choices) <= 40 else [*choices][:3]
+    rule = ", ".join(map(repr, shown)) + ", …" * (len(shown) < len(choices))
+    raise ValueError(f"{name} is one of {rule}, got {value!r}{_meant(value, choices)}")
+
+
+def _meant(value: object, choices: Collection[Any]) -> str:
+    """A question, if the value looks like one of the choices misspelt."""
+    if not isinstance(value, str):
+        return ""
+    known = {re.sub(r"[\s_-]", "", item).lower(): item for item in choices if isinstance(item, str)}
+    near = difflib.get_close_matches(re.sub(r"[\s_-]", "", value).lower(), known, n=1)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
 def flag(name: str, value: object) -> bool:
@@ -284,7 +297,9 @@ def output_file(path: str | Path) -> Path:
 
 
 def output_folder(path: str | Path) -> Path:
-    """A folder in which files can be made; it is made itself if it is not there.
+    """A folder in which files can be made, or that can be made where it is not there.
+
+    It is not made itself: who fails after the question leaves nothing behind.
 
     Raises:
         ValueError: it is a file, or cannot be made or written to, for lack of
@@ -292,11 +307,13 @@ def output_folder(path: str | Path) -> Path:
     """
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path) as file:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # its name may be too long
+        there = next(above for above in (path, *path.absolute().parents) if os.path.lexists(above))
+        if not there.is_dir():
+            raise ValueError(f"{there} is a file, and a folder is needed")
+        with tempfile.TemporaryFile(dir=there) as file:
             file.write(bytes(4096))  # an empty file fits on a full disk, too
-    except FileExistsError:
-        raise ValueError(f"{path} is a file, and a folder is needed") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be written to: {error.strerror or error}") from None
     return path

@@ -160,3 +160,16 @@ def test_a_variable_moves_the_cache(tmp_path, monkeypatch) -> None:
     assert files.cache_directory() == tmp_path
     monkeypatch.setenv(files.CACHE_VARIABLE, "")
     assert files.cache_directory() != Path()
+
+
+def test_an_output_folder_is_tried_and_not_made(tmp_path) -> None:
+    deep = tmp_path / "a" / "b"
+    assert checks.output_folder(deep) == deep
+    assert checks.output_file(deep / "c.json") == deep / "c.json"
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("mine")
+    for wrong in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(ValueError, match="file is a file, and a folder is needed"):
+            checks.output_folder(wrong)
+    with pytest.raises(ValueError, match="cannot be written to: File name too long"):
+        checks.output_folder(tmp_path / ("n" * 300))

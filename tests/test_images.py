@@ -18,16 +18,10 @@ from densenet_solutions.files import CACHE_VARIABLE
 from densenet_solutions.images import (
     ImageSet,
     as_inputs,
-    fashion_mnist_is_here,
     load_fashion_mnist,
 )
 
-HERE = fashion_mnist_is_here()
 REQUIRED = bool(os.environ.get("DENSENET_SOLUTIONS_REQUIRE_IMAGES"))
-needs_images = [
-    pytest.mark.images,
-    pytest.mark.skipif(not HERE and not REQUIRED, reason="Fashion-MNIST is not on this machine"),
-]
 #: When the authors made their gzip files, seconds since 1970, as written in the gzip headers.
 MADE = {"train": 1504176606, "t10k": 1504176627}
 
@@ -182,7 +176,7 @@ def test_resizing_agrees_with_torchvision(resolution: int) -> None:
 
 
 class TestRealImages:
-    pytestmark = needs_images
+    pytestmark = pytest.mark.images
 
     @pytest.mark.parametrize(("split", "count"), [("train", 60_000), ("test", 10_000)])
     def test_shapes_and_balance_are_the_published_ones(self, split, count) -> None:
@@ -191,7 +185,8 @@ class TestRealImages:
         assert loaded.labels.bincount().tolist() == [count // 10] * 10
 
     @pytest.mark.skipif(
-        not images.DEBIAN_DIRECTORY.exists(), reason="needs Debian's package dataset-fashion-mnist"
+        not REQUIRED and not images.DEBIAN_DIRECTORY.exists(),
+        reason="needs Debian's package dataset-fashion-mnist",
     )
     @pytest.mark.parametrize("name", [name for name, _ in FashionMNIST.resources])
     def test_the_original_gzip_file_has_the_hash_torchvision_pins(self, name: str) -> None:

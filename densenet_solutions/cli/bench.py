@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from densenet_solutions import checks
 from densenet_solutions.cli.options import (
     IMAGENET,
     Autocast,
@@ -50,23 +51,24 @@ def memory(
         bool, typer.Option("--compile", help="With torch.compile's memory budget: takes minutes.")
     ] = False,
 ) -> None:
-    with faults_in_words(), progress(network) as told:
+    with faults_in_words():
+        checks.choice("NETWORK", network, IMAGENET)
+        where = chosen_device(device)
         import torch
 
-        from densenet_solutions import checks
         from densenet_solutions.exercises.saving_memory.bench import bench_memory
 
-        checks.choice("NETWORK", network, IMAGENET)
-        bench = bench_memory(
-            network,
-            batch,
-            resolution,
-            device=chosen_device(device),
-            autocast=getattr(torch, autocast) if autocast else None,
-            repeats=repeats,
-            compiled=compiled,
-            progress=lambda what: told(what, 0, 0),
-        )
+        with progress(network) as told:
+            bench = bench_memory(
+                network,
+                batch,
+                resolution,
+                device=where,
+                autocast=getattr(torch, autocast) if autocast else None,
+                repeats=repeats,
+                compiled=compiled,
+                progress=lambda what: told(what, 0, 0),
+            )
     Console().print(report(bench))
 
 
@@ -78,13 +80,14 @@ def speed(
     repeats: Repeats = 15,
 ) -> None:
     """Compare times of our DenseNet-121 and torchvision's: forward pass and training step."""
-    with faults_in_words(), progress("densenet121, timing in turn"):
+    with faults_in_words():
+        device = chosen_device(device)
         from densenet_solutions.exercises.table_1.speed import against_torchvision
 
-        device = chosen_device(device)
-        found = against_torchvision(
-            batch=batch, resolution=resolution, repeats=repeats, device=device
-        )
+        with progress("densenet121, timing in turn"):
+            found = against_torchvision(
+                batch=batch, resolution=resolution, repeats=repeats, device=device
+            )
     table = Table(
         title=f"DenseNet-121, {batch} × 3 × {resolution} × {resolution}, float32, {device}, "
         f"{repeats} rounds",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from densenet_solutions import checks
 from densenet_solutions.cli.options import IMAGENET, SMALL, Batch, faults_in_words, names
 from densenet_solutions.progress import progress
 
@@ -65,6 +66,7 @@ def number(
     + names(NETWORK=CHECKED)
 )
 def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> None:
+    _known(as_)
     from densenet_solutions import check
 
     _run(lambda: check.densenet(_load(target), as_), json)
@@ -83,6 +85,7 @@ def memory(
     ] = None,
     json: Json = False,
 ) -> None:
+    _known(as_)
     from densenet_solutions import check
 
     _run(lambda: check.memory(_load(target), as_, batch=batch, resolution=resolution), json)
@@ -100,6 +103,11 @@ def houses(
 
     is_code = ".py:" in target
     _run(lambda: check.house_prices(_load(target) if is_code else Path(target)), json)
+
+
+def _known(network: str) -> None:
+    with faults_in_words():
+        checks.choice("--as", network, CHECKED)
 
 
 def _load(target: str) -> Any:

@@ -41,7 +41,10 @@ def _houses() -> None:
 def cv(
     seeds: Seeds = 3,
     folds: Annotated[
-        str, typer.Option(help="book, or fresh-N for a random partition (N from 1).")
+        str,
+        typer.Option(
+            metavar="PARTITION", help="book, or fresh-N for a random partition, N from 1 to 999."
+        ),
     ] = "book",
 ) -> None:
     """Cross-validate the chosen dense MLP over five folds."""
@@ -81,7 +84,9 @@ def train(seeds: Seeds = 3) -> None:
 
 @app.command()
 def submit(
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("submission.csv"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")] = Path(
+        "submission.csv"
+    ),
     seeds: Seeds = 3,
 ) -> None:
     """Train on all 1460 houses and write predicted prices of the 1459 test houses."""
@@ -101,7 +106,11 @@ def submit(
 
 
 @app.command()
-def score(path: Annotated[Path, typer.Argument(help="A submission, Id and SalePrice.")]) -> None:
+def score(
+    path: Annotated[
+        Path, typer.Argument(metavar="SUBMISSION.csv", help="With the columns Id and SalePrice.")
+    ],
+) -> None:
     """Score a submission as the competition does, offline."""
     with faults_in_words():
         from densenet_solutions.houses import score_submission

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -24,12 +25,41 @@ from densenet_solutions.cli.options import (
 )
 from densenet_solutions.progress import progress
 
+if TYPE_CHECKING:
+    from densenet_solutions.memory import Strategy
+
 app = typer.Typer(add_completion=False)
+
+#: `Strategy.exactness` in plain words.
+_RESULTS = {
+    "bitwise": "the same results to the bit",
+    "numerical": "the same results up to rounding",
+    "approximate": "the same loss, rounded gradients",
+    "changes-function": "another function",
+}
+
+
+def _print_strategies(asked: bool) -> None:
+    if not asked:
+        return
+    from densenet_solutions.memory import STRATEGIES as TABLE
+
+    table = Table.grid(padding=(0, 2))
+    for family, members in itertools.groupby(TABLE.values(), lambda one: one.family):
+        table.add_row(f"[bold]{family}[/]")
+        for one in members:
+            table.add_row(one.name, f"{one.summary} [dim]({_RESULTS[one.exactness]})[/]")
+        table.add_row()
+    Console(highlight=False).print(table)
+    raise typer.Exit
 
 
 @app.command(
-    help="Predict the peak memory of a step, and measure it if a --device is given.\n\n"
-    + names(NETWORK=NETWORKS, STRATEGY=STRATEGIES)
+    help="Predict the peak memory of a step, and measure it if a --device is given. With a "
+    "--strategy, the plain network stands beside it.\n\n"
+    + names(NETWORK=NETWORKS)
+    + "\n\nSTRATEGY, by family (--list-strategies says what each does):\n\n"
+    + names(**STRATEGIES)
 )
 def measure(
     network: Network,
@@ -49,42 +79,85 @@ def measure(
     autocast: Autocast = None,
     strategy: Annotated[
         str | None,
-        typer.Option(
-            metavar="STRATEGY",
-            help="A way to save memory; none without.",
-        ),
+        typer.Option(metavar="STRATEGY", help="A way to save memory; none without."),
     ] = None,
+    list_strategies: Annotated[
+        bool,
+        typer.Option(
+            "--list-strategies",
+            callback=_print_strategies,
+            is_eager=True,
+            help="Say what each strategy does.",
+        ),
+    ] = False,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu or cuda (or cuda:1, …): measure there too; only predict without."),
+        typer.Option(
+            metavar="DEVICE",
+            help="cpu or cuda (or cuda:1, …): measure there too; only predict without.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    with faults_in_words(), progress(network) as told:
+    with faults_in_words():
         checks.choice("NETWORK", network, NETWORKS)
         if strategy is not None:
-            checks.choice("--strategy", strategy, STRATEGIES)
-        report = _report(
-            told, network, batch, resolution, train, optimizer, dtype, autocast, strategy, device
-        )
+            checks.choice("--strategy", strategy, tuple(itertools.chain(*STRATEGIES.values())))
+        import torch
+
+        from densenet_solutions.memory import STRATEGIES as TABLE
+        from densenet_solutions.models import NETWORKS as CATALOGUE
+
+        predictable = strategy is None or TABLE[strategy].predictable
+        if device is not None:
+            checks.device(device)
+        elif not predictable:
+            raise ValueError(
+                f"strategy {strategy!r} cannot be predicted; add --device cpu or --device cuda "
+                "to measure it"
+            )
+        # torch.distributed tells of a missing platform feature; a table has no use for it
+        logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+        options = {
+            "train": train,
+            "optimizer": optimizer,
+            "dtype": getattr(torch, dtype),
+            "autocast": getattr(torch, autocast) if autocast else None,
+        }
+        net = CATALOGUE[network]
+        shape = net.shape(batch, resolution)
+        both = ["plain"] if strategy in (None, "plain") else ["plain", strategy]
+        with progress(network) as told:
+            found = [
+                _found(told, net.build, shape, TABLE[name], predictable, device, options)
+                for name in both
+            ]
+    report = {"network": network, "input_shape": list(shape), "strategy": strategy, **found[-1]}
+    if len(both) > 1:
+        report["plain"] = found[0]
     if as_json:
         typer.echo(json.dumps(report, indent=1))
-    else:
-        _print(report)
+        return
+    if len(both) == 1:
+        results = report["results"]
+        Console().print(
+            _table(report, results, [_method(r) for r in results], found * len(results))
+        )
+        return
+    for results in zip(*(network["results"] for network in found), strict=True):
+        Console().print(_table(report, results, both, found, _method(results[0])))
 
 
-def _report(
+def _found(
     told: Callable[[str, int, int], None],
-    name: str,
-    batch: int,
-    resolution: int,
-    train: bool,
-    optimizer: str | None,
-    dtype: str,
-    autocast: str | None,
-    strategy: str | None,
+    build: Callable[[], Any],
+    shape: tuple[int, ...],
+    strategy: Strategy,
+    predictable: bool,
     device: str | None,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
+    """Counts and memory of a network under a strategy."""
     import torch
 
     from densenet_solutions.measure import (
@@ -93,50 +166,26 @@ def _report(
         measure_memory,
         predict_memory,
     )
-    from densenet_solutions.memory import STRATEGIES
-    from densenet_solutions.models import NETWORKS
     from densenet_solutions.records.serialise import to_json
 
-    # torch.distributed tells of a missing platform feature; a table has no use for it
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
-    if device is not None:
-        checks.device(device)
-    net = NETWORKS[name]
-    shape = net.shape(batch, resolution)
-    chosen = STRATEGIES[strategy] if strategy else None
+    def model_fn() -> torch.nn.Module:
+        return build() if strategy.name == "plain" else strategy.apply(build())
 
-    def build() -> torch.nn.Module:
-        return net.build() if chosen is None else chosen.apply(net.build())
-
-    options: dict[str, Any] = {
-        "train": train,
-        "optimizer": optimizer,
-        "dtype": getattr(torch, dtype),
-        "autocast": getattr(torch, autocast) if autocast else None,
-        "step": chosen.step if chosen is not None and train else None,
-    }
+    options = options | {"step": strategy.step if options["train"] else None}
     with torch.device("meta"):
-        model = build()
+        model = model_fn()
     try:
         work = count_flops(model, shape).multiply_adds
     except ValueError:  # this step does not run without data
         work = None
     results = []
-    if chosen is None or chosen.predictable:
-        told("predicting", 0, 0)
-        results.append(predict_memory(build, shape, **options))
-    elif device is None:
-        raise ValueError(
-            f"strategy {strategy!r} cannot be predicted; add --device cpu or --device cuda "
-            "to measure it"
-        )
+    if predictable:
+        told(f"predicting {strategy.name}", 0, 0)
+        results.append(predict_memory(model_fn, shape, **options))
     if device is not None:
-        told(f"measuring on {device}", 0, 0)
-        results.append(measure_memory(build, shape, device=device, **options))
+        told(f"measuring {strategy.name} on {device}", 0, 0)
+        results.append(measure_memory(model_fn, shape, device=device, **options))
     return {
-        "network": name,
-        "input_shape": list(shape),
-        "strategy": strategy,
         "parameters": count_parameters(model).total,
         "multiply_adds": work,
         "results": [
@@ -147,46 +196,64 @@ def _report(
     }
 
 
-def _print(report: dict[str, Any]) -> None:
+def _method(result: dict[str, Any]) -> str:
+    return result["method"] + ("" if result["method"] == "predicted" else f" ({result['device']})")
+
+
+def _table(
+    report: dict[str, Any],
+    results: Sequence[dict[str, Any]],
+    titles: Sequence[str],
+    networks: Sequence[dict[str, Any]],
+    method: str = "",
+) -> Table:
+    """A column for each result; with a `method` that they share, the plain network comes first."""
     from densenet_solutions.site.numbers import billions, count, mib
 
-    results = report["results"]
-    first = results[0]
+    last = results[-1]
     settings = [
-        "training step" if first["train"] else "inference",
+        *([method] if method else []),
+        *([report["strategy"]] if report["strategy"] and not method else []),
+        "training step" if last["train"] else "inference",
         "input " + " × ".join(map(str, report["input_shape"])),
-        first["dtype"] + (f", autocast to {first['autocast']}" if first["autocast"] else ""),
-        f"optimizer {first['optimizer']}" if first["optimizer"] else "no optimizer",
+        last["dtype"] + (f", autocast to {last['autocast']}" if last["autocast"] else ""),
+        f"optimizer {last['optimizer']}" if last["optimizer"] else "no optimizer",
     ]
-    if report["strategy"]:
-        settings.insert(1, report["strategy"])
     table = Table(
         title=f"{report['network']}\n{', '.join(settings)}",
-        caption="what is in memory at the moment of the peak, by what it is there for",
+        caption="what is in memory at the moment of the peak, by what it is there for"
+        + ("; less: plain divided by the strategy" if method else ""),
     )
-    table.add_column("")
-    for result in results:
-        device = "" if result["method"] == "predicted" else f" ({result['device']})"
-        table.add_column(result["method"] + device, justify="right")
-    table.add_row("number of parameters", *[count(report["parameters"])] * len(results))
-    work = report["multiply_adds"]
+    for title in ("", *titles, *(["less"] if method else [])):
+        table.add_column(title, justify="right" if title else "left")
+
+    def size(key: str) -> list[str]:
+        return ["—" if result[key] is None else mib(result[key]) for result in results]
+
+    def ratio(key: str) -> list[str]:
+        known = method and not any(r["out_of_memory"] or not r[key] for r in results)
+        return [f"{results[0][key] / last[key]:.1f}x"] if known else []
+
+    table.add_row("number of parameters", *(count(network["parameters"]) for network in networks))
+    works = [network["multiply_adds"] for network in networks]
     table.add_row(
-        "multiply-adds, forward", *["—" if work is None else billions(work)] * len(results)
+        "multiply-adds, forward", *("—" if work is None else billions(work) for work in works)
     )
     table.add_section()
-    for category in first["bytes_by_category"]:
-        table.add_row(category, *[mib(r["bytes_by_category"][category]) for r in results])
+    for category in last["bytes_by_category"]:
+        table.add_row(category, *(mib(r["bytes_by_category"][category]) for r in results))
     table.add_section()
-    note = ["out of memory, at least " if r["out_of_memory"] else "" for r in results]
-    peaks = [n + mib(r["peak_bytes"]) for n, r in zip(note, results, strict=True)]
-    table.add_row("peak", *peaks, style="bold")
-    beyond = [mib(r["peak_beyond_parameters"]) for r in results]
-    table.add_row("peak beyond parameters, buffers, input", *beyond)
+    peaks = [
+        "out of memory, at least " * r["out_of_memory"] + mib(r["peak_bytes"]) for r in results
+    ]
+    table.add_row("peak", *peaks, *ratio("peak_bytes"), style="bold")
     for key, label in (
+        ("peak_beyond_parameters", "peak beyond parameters, buffers, input"),
         ("reserved_bytes", "reserved by the allocator"),
         ("context_bytes", "outside of the allocator"),
         ("peak_resident_bytes", "process, peak resident"),
     ):
         if any(result[key] is not None for result in results):
-            table.add_row(label, *["—" if r[key] is None else mib(r[key]) for r in results])
-    Console().print(table)
+            told = key in ("peak_beyond_parameters", "reserved_bytes")
+            table.add_row(label, *size(key), *(ratio(key) if told else ()))
+    return table

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-# Help must not wait for PyTorch, so the keys of `models.NETWORKS` and `memory.STRATEGIES` stand
-# here once more; a test compares them.
+# Help must not wait for PyTorch, so the keys of `models.NETWORKS` and `memory.STRATEGIES`, by
+# family, stand here once more; a test compares them.
 IMAGENET = ("densenet121", "densenet169", "densenet201", "densenet264", "densenet161")
 SMALL = (
     *("book-densenet", "book-resnet18"),
@@ -18,13 +18,20 @@ SMALL = (
     *("cifar-densenet-bc-100-12", "cifar-densenet-bc-250-24", "cifar-densenet-bc-190-40"),
 )
 NETWORKS = (*SMALL, *IMAGENET, "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-STRATEGIES = (
-    *("plain", "out_of_place", "in_place", "pool_first"),
-    *("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage"),
-    *("offload", "compiled", "bfloat16", "saved_in_8_bits", "quantized_inference"),
-    *("random_connections", "logarithmic_connections", "harmonic_connections", "gates"),
-    *("learned_groups", "channel_pruning", "low_rank", "gradient_accumulation"),
-)
+STRATEGIES = {
+    "as it is": ("plain", "out_of_place", "in_place"),
+    "recompute": (
+        *("recompute_bottleneck_input", "recompute_layer", "recompute_block"),
+        *("shared_storage", "compiled"),
+    ),
+    "reorder or move": ("pool_first", "offload"),
+    "fewer bits": ("bfloat16", "saved_in_8_bits", "quantized_inference"),
+    "fewer connections": (
+        *("random_connections", "logarithmic_connections", "harmonic_connections", "gates"),
+    ),
+    "smaller layers": ("learned_groups", "channel_pruning", "low_rank"),
+    "fewer images at once": ("gradient_accumulation",),
+}
 
 
 def names(**groups: Iterable[str]) -> str:
@@ -36,7 +43,10 @@ Network = Annotated[str, typer.Argument(metavar="NETWORK", help="By its name, se
 Batch = Annotated[int, typer.Option(min=1, help="Images of a step.")]
 Resolution = Annotated[int, typer.Option(min=1, help="Height and width of the images, in pixels.")]
 Device = Annotated[
-    str | None, typer.Option(help="cpu or cuda (or cuda:1, …); by default cuda if there is one.")
+    str | None,
+    typer.Option(
+        metavar="DEVICE", help="cpu or cuda (or cuda:1, …); by default cuda if there is one."
+    ),
 ]
 Autocast = Annotated[
     Literal["bfloat16", "float16"] | None,

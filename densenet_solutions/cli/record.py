@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from densenet_solutions.cli.options import Device, chosen_device, faults_in_words
+from densenet_solutions import checks
+from densenet_solutions.cli.options import Device, chosen_device, faults_in_words, names
+from densenet_solutions.exercises.recipes import RECORDINGS, recipe
 from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
@@ -18,36 +21,47 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(
+    help="Measure the cases of a recording one by one and write each; run again to resume.\n\n"
+    + names(NAME=RECORDINGS)
+)
 def record(
-    name: Annotated[str | None, typer.Argument(help="A recording; --list names them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A recording, see above.")
+    ] = None,
     device: Device = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of NAME.json; ./records without.")
+        Path | None, typer.Option(metavar="FOLDER", help="Where NAME.json is; ./records without.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this case; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            metavar="CASE", help="Only this case; may be given several times. NAME --list has all."
+        ),
     ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace what was made on another device or by other code."),
     ] = False,
     show: Annotated[
-        bool, typer.Option("--list", help="List the recordings, and which of them are stale.")
+        bool,
+        typer.Option(
+            "--list", help="List the recordings, or the cases of NAME, and which are stale."
+        ),
     ] = False,
 ) -> None:
-    """Measure the cases of a recording one by one and write each; run again to resume."""
     with faults_in_words(resumes=True):
         if show:
-            _list(out)
+            _list(out, name)
             return
         if name is None:
             raise ValueError("give the NAME of a recording; --list names them")
-        from densenet_solutions.exercises.recipes import recipe
+        chosen = recipe(name)
+        for case in only or ():
+            checks.choice("--only", case, chosen.cases)
         from densenet_solutions.records.recorder import run_recipe
 
         folder = Path("records") if out is None else out
-        chosen = recipe(name)
         where = chosen_device(device)
         with progress(name) as told:
             made = run_recipe(
@@ -62,22 +76,34 @@ def _ran_out(result: object) -> bool:
     return isinstance(result, dict) and bool(result.get("out_of_memory"))
 
 
-def _list(folder: Path | None) -> None:
-    from densenet_solutions.exercises.recipes import RECIPES
+def _list(folder: Path | None, name: str | None) -> None:
     from densenet_solutions.records import load_record, record_names
 
     if folder is not None and not folder.is_dir():
         raise ValueError(f"--out is a folder with records, got {str(folder)!r}")
     where = () if folder is None else (folder,)  # those of the package without
-    there = {name: load_record(name, *where) for name in record_names(*where)}
+    there = {found: load_record(found, *where) for found in record_names(*where)}
+    if name is not None:
+        _list_cases(name, there.get(name))
+        return
     table = Table(
         *("recording", "cases", "state", "made"),
         caption="stale: the code that a case depends on has changed since it was recorded; its "
         "page says so, and recording it again renews it",
     )
-    for name in sorted(set(RECIPES) | set(there)):
-        table.add_row(name, *(_row(there[name]) if name in there else ("", "not recorded", "")))
+    for known in sorted({*RECORDINGS, *there}):
+        table.add_row(known, *(_row(there[known]) if known in there else ("", "not recorded", "")))
     Console().print(table)
+
+
+def _list_cases(name: str, made: Record | None) -> None:
+    """A case a line, in quotes where a shell needs them."""
+    stale = made.stale_cases if made else ()
+    for case in recipe(name).cases:
+        state = "not recorded"
+        if made is not None and case in made.cases:
+            state = "stale" if case in stale else "up to date"
+        typer.echo(f"{shlex.quote(case)}  {state}")
 
 
 def _row(made: Record) -> tuple[str, str, str]:

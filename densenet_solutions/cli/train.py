@@ -55,9 +55,12 @@ def train(
     ] = None,
     device: Device = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Resume from this file; written after every epoch.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Resume from this file; written after every epoch."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the metrics to this JSON file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the metrics to this JSON file.")
+    ] = None,
 ) -> None:
     with faults_in_words(resumes=checkpoint is not None):
         from densenet_solutions import checks, training

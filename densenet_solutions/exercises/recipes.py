@@ -1,72 +1,24 @@
-"""The recordings there are, by name."""
+"""The recordings there are, by name; each is imported when it is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from densenet_solutions import checks
-from densenet_solutions.exercises.explorer import study as explorer_study
-from densenet_solutions.exercises.memory import fair as memory_fair
-from densenet_solutions.exercises.memory import grid as memory_grid
-from densenet_solutions.exercises.memory import headline as memory_headline
-from densenet_solutions.exercises.memory import published as memory_published
-from densenet_solutions.exercises.memory import reported as memory_reported
-from densenet_solutions.exercises.memory import times as memory_times
-from densenet_solutions.exercises.parameters import reuse as parameters_reuse
-from densenet_solutions.exercises.pooling import converged as pooling_converged
-from densenet_solutions.exercises.pooling import features as pooling_features
-from densenet_solutions.exercises.saving_memory import accuracy as saving_memory_accuracy
-from densenet_solutions.exercises.saving_memory import bench as saving_memory_bench
-from densenet_solutions.exercises.saving_memory import costs as saving_memory_costs
-from densenet_solutions.exercises.saving_memory import fits as saving_memory_fits
-from densenet_solutions.exercises.saving_memory import operations as saving_memory_operations
-from densenet_solutions.exercises.saving_memory import reach as saving_memory_reach
-from densenet_solutions.exercises.saving_memory import timelines as saving_memory_timelines
-from densenet_solutions.records.recorder import Recipe
 
+if TYPE_CHECKING:
+    from densenet_solutions.records.recorder import Recipe
 
-def _houses(name: str) -> Callable[[], Recipe]:
-    """A recipe of exercise 5, imported when it is made: its libraries come with an extra."""
-
-    def make() -> Recipe:
-        checks.library("pandas", extra="houses")
-        from densenet_solutions.exercises.houses import options
-
-        return options.RECIPES[name]()
-
-    return make
-
-
-#: name of the record → function without arguments that returns its `Recipe`.
-RECIPES: Mapping[str, Callable[[], Recipe]] = {
-    "pooling-feature-map": pooling_features.map_recipe,
-    "pooling-features": pooling_features.features_recipe,
-    "feature-reuse": parameters_reuse.recipe,
-    "strategies-accuracy": saving_memory_accuracy.recipe,
-    "strategies-study": saving_memory_costs.recipe,
-    "step-timelines": saving_memory_timelines.recipe,
-    "explorer-grid": explorer_study.recipe,
-    "explorer-shared-storage": explorer_study.shared_storage_recipe,
-    "memory-fair": memory_fair.recipe,
-    "gpu-published": memory_published.recipe,
-    "memory-grid": memory_grid.recipe,
-    "memory-grid-predicted": memory_grid.predicted_recipe,
-    "step-times": memory_times.recipe,
-    "memory-headline": memory_headline.recipe,
-    "memory-reported": memory_reported.recipe,
-    "memory-grid-rehearsal": memory_grid.rehearsal_recipe,
-    "how-far": saving_memory_reach.recipe,
-    "step-operations": saving_memory_operations.recipe,
-    "how-far-gpu": saving_memory_fits.recipe,
-    "bench-memory": saving_memory_bench.recipe,
-    "bench-memory-gpu": saving_memory_bench.gpu_recipe,
-    "pooling-learning-rates": pooling_converged.learning_rates_recipe,
-    "pooling-converged": pooling_converged.converged_recipe,
-    **{name: _houses(name) for name in (
-        "houses-depth", "houses-final", "houses-growth", "houses-partitions",
-        "houses-partitions-rivals", "houses-search", "houses-search-rivals", "houses-steps",
-    )},
-}  # fmt: skip
+RECORDINGS = (
+    *("bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage"),
+    *("feature-reuse", "gpu-published", "houses-depth", "houses-final", "houses-growth"),
+    *("houses-partitions", "houses-partitions-rivals", "houses-search", "houses-search-rivals"),
+    *("houses-steps", "how-far", "how-far-gpu", "memory-fair", "memory-grid"),
+    *("memory-grid-predicted", "memory-grid-rehearsal", "memory-headline", "memory-reported"),
+    *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
+    *("step-operations", "step-timelines", "step-times", "strategies-accuracy"),
+    "strategies-study",
+)
 
 
 def recipe(name: str) -> Recipe:
@@ -74,7 +26,59 @@ def recipe(name: str) -> Recipe:
 
     Raises:
         ValueError: there is no such recording.
+        ModuleNotFoundError: it is one of exercise 5, whose libraries come with an extra.
     """
-    if name not in RECIPES:
-        raise ValueError(f"recordings are {sorted(RECIPES)}, got {name!r}")
-    return RECIPES[name]()
+    checks.choice("NAME", name, RECORDINGS)
+    if name.startswith("houses"):
+        checks.library("pandas", extra="houses")
+        from densenet_solutions.exercises.houses import options
+
+        return options.RECIPES[name]()
+    match name:
+        case "bench-memory":
+            from densenet_solutions.exercises.saving_memory.bench import recipe as make
+        case "bench-memory-gpu":
+            from densenet_solutions.exercises.saving_memory.bench import gpu_recipe as make
+        case "explorer-grid":
+            from densenet_solutions.exercises.explorer.study import recipe as make
+        case "explorer-shared-storage":
+            from densenet_solutions.exercises.explorer.study import shared_storage_recipe as make
+        case "feature-reuse":
+            from densenet_solutions.exercises.parameters.reuse import recipe as make
+        case "gpu-published":
+            from densenet_solutions.exercises.memory.published import recipe as make
+        case "how-far":
+            from densenet_solutions.exercises.saving_memory.reach import recipe as make
+        case "how-far-gpu":
+            from densenet_solutions.exercises.saving_memory.fits import recipe as make
+        case "memory-fair":
+            from densenet_solutions.exercises.memory.fair import recipe as make
+        case "memory-grid":
+            from densenet_solutions.exercises.memory.grid import recipe as make
+        case "memory-grid-predicted":
+            from densenet_solutions.exercises.memory.grid import predicted_recipe as make
+        case "memory-grid-rehearsal":
+            from densenet_solutions.exercises.memory.grid import rehearsal_recipe as make
+        case "memory-headline":
+            from densenet_solutions.exercises.memory.headline import recipe as make
+        case "memory-reported":
+            from densenet_solutions.exercises.memory.reported import recipe as make
+        case "pooling-converged":
+            from densenet_solutions.exercises.pooling.converged import converged_recipe as make
+        case "pooling-feature-map":
+            from densenet_solutions.exercises.pooling.features import map_recipe as make
+        case "pooling-features":
+            from densenet_solutions.exercises.pooling.features import features_recipe as make
+        case "pooling-learning-rates":
+            from densenet_solutions.exercises.pooling.converged import learning_rates_recipe as make
+        case "step-operations":
+            from densenet_solutions.exercises.saving_memory.operations import recipe as make
+        case "step-timelines":
+            from densenet_solutions.exercises.saving_memory.timelines import recipe as make
+        case "step-times":
+            from densenet_solutions.exercises.memory.times import recipe as make
+        case "strategies-accuracy":
+            from densenet_solutions.exercises.saving_memory.accuracy import recipe as make
+        case "strategies-study":
+            from densenet_solutions.exercises.saving_memory.costs import recipe as make
+    return make()

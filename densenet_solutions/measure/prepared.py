@@ -152,8 +152,17 @@ def prepare(
                 raise
             own = model.to(device=held, dtype=options.dtype)  # a factory's, so it is ours
         del model
+        for module in own.modules():
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+                module.register_forward_pre_hook(_check_indices)
         with mode or contextlib.nullcontext():
             yield PreparedStep(options, own, device, compiled=compiled)
+
+
+def _check_indices(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """What a real device says of an embedding's input; PyTorch 2.11 takes it on the meta device."""
+    if inputs and isinstance(inputs[0], Tensor) and inputs[0].is_floating_point():
+        raise TypeError(f"indices of an embedding are integers, got {inputs[0].dtype}")
 
 
 def _renewer(

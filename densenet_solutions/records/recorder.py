@@ -73,11 +73,8 @@ def run_recipe(
         raise TypeError(f"what is recorded is a Recipe, got {recipe!r}")
     if isinstance(only, str):
         raise TypeError(f"only is a sequence of names of cases, got {only!r}")
-    unknown = set(only or ()) - set(recipe.cases)
-    if unknown:
-        raise ValueError(
-            f"record {recipe.name!r} has the cases {list(recipe.cases)}, got {sorted(unknown)}"
-        )
+    for case in only or ():
+        checks.choice(f"a case of {recipe.name}", case, recipe.cases)
     checks.device(device)
     directory = checks.output_folder(directory)
     roots = {path for case in recipe.cases for path in recipe.roots(case)}

@@ -112,7 +112,7 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
         (["densenet", "{net}:Nothing"], "my_net.py defines book_densenet, right, wrong, Broken"),
         (["densenet", "nowhere.py:Net"], "there is no file 'nowhere.py'"),
         (["densenet", "{net}:number"], "net is a torch.nn.Module, or a function that builds one"),
-        (["densenet", "{net}:right", "--as", "densenet7"], "name is one of 'densenet121'"),
+        (["densenet", "{net}:right", "--as", "densenet7"], "--as is one of 'densenet121'"),
         (["memory", "{net}:right", "--batch", "0"], "Invalid value for '--batch'"),
         (["nonsense"], "No such command"),
     ],

@@ -1,7 +1,6 @@
 """The commands `measure` and `record`: what they print, refuse, and resume."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,10 +13,12 @@ from typer.testing import CliRunner
 from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
 from densenet_solutions.measure import predict_memory
+from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet
 from densenet_solutions.records import load_record
 
 runner = CliRunner()
+WIDE = {"COLUMNS": "200"}
 
 
 def test_measure_prints_json() -> None:
@@ -36,6 +37,33 @@ def test_measure_prints_a_table() -> None:
     assert done.exit_code == 0, done.output
     assert "11,178,378" in done.output
     assert "cpu-allocator" in done.output
+
+
+def test_a_strategy_stands_beside_the_plain_network() -> None:
+    options = ["book-densenet", "--batch", "4", "--resolution", "64"]
+    (alone,) = json.loads(runner.invoke(measure, [*options, "--json"]).stdout)["results"]
+    done = runner.invoke(measure, [*options, "--strategy", "recompute_block", "--json"])
+    report = json.loads(done.stdout)
+    (plain,), (saved,) = report["plain"]["results"], report["results"]
+    assert plain == alone
+    model = STRATEGIES["recompute_block"].apply(book_densenet())
+    expected = predict_memory(model, (4, 1, 64, 64))
+    assert saved["peak_bytes"] == expected.peak_bytes < plain["peak_bytes"]
+    table = runner.invoke(measure, [*options, "--strategy", "recompute_block"], env=WIDE).stdout
+    (line,) = (line for line in table.splitlines() if line.startswith("│ peak  "))
+    _, *cells = (cell.strip() for cell in line.strip("│").split("│"))
+    ratio = plain["peak_bytes"] / saved["peak_bytes"]
+    assert cells == [
+        *(f"{each['peak_bytes'] / 2**20:.1f} MiB" for each in (plain, saved)), f"{ratio:.1f}x"
+    ]  # fmt: skip
+
+
+def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
+    options = ["--batch", "2", "--resolution", "32", "--strategy", "offload", "--device", "cpu"]
+    done = runner.invoke(measure, ["book-densenet", *options], env=WIDE)
+    assert done.exit_code == 0, done.output
+    (head,) = (line for line in done.stdout.splitlines() if "plain" in line and "┃" in line)
+    assert [cell.strip() for cell in head.strip("┃").split("┃")] == ["", "plain", "offload", "less"]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +89,20 @@ def test_record_lists() -> None:
     assert "memory-grid" in done.output
 
 
+def test_record_lists_the_cases_of_one() -> None:
+    done = runner.invoke(record, ["how-far", "--list"])
+    assert done.exit_code == 0, done.output
+    assert "\nplain-16gib  " in done.output
+    done = runner.invoke(record, ["memory-grid-rehearsal", "--list"])
+    assert len(done.output.splitlines()) == 8
+    assert all(line.endswith("'  not recorded") for line in done.output.splitlines())
+
+
 def test_record_refuses() -> None:
     assert runner.invoke(record, []).exit_code == 2
     done = runner.invoke(record, ["nonsense"])
     assert done.exit_code == 2
-    assert "recordings are" in " ".join(done.output.replace("│", " ").split())
+    assert "NAME is one of" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
@@ -74,11 +111,11 @@ def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
         sys.executable, "-c", "from densenet_solutions.cli import app; app()",
         "record", "memory-grid-rehearsal", "--out", str(tmp_path),
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    kinds = ("train float32", "train bfloat16", "infer float32", "infer bfloat16")
+    for kind in kinds:
+        command += ["--only", f"book-densenet 64 b2 {kind}"]
     path = tmp_path / "memory-grid-rehearsal.json"
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     patience = time.monotonic() + 120
     while not path.exists() and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.05)
@@ -87,11 +124,10 @@ def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
     first = load_record("memory-grid-rehearsal", tmp_path)
     assert len(first.cases) >= 1
     # A process again: a record belongs to a device, and the number of threads is part of a CPU.
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     whole = load_record("memory-grid-rehearsal", tmp_path)
-    assert len(whole.cases) == 8
+    assert len(whole.cases) == len(kinds)
     assert {name: whole.cases[name] for name in first.cases} == dict(first.cases)
     for case in whole.cases.values():
-        inside = case["measured_bytes"] - case["measured_by_category"]["workspace"]
-        assert case["predicted_bytes"] == pytest.approx(inside, rel=0.01)
-        assert case["step_seconds"] > 0
+        assert case["peak_bytes"] == sum(case["by_category"].values())
+        assert not case["out_of_memory"]

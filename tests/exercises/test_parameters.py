@@ -17,6 +17,11 @@ from densenet_solutions.exercises.table_1 import study as architecture
 from densenet_solutions.models import TABLE_1, DenseNet, DenseNetConfig
 
 
+@pytest.fixture(scope="module")
+def matched():
+    return parameters.matched_models()
+
+
 @given(
     st.builds(
         DenseNetConfig,
@@ -65,9 +70,9 @@ def test_equal_accuracy_interpolates_between_neighbours():
     assert (row.parameter_ratio, row.multiply_add_ratio) == pytest.approx((6, 6))
 
 
-def test_the_matched_experiment_gives_the_ratios_of_a_hand_interpolation():
+def test_the_matched_experiment_gives_the_ratios_of_a_hand_interpolation(matched):
     """The errors are the sources'; counts of the ResNets are those that everybody prints."""
-    rows = {row.densenet.name: row for row in at_equal_accuracy(parameters.matched_models())}
+    rows = {row.densenet.name: row for row in at_equal_accuracy(matched)}
     assert {name: round(row.parameter_ratio, 1) for name, row in rows.items()} == {
         "DenseNet-121": 3.0,
         "DenseNet-169": 2.0,
@@ -82,10 +87,10 @@ def test_the_matched_experiment_gives_the_ratios_of_a_hand_interpolation():
     assert (round(min(work), 2), round(max(work), 2)) == (0.5, 0.73)
 
 
-def test_torchvisions_evaluation_costs_only_the_densenets():
-    matched = {m.name: m for m in parameters.matched_models()}
+def test_torchvisions_evaluation_costs_only_the_densenets(matched):
+    by_name = {m.name: m for m in matched}
     for other in parameters.reevaluated_models():
-        ours = matched[other.name]
+        ours = by_name[other.name]
         assert other.parameters == ours.parameters
         loss = other.top1_error - ours.top1_error
         assert 0.4 < loss < 0.75 if ours.family == "densenet" else loss < 0.25

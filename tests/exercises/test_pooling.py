@@ -18,7 +18,7 @@ from densenet_solutions.exercises.pooling import converged, pictures, study, swa
 from densenet_solutions.exercises.pooling.features import pooled_features, shifted
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
-from densenet_solutions.images import ImageSet, as_inputs, fashion_mnist_is_here, load_fashion_mnist
+from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
 from densenet_solutions.measure import saved_bytes
 from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.densenet import Transition
@@ -217,7 +217,6 @@ def test_feature_reuse_finds_weights_where_they_were_put() -> None:
 
 
 @pytest.mark.images
-@pytest.mark.skipif(not fashion_mnist_is_here(), reason="Fashion-MNIST is not on this machine")
 def test_the_committed_sample_is_the_published_one() -> None:
     sample, published = study.sample_images(), load_fashion_mnist("test", limit=16)
     assert torch.equal(sample.pixels, published.pixels)

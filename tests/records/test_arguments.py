@@ -34,7 +34,7 @@ def file_for_folder(folder: Path) -> object:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (run(only=["c"]), ValueError, r"has the cases \['a', 'b'\], got \['c'\]"),
+        (run(only=["c"]), ValueError, "a case of .* is one of 'a', 'b', got 'c'"),
         (run(only="ab"), TypeError, "only is a sequence of names of cases, got 'ab'"),
         (run(device="gpu"), ValueError, "device is 'cpu' or 'cuda' .* got 'gpu'"),
         (run(device=""), ValueError, "device is 'cpu' or 'cuda' .* got ''"),
@@ -57,8 +57,8 @@ def file_for_folder(folder: Path) -> object:
         (lambda _: load_record("how-far"), None, ""),
         (lambda folder: record_names(str(folder)), None, ""),
         (lambda folder: record_names(folder / "nowhere"), None, ""),
-        (lambda _: recipes.recipe("nonsense"), ValueError, "recordings are .* got 'nonsense'"),
-        (lambda _: recipes.recipe(None), ValueError, "recordings are .* got None"),
+        (lambda _: recipes.recipe("nonsense"), ValueError, "NAME is one of .* got 'nonsense'"),
+        (lambda _: recipes.recipe(None), ValueError, "NAME is one of .* got None"),
         (lambda _: provenance("gpu"), ValueError, "device is 'cpu' or 'cuda'"),
         (lambda _: provenance(None), ValueError, "device is 'cpu' or 'cuda'"),
         (lambda _: provenance("cpu", ["no-such-library"]), None, ""),

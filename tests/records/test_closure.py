@@ -189,7 +189,7 @@ def test_a_module_that_moves_or_goes_makes_its_records_stale(package: Path) -> N
 
 def test_code_that_reads_the_table_of_strategies_names_those_a_case_uses() -> None:
     """The fingerprint stops at the table; without names a changed strategy would go unnoticed."""
-    for name in recipes.RECIPES:
+    for name in recipes.RECORDINGS:
         recipe = recipes.recipe(name)
         code = closure([root(recipe.measure)])
         reads = any(

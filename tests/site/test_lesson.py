@@ -130,6 +130,7 @@ def test_a_guess_stands_beside_the_answer(browser: Any, page: str) -> None:
     turn.get_by_label("different").fill("200")
     assert not said.is_visible()
     turn.locator("details.solution > summary").press("Enter")
+    said.wait_for(state="visible")  # the fold says only after a moment that it was opened
     assert said.inner_text() == "Your guess was different: 200."
     assert found == []
 

@@ -71,7 +71,9 @@ def planned_for(kind: str) -> Iterator[None]:
 
 def _turns(device: torch.device) -> int:
     """Into how many chunks a large batch is cut at most."""
-    return 8 if (_planned.get() or device.type) == "cuda" else 32
+    # PyTorch 2.11 cannot compile a context variable.
+    planned = None if torch.compiler.is_compiling() else _planned.get()
+    return 8 if (planned or device.type) == "cuda" else 32
 
 
 def as_images(rows: Tensor, size: Size) -> Tensor:

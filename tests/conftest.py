@@ -1,0 +1,18 @@
+"""One thread; and what some tests need and a user may lack is a skip, unless it is required."""
+
+import os
+
+import pytest
+
+# The networks are small: a second thread waits more than it works, and the tests took three times
+# the processor's time. Those that are about threads set their own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    wanted = item.get_closest_marker("images") is not None
+    required = os.environ.get("DENSENET_SOLUTIONS_REQUIRE_IMAGES")
+    if wanted and not required and not fashion_mnist_is_here():
+        pytest.skip("Fashion-MNIST is not on this machine")
