@@ -16,7 +16,7 @@ from densenet_solutions.exercises.pooling import pictures, study
 from densenet_solutions.exercises.pooling.converged import LEARNING_RATES
 from densenet_solutions.exercises.pooling.swap import swap_frames
 from densenet_solutions.records import load_record
-from densenet_solutions.site.numbers import count, decimal, interval, mib, percent, signed
+from densenet_solutions.site.numbers import count, decimal, mib, percent
 from densenet_solutions.site.page import how_made, record_note
 from densenet_solutions.site.tables import KEY, table
 

@@ -17,7 +17,7 @@ from densenet_solutions.memory import recompute
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import count, gib, mib, percent, times
+from densenet_solutions.site.numbers import count, mib, percent, times
 from densenet_solutions.site.page import how_made, record_note, source
 
 record = load_record("bench-memory")
@@ -254,8 +254,8 @@ assert slower < 3 and 1.5 < more_operations < 2
 # {{ count(started["shared_storage 256"]) }} operations where the plain network starts
 # {{ count(started["plain 256"]) }}. From 8 to 256 images its time grows by
 # {{ times(slower) }}, and the number of its operations by {{ times(more_operations) }}: most of its
-# time on this GPU does not depend on the images. With fewer images, {{ times(
-# on_gpu[8]["shared_storage"].time_ratio) }} the plain time at 8, it compares worse still.
+# time on this GPU does not depend on the images. With 8 images it takes
+# {{ times(on_gpu[8]["shared_storage"].time_ratio) }} the plain time.
 
 # %%
 selective = study.selective_checkpointing().peak_beyond_parameters

@@ -210,12 +210,13 @@ assert min(micro.values()) > 10 and max(micro.values()) < 40
 # {{ record_note(gpu_record) }}
 #
 # Four times the images, 32 instead of 8, take a plain step from {{ milliseconds(plain_seconds[8]) }}
-# to {{ milliseconds(plain_seconds[32]) }}, and bfloat16 is no faster ({{ milliseconds(half_seconds)
-# }}). So at these sizes arithmetic is not what takes the time, and the ratios compare programs that
-# start operations. From 128 images on the rounds of the plain network agree to a hundredth. Shared
-# storage starts {{ count(operations["shared_storage 8"]) }} to {{ count(
-# operations["shared_storage 256"]) }} operations a step, and takes {{ decimal(min(micro.values()), 0)
-# }} to {{ decimal(max(micro.values()), 0) }} µs for each, whatever the batch.
+# to {{ milliseconds(plain_seconds[32]) }}, and bfloat16 is no faster:
+# {{ milliseconds(half_seconds) }}. So at these sizes arithmetic is not what takes the time, and the
+# ratios compare programs that start operations. From 128 images on the rounds of the plain network
+# agree to a hundredth. Shared storage starts {{ count(operations["shared_storage 8"]) }} to
+# {{ count(operations["shared_storage 256"]) }} operations a step, and takes
+# {{ decimal(min(micro.values()), 0) }} to {{ decimal(max(micro.values()), 0) }} µs for each, whatever
+# the batch.
 #
 # ### What fits into 8 GiB
 #
@@ -241,7 +242,7 @@ table(
         "does not": "refused_batch",
         "predicted": predicted_fit,
     },
-    caption="Largest batch.",
+    caption="Largest batch on an H100.",
 )
 
 # %%
@@ -344,7 +345,7 @@ table(
         "strategy": words,
         **{f"in {gib(size, 0)}": lambda name, size=size: batch[name, size] for size in sizes},
     },
-    caption="Largest batch.",
+    caption="Largest batch, predicted.",
 )
 
 # %%
