@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ast
 import inspect
 import os
 import textwrap
@@ -17,20 +18,32 @@ _PACKAGE = Path(__file__).parents[1]
 _DISTRIBUTIONS = {"torch": "PyTorch", "scikit-learn": "scikit-learn", "numpy": "NumPy"}
 
 
-def source(obj: Any) -> Markdown:
-    """The code of a class or function of the package, as it stands in its file, with a link.
+#: Characters of a listing's line that fit into the column of text.
+LISTING = 78
 
-    A decorated function is shown with its decorators.
+
+def source(obj: Any) -> Markdown:
+    """The code of a class or function of the package, with a link to where it stands.
+
+    The first sentence of its docstring comes before the listing. Docstrings are left out of it,
+    lines are broken to fit, and a comment that makes its line too long stands above that line. A
+    decorated function is shown with its decorators.
 
     Raises:
-        ValueError: `obj` is not defined in the package.
+        ValueError: `obj` is not defined in the package, or a line of it is too long for the page.
     """
     obj = inspect.unwrap(obj)
     path = Path(inspect.getsourcefile(obj) or "")
     if not path.is_relative_to(_PACKAGE):
         raise ValueError(f"source shows objects of densenet_solutions, got {obj!r}")
     lines, start = inspect.getsourcelines(obj)
-    code = textwrap.dedent("".join(lines)).rstrip()
+    import black  # of the extra docs; a notebook does not come here
+
+    code = _listing(textwrap.dedent("".join(lines)))
+    code = black.format_str(code, mode=black.Mode(line_length=LISTING)).rstrip()
+    wide = [line for line in code.splitlines() if len(line) > LISTING]
+    if wide:
+        raise ValueError(f"a line of a listing has at most {LISTING} characters, got {wide[0]!r}")
     inside = path.relative_to(_PACKAGE)
     file = f"densenet_solutions/{inside.as_posix()}"
     repository = os.environ.get("DENSENET_SOLUTIONS_REPO_URL", "").rstrip("/")
@@ -38,7 +51,36 @@ def source(obj: Any) -> Markdown:
         link = f"{repository}/blob/main/{file}#L{start}-L{start + len(lines) - 1}"
     else:  # a room without a page in the reference fails the strict build
         link = f"/reference/{inside.parts[0].removesuffix('.py')}.md"
-    return Markdown(f"```python\n{code}\n```\n\n[`{file}`, line {start}]({link}){{ .ds-source }}\n")
+    said = (inspect.getdoc(obj) or "").split("\n\n")[0].replace("\n", " ")
+    said += "\n\n" if said else ""
+    return Markdown(
+        f"{said}```python\n{code}\n```\n\n[`{file}`, line {start}]({link}){{ .ds-source }}\n"
+    )
+
+
+def _listing(code: str) -> str:
+    """Code without docstrings; comments behind a line that is too long go above it."""
+    lines: list[str | None] = list(code.splitlines())
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            assert text.end_lineno is not None
+            end = text.end_lineno
+            while len(node.body) > 1 and end < len(lines) and not (lines[end] or "").strip():
+                end += 1
+            lines[text.lineno - 1 : end] = [None] * (end - text.lineno + 1)
+    shown = []
+    for line in lines:
+        if line is None:
+            continue
+        before, mark, comment = line.partition("  # ")
+        if comment.startswith(("fmt:", "noqa", "type:")):
+            line = before
+        elif mark and len(line) > LISTING:
+            shown.append(f"{before[: len(before) - len(before.lstrip())]}# {comment}")
+            line = before
+        shown.append(line)
+    return "\n".join(shown).rstrip()
 
 
 def record_note(*records: Record) -> Markdown:

@@ -1,6 +1,15 @@
+import ast
+import inspect
+import textwrap
+from typing import Any
+
 import pytest
 
-from densenet_solutions.models.densenet import DenseBlock
+from densenet_solutions.memory.shared_storage.reference import (
+    SharedStorageReference,
+    layer_forward,
+)
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer
 from densenet_solutions.records import store
 from densenet_solutions.records.store import Made, Record, made_now, provenance
 from densenet_solutions.site import page
@@ -25,7 +34,8 @@ OLD = record(name="old", made=dict.fromkeys("ab", Made((), "0", "2000")))
 def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DENSENET_SOLUTIONS_REPO_URL", raising=False)
     text = page.source(DenseBlock).markdown
-    assert text.startswith("```python\nclass DenseBlock(nn.Sequential):")
+    assert text.startswith("Layers that each read all earlier features:")
+    assert "\n\n```python\nclass DenseBlock(nn.Sequential):" in text
     assert "(/reference/models.md)" in text
     monkeypatch.setenv("DENSENET_SOLUTIONS_REPO_URL", "https://example.org/repo/")
     assert "https://example.org/repo/blob/main/densenet_solutions/models/densenet.py#L" in (
@@ -35,8 +45,38 @@ def test_source_shows_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_source_shows_a_decorated_function_with_its_decorator():
     code = page.source(_seeded).markdown
-    assert code.startswith("```python\n@contextmanager\ndef _seeded(")
+    assert "```python\n@contextmanager\ndef _seeded(" in code
     assert "training/loop.py" in code
+
+
+@pytest.mark.parametrize("shown", [DenseBlock, DenseLayer, layer_forward, SharedStorageReference])
+def test_a_listing_is_the_code_without_docstrings_and_fits(shown: Any) -> None:
+    code = page.source(shown).markdown.partition("```python\n")[2].partition("\n```")[0]
+    assert max(map(len, code.splitlines())) <= 78
+    assert '"""' not in code
+    original = ast.parse(textwrap.dedent(inspect.getsource(shown)))
+    for node in ast.walk(original):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            del node.body[0]
+    assert ast.unparse(ast.parse(code)) == ast.unparse(original)
+
+
+def test_comments_stay_and_long_ones_go_above_their_line() -> None:
+    code = (
+        "def f(x):\n"
+        '    """Says."""\n\n'
+        f"    y = x  # {'why ' * 20}\n"
+        "    return y  # short\n"
+    )
+    assert page._listing(code) == (
+        f"def f(x):\n    # {'why ' * 20}\n    y = x\n    return y  # short"
+    )
+
+
+def test_a_line_that_cannot_be_broken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "LISTING", 20)
+    with pytest.raises(ValueError, match="at most 20 characters, got"):
+        page.source(DenseBlock)
 
 
 @pytest.fixture

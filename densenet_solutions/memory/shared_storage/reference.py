@@ -77,7 +77,7 @@ class SharedStorageReference(torch.autograd.Function):
             k = w2.shape[0]
             c -= k
             x, mu, root = features[:, :c], mean[:c], inverse_std[:c]
-            # All later layers have added to the gradient of this layer's output: it is complete.
+            # All later layers have added to this gradient: it is complete.
             dy = gradient[:, c : c + k].reshape(n, height, width, k).permute(0, 3, 1, 2)
             # Recompute what the forward pass did not keep.
             h, z, g, _ = layer_forward(x, mu, root, layer, ctx.eps, ctx.shape)
