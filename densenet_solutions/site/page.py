@@ -51,7 +51,7 @@ def source(obj: Any) -> Markdown:
         link = f"{repository}/blob/main/{file}#L{start}-L{start + len(lines) - 1}"
     else:  # a room without a page in the reference fails the strict build
         link = f"/reference/{inside.parts[0].removesuffix('.py')}.md"
-    said = (inspect.getdoc(obj) or "").split("\n\n")[0].replace("\n", " ")
+    said = inspect.cleandoc(obj.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     said += "\n\n" if said else ""
     return Markdown(
         f"{said}```python\n{code}\n```\n\n[`{file}`, line {start}]({link}){{ .ds-source }}\n"

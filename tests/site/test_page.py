@@ -9,7 +9,7 @@ from densenet_solutions.memory.shared_storage.reference import (
     SharedStorageReference,
     layer_forward,
 )
-from densenet_solutions.models.densenet import DenseBlock, DenseLayer
+from densenet_solutions.models.densenet import DenseBlock, DenseLayer, DenseNet
 from densenet_solutions.records import store
 from densenet_solutions.records.store import Made, Record, made_now, provenance
 from densenet_solutions.site import page
@@ -59,6 +59,10 @@ def test_a_listing_is_the_code_without_docstrings_and_fits(shown: Any) -> None:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             del node.body[0]
     assert ast.unparse(ast.parse(code)) == ast.unparse(original)
+
+
+def test_a_docstring_that_was_inherited_is_not_shown() -> None:
+    assert page.source(DenseNet.forward).markdown.startswith("```python\ndef forward(")
 
 
 def test_comments_stay_and_long_ones_go_above_their_line() -> None:
