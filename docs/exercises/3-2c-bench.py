@@ -198,6 +198,9 @@ table(
 plain_seconds = {batch: seconds(rows["torchvision"]) for batch, rows in gpu_rows.items()}
 half_seconds = seconds(gpu_half.rows[0])
 assert plain_seconds[32] < 1.5 * plain_seconds[8] and half_seconds > 0.9 * plain_seconds[32]
+scattered = max(
+    max(row.seconds) / min(row.seconds) for batch in (128, 256) for row in gpu_rows[batch].values()
+)
 steady = [gpu_rows[batch]["torchvision"].seconds for batch in (128, 256)]
 assert all(max(rounds) < 1.011 * min(rounds) for rounds in steady)
 micro = {
@@ -213,10 +216,10 @@ assert min(micro.values()) > 10 and max(micro.values()) < 40
 # to {{ milliseconds(plain_seconds[32]) }}, and bfloat16 is no faster:
 # {{ milliseconds(half_seconds) }}. So at these sizes arithmetic is not what takes the time, and the
 # ratios compare programs that start operations. From 128 images on the rounds of the plain network
-# agree to a hundredth. Shared storage starts {{ count(operations["shared_storage 8"]) }} to
+# agree to a hundredth; those of the other ways scatter, by up to a factor of
+# {{ decimal(scattered, 1) }}. Shared storage starts {{ count(operations["shared_storage 8"]) }} to
 # {{ count(operations["shared_storage 256"]) }} operations a step, and takes
-# {{ decimal(min(micro.values()), 0) }} to {{ decimal(max(micro.values()), 0) }} µs for each, whatever
-# the batch.
+# {{ decimal(min(micro.values()), 0) }} to {{ decimal(max(micro.values()), 0) }} µs for each.
 #
 # ### What fits into 8 GiB
 #
@@ -252,7 +255,8 @@ assert "shared_storage" not in fits
 # %% [markdown]
 # {{ record_note(fits_record) }}
 #
-# What tensors hold is an upper bound of what fits. Shared storage is missing: the time on the GPU
+# A batch that was predicted from tensors alone is an upper bound of what fits.
+# Shared storage is missing: the time on the GPU
 # was over before its turn came.
 #
 # ## Is it the same gradient?
@@ -369,7 +373,7 @@ assert slices["cuda"] >= slices["cpu"]
 # Shared storage is not in these tables: it works in slices, on a GPU in fewer and larger ones than
 # on a CPU (an eighth of a large batch at once instead of a thirty-second), and this record was made
 # with a CPU's. The [explorer](../explorer.py) has it with a GPU's. For the 8 images of this page the
-# slices come to {{ mib(slices["cpu"], 0) }} on a CPU and {{ mib(slices["cuda"], 0) }} on a GPU.
+# peak comes to {{ mib(slices["cpu"], 0) }} on a CPU and {{ mib(slices["cuda"], 0) }} on a GPU.
 #
 # ## The book's own network
 #

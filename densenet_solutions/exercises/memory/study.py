@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.exercises.network.ledger import blocks
-from densenet_solutions.measure import predict_memory
+from densenet_solutions.measure import predict_memory, saved_bytes
 from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, book_resnet18, densenet121
@@ -56,6 +57,19 @@ def kept_in_blocks(batch: int, side: int) -> dict[str, int]:
         for kind, channels in book.kept().items():
             found[kind] = found.get(kind, 0) + round(channels * book.channel_bytes)
     return found
+
+
+def kept_outside(batch: int, side: int) -> dict[str, int]:
+    """What autograd keeps of the stem and of the transitions of the book's DenseNet, in bytes."""
+
+    def place(path: str, tensor: Tensor) -> str:
+        return "transitions" if "transition" in path else "stem" if _IN_STEM(path) else "elsewhere"
+
+    kept = saved_bytes(book_densenet, (batch, 1, side, side), by=place)
+    return {name: kept[name] for name in ("stem", "transitions")}
+
+
+_IN_STEM = re.compile(r"features\.(conv|norm|relu|pool)0").fullmatch
 
 
 def sweep(batches: Sequence[int], side: int) -> dict[str, tuple[int, ...]]:

@@ -113,6 +113,20 @@ def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
     }
 
 
+class _Trunk(nn.Sequential):
+    """A trunk of another class: there shared storage keeps to the dense blocks."""
+
+
+def sharing_blocks_only() -> int:
+    """Peak of DenseNet-121's step at full size where only dense blocks share; predicted."""
+    with torch.device("meta"):
+        model = densenet121()
+    model.features.__class__ = _Trunk
+    ours = STRATEGIES["shared_storage"]
+    result = predict_memory(ours.apply(model), FULL_SHAPE, step=ours.step)
+    return result.peak_beyond_parameters
+
+
 def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
     """Predicted peak of shared storage with the slices of a CPU and of a GPU."""
     found = {}
