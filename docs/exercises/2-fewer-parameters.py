@@ -56,9 +56,9 @@ least, most = times(min(ratios)), times(max(ratios))
 #     Each layer writes little. ResNet writes as many channels as it reads, so a convolution's
 #     weights grow with the square of the width. A dense layer writes only 32 channels and finds the
 #     rest with its predecessors, which keep theirs readable. Networks of equal accuracy are the
-#     fair comparison: there DenseNet needs two to three times fewer parameters^[The paper's matched
-#     experiment on ImageNet, five DenseNets between {{ least }} and {{ most }}; see
-#     [below](#a-fair-comparison-equal-accuracy).].
+#     fair comparison: there DenseNet needs about two to three times fewer parameters^[ImageNet, four
+#     DenseNets of the paper's matched experiment and one of the authors' README, between
+#     {{ least }} and {{ most }}; see [below](#a-fair-comparison-equal-accuracy).].
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet
 #     - **{{ times(last.resnet / last.densenet, 0) }}** fewer weights in the last convolution of the
@@ -80,7 +80,7 @@ assert first.densenet > first.resnet
 pictures.weights_to_scale(
     costs,
     "ResNet-18's last convolution has "
-    f"{times(last.resnet / last.densenet, 0)} DenseNet's weights, although its first has fewer.",
+    f"{times(last.resnet / last.densenet, 0)} DenseNet's weights, although its first stage's has fewer.",
 )
 
 # %%
@@ -206,7 +206,7 @@ table(
 # %% [markdown]
 # **Why torchvision's figures differ.** Its DenseNet weights are the authors' own, ported from
 # Torch. Evaluated in torchvision's pipeline, they lose {{ decimal(min(loss), 1) }} to
-# {{ decimal(max(loss), 1) }} points against what the authors published. The ResNets were trained
+# {{ decimal(max(loss), 1) }} points against Table 3 of the paper. The ResNets were trained
 # *and* evaluated there. So that column handicaps one side^[Two cautions for both: the interpolation
 # between ResNet-34 and ResNet-50 crosses a change of design, so DenseNet-121's row is rough, and
 # every published error is one training run. DenseNet-161's {{ study.ERROR_OF_161 }}% stands in the
@@ -273,7 +273,8 @@ assert all(0.7 < (row.far - floor) / (row.near - floor) < 0.85 for row in kept)
 # column's largest (faintest: half or less). Two of the paper's observations on its figure 5 return
 # here. The classifier concentrates on late features: it gives the block's input
 # {{ percent(classifier[0], 0) }} of its largest weight, untrained
-# {{ percent(classifier[1], 0) }}. And the layers of the last block give least to the block's input,
+# {{ percent(classifier[1], 0) }}. And layers give least to the block's input, which the paper saw in
+# its second and third block and we in the last alone,
 # down to {{ percent(to_input[0], 0) }} (untrained {{ percent(to_input[1], 0) }}). The paper concludes
 # that a transition hands on features of which many are redundant.
 #
@@ -281,11 +282,12 @@ assert all(0.7 < (row.far - floor) / (row.near - floor) < 0.85 for row in kept)
 # leave {{ percent(floor) }}^[SGD with momentum {{ run.settings.momentum }}, weight decay
 # {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over
 # the steps gives the share.]. Weights on the layer just before lie {{ near }} percentage points
-# above that floor in the three blocks, weights on everything earlier {{ far }}. So training held on to
-# early features too, though less than to near ones^[One run; the scale of the normalisation before
-# each weight is not counted in.]. That reuse is *why* narrow layers suffice is the
-# paper's explanation; what happens when connections are cut is in [exercise
-# 3.2](3-2-saving-memory.py).
+# above that floor in the three blocks, weights on everything earlier {{ far }}. Being above the floor
+# says little: a filter that is read through a normalisation grows under any gradient. The comparison
+# says something: training kept near weights more than far ones, and far ones too^[One run; the scale of
+# the normalisation before each weight is not counted in.]. That reuse is *why* narrow layers suffice is
+# the paper's explanation; what happens when connections are cut is in [exercise
+# 3.2b](3-2b-other-ways.py).
 #
 # ## Fewer parameters does not mean less of everything else
 
