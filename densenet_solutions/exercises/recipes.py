@@ -15,6 +15,7 @@ RECORDINGS = (
     *("houses-partitions", "houses-partitions-rivals", "houses-search", "houses-search-rivals"),
     *("houses-steps", "how-far", "how-far-gpu", "memory-fair", "memory-grid"),
     *("memory-grid-predicted", "memory-grid-rehearsal", "memory-headline", "memory-reported"),
+    "memory-witness",
     *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
     *("step-operations", "step-timelines", "step-times", "strategies-accuracy"),
     "strategies-study",
@@ -61,6 +62,8 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.memory.grid import rehearsal_recipe as make
         case "memory-headline":
             from densenet_solutions.exercises.memory.headline import recipe as make
+        case "memory-witness":
+            from densenet_solutions.exercises.memory.witness import recipe as make
         case "memory-reported":
             from densenet_solutions.exercises.memory.reported import recipe as make
         case "pooling-converged":

@@ -74,8 +74,8 @@ def append(path: Path, text: str) -> None:
 MEMORY = {
     "bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage",
     "gpu-published", "how-far", "how-far-gpu", "memory-fair", "memory-grid",
-    "memory-grid-predicted", "memory-headline", "memory-reported", "step-operations",
-    "step-timelines", "step-times", "strategies-study",
+    "memory-grid-predicted", "memory-headline", "memory-reported", "memory-witness",
+    "step-operations", "step-timelines", "step-times", "strategies-study",
 }  # fmt: skip
 TRAINED = {
     "feature-reuse", "pooling-feature-map", "pooling-features", "pooling-converged",
