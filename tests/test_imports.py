@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "exercises": {
         "models", "measure", "memory", "training", "images", "houses", "records", "site", "files",
     },
-    "check": {"models", "measure", "memory", "houses", "records", "site"},
+    "check": {"models", "measure", "memory", "houses", "records", "site", "files"},
     "__main__": {"cli"},
     "cli": {
         "check", "models", "measure", "memory", "training", "images", "houses", "exercises",

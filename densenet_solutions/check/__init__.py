@@ -1,5 +1,8 @@
 """A reader's own solution, held against the answer: told what it is, or which mistake it is."""
 
+from densenet_solutions.check.course import CourseReport as CourseReport
+from densenet_solutions.check.course import course as course
+from densenet_solutions.check.course import start as start
 from densenet_solutions.check.network import NetworkReport as NetworkReport
 from densenet_solutions.check.network import densenet as densenet
 from densenet_solutions.check.parts import dense_block as dense_block

@@ -15,7 +15,7 @@ from densenet_solutions.check.prepared import Prepared, TheirError, quiet
 from densenet_solutions.check.reference import CONFIGS, Reference, reference, roles
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import Source
-from densenet_solutions.check.search import parameter_count
+from densenet_solutions.check.search import wrong_count
 from densenet_solutions.check.trace import Trace
 from densenet_solutions.models import DenseNetConfig
 
@@ -114,21 +114,11 @@ def _findings(right: Reference, theirs: Prepared, expected: int) -> list[Finding
     after = _outputs(seen, right.source)
     findings = after or findings
     explained = any(finding.kind == "wrong" for finding in findings)
-    findings.append(_count(theirs.parameters, expected, right, explained))
+    if (n := theirs.parameters) == expected:
+        findings.append(Finding("right", f"{n:,} parameters."))
+    else:
+        findings.append(wrong_count(n, expected, right.title, explained=explained))
     return [*findings, *same_function(findings)]
-
-
-def _count(parameters: int, expected: int, right: Reference, explained: bool) -> Finding:
-    if parameters == expected:
-        return Finding("right", f"{parameters:,} parameters.")
-    text = f"{parameters:,} parameters and not {expected:,}."
-    for build in parameter_count(parameters).builds:
-        if not build.deviations:
-            return Finding("wrong", f"{text} So many has {build.setup}.")
-        if build.title == right.title and not explained:
-            so = " ".join(deviation.text for deviation in build.deviations)
-            return Finding("wrong", f"{text} It is the number of this build: {so}")
-    return Finding("wrong", text)
 
 
 def _outputs(trace: Trace, source: Source) -> list[Finding]:

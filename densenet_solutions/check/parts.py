@@ -17,7 +17,12 @@ from densenet_solutions.models.densenet import DenseBlock, Transition
 
 
 def dense_block(
-    module: nn.Module, in_channels: int, growth_rate: int, layers: int, *, bn_size: int | None = 4
+    module: nn.Module | Callable[[], nn.Module],
+    in_channels: int,
+    growth_rate: int,
+    layers: int,
+    *,
+    bn_size: int | None = 4,
 ) -> Report:
     """Hold a dense block, `(N, C, H, W)` → `(N, C + layers·k, H, W)`, against the paper's.
 
@@ -44,7 +49,9 @@ def dense_block(
     return _part("dense block", module, channels, target)
 
 
-def transition(module: nn.Module, in_channels: int, out_channels: int | None = None) -> Report:
+def transition(
+    module: nn.Module | Callable[[], nn.Module], in_channels: int, out_channels: int | None = None
+) -> Report:
     """Hold a transition, `(N, C, H, W)` → `(N, C/2, H/2, W/2)`, against the paper's.
 
     Args:

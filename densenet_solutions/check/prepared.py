@@ -116,6 +116,8 @@ def quiet() -> Iterator[None]:
 
 def _where(cause: BaseException) -> str:
     """File and line of the reader's code in which an error came up, or else of a library's."""
+    if isinstance(cause, SyntaxError) and cause.filename:
+        return _place(cause.filename, cause.lineno, (cause.text or "").strip())
     torch_folder, own = f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/"
     libraries = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
     frames = [
@@ -125,8 +127,14 @@ def _where(cause: BaseException) -> str:
     ]
     theirs = [frame for frame in frames if not frame.filename.startswith(libraries)]
     for frame in theirs or frames:
-        return f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
+        return _place(frame.filename, frame.lineno, frame.line or "")
     return ""
+
+
+def _place(file: str, number: int | None, line: str) -> str:
+    """A line of the reader's, for people; in a notebook there is a cell in place of a file."""
+    cell = "ipykernel" in file or file.startswith("<ipython")
+    return f"{'your cell' if cell else Path(file).name}, line {number}: {line}"
 
 
 def _first_line(cause: BaseException) -> str:

@@ -109,6 +109,24 @@ def parameter_count(n: int) -> ParameterReport:
     return ParameterReport(f"{n:,} parameters", findings, n, builds, nearest)
 
 
+def wrong_count(n: int, right: int, title: str, *, explained: bool = False) -> Finding:
+    """What `n` parameters say where there should be `right`: another network, or a mistake.
+
+    `explained`: the mistake is known already.
+    """
+    text = f"{n:,} parameters and not {right:,}."
+    for build in parameter_count(n).builds if n > 0 else ():
+        if not build.deviations:
+            text += f" So many has {build.setup}."
+        elif build.title == title and not explained:
+            so = " ".join(deviation.text for deviation in build.deviations)
+            text += f" It is the number of this build: {so}"
+        else:
+            continue
+        break
+    return Finding("wrong", text)
+
+
 def _finding(match: Match) -> Finding:
     if not match.deviations:
         return Finding("right", f"{match.setup}: right.")

@@ -1,4 +1,4 @@
-"""`densenet-solutions`: measure, train, houses, check, bench, record.
+"""`densenet-solutions`: measure, train, houses, start, check, bench, record.
 
 Each command lives in its own module and is imported only when it is needed; the modules import
 PyTorch only when they run.
@@ -19,6 +19,7 @@ COMMANDS = {
     "measure": "densenet_solutions.cli.measure",
     "train": "densenet_solutions.cli.train",
     "houses": "densenet_solutions.cli.houses",
+    "start": "densenet_solutions.cli.start",
     "check": "densenet_solutions.cli.check",
     "bench": "densenet_solutions.cli.bench",
     "record": "densenet_solutions.cli.record",

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 CHECKED = tuple(name for name in (*IMAGENET, *SMALL) if "densenet" in name)
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
-    help="Check your own solution, and be told which mistake it is. Exit code: 0 passed, 1 not "
+    help="Check your own solution, and be told which mistake it is. Without a command: all "
+    "exercises of the folder that `densenet-solutions start` wrote. Exit code: 0 passed, 1 not "
     "passed, 2 wrong usage. Marks: ✓ right, ✗ a mistake, ○ a difference that does no harm, "
     "· a note.",
 )
@@ -33,16 +33,27 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="FILE.py:NAME",
-        help="For example net.py:MyNet, which builds the network.",
+        help="For example net.py:MyNet, which builds the network, or 'net.py:Net(32)'.",
     ),
 ]
 As = Annotated[str, typer.Option("--as", metavar="NETWORK", help="What it should be, see above.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Channels = Annotated[int, typer.Option(help="Channels that it reads.")]
 
 
-@app.callback()
-def _check() -> None:
-    """Check your own solution."""
+@app.callback(invoke_without_command=True)
+def _check(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Option(help="Where the exercises are.")] = Path(),
+    only: Annotated[
+        str | None, typer.Option(metavar="FILE", help="One of them: exercise_4.py.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        from densenet_solutions import check
+
+        _run(lambda told: check.course(folder, only=only, told=told), json)
 
 
 @app.command()
@@ -69,7 +80,43 @@ def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> Non
     _known(as_)
     from densenet_solutions import check
 
-    _run(lambda: check.densenet(_load(target), as_), json)
+    _run(lambda _: check.densenet(_load(target), as_), json)
+
+
+@app.command()
+def block(
+    target: Target,
+    in_channels: Channels,
+    growth_rate: Annotated[int, typer.Option(help="Channels that each layer adds.")],
+    layers: Annotated[int, typer.Option(help="Layers of the block.")],
+    bottleneck: Annotated[
+        bool, typer.Option(help="1×1 convolutions to 4k as in the paper, or none as in the book.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Hold a dense block against the paper's or the book's."""
+    from densenet_solutions import check
+
+    size = 4 if bottleneck else None
+    _run(
+        lambda _: check.dense_block(_load(target), in_channels, growth_rate, layers, bn_size=size),
+        json,
+    )
+
+
+@app.command()
+def transition(
+    target: Target,
+    in_channels: Channels,
+    out_channels: Annotated[
+        int | None, typer.Option(help="Channels that it writes; half of them by default.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hold a transition between two blocks against the paper's."""
+    from densenet_solutions import check
+
+    _run(lambda _: check.transition(_load(target), in_channels, out_channels), json)
 
 
 @app.command(
@@ -88,7 +135,7 @@ def memory(
     _known(as_)
     from densenet_solutions import check
 
-    _run(lambda: check.memory(_load(target), as_, batch=batch, resolution=resolution), json)
+    _run(lambda _: check.memory(_load(target), as_, batch=batch, resolution=resolution), json)
 
 
 @app.command()
@@ -102,7 +149,7 @@ def houses(
     from densenet_solutions import check
 
     is_code = ".py:" in target
-    _run(lambda: check.house_prices(_load(target) if is_code else Path(target)), json)
+    _run(lambda _: check.house_prices(_load(target) if is_code else Path(target)), json)
 
 
 def _known(network: str) -> None:
@@ -116,15 +163,15 @@ def _load(target: str) -> Any:
     return load(target)
 
 
-def _run(check: Callable[[], Report], json: bool) -> None:
+def _run(check: Callable[[Callable[[str, int, int], None]], Report], json: bool) -> None:
     """Run a check; what the reader's code prints goes to the error stream."""
-    with faults_in_words(), progress("checking"):
+    with faults_in_words(), progress("checking") as told:
         from densenet_solutions.check import Report
         from densenet_solutions.check.prepared import TheirError
 
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                report = check()
+                report = check(told)
         except TheirError as failure:
             report = Report("your file", (failure.finding,))
     _tell(report, json)

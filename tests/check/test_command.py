@@ -124,6 +124,39 @@ def test_wrong_usage_is_a_line_and_2(net: Path, arguments: list[str], message: s
     assert "Traceback" not in out + error
 
 
+def test_a_block_and_a_transition_of_a_file(net: Path) -> None:
+    net.write_text(
+        "from densenet_solutions.models import DenseNetConfig\n"
+        "from densenet_solutions.models.densenet import DenseBlock, Transition\n"
+        "def block(bn_size=4):\n"
+        "    return DenseBlock(3, 8, DenseNetConfig(growth_rate=4, bn_size=bn_size))\n"
+        "def transition(inputs, outputs):\n"
+        "    return Transition(inputs, outputs, DenseNetConfig())\n"
+    )
+    sizes = ("--in-channels", 8, "--growth-rate", 4, "--layers", 3)
+    assert run("block", f"{net}:block", *sizes)[0] == 0
+    assert run("block", f"{net}:block(None)", *sizes, "--no-bottleneck")[0] == 0
+    code, out, _ = run("block", f"{net}:block(bn_size=None)", *sizes, "--json")
+    assert code == 1
+    assert "There is no bottleneck" in json.loads(out)["findings"][0]["text"]
+    assert run("transition", f"{net}:transition(8, 4)", "--in-channels", 8)[0] == 0
+    code, out, _ = run("transition", f"{net}:transition(8, 6)", "--in-channels", 8)
+    assert code == 1
+    assert "Transition 1 writes 6 of 8 channels and not 4" in out
+    assert (
+        run("transition", f"{net}:transition(8, 6)", "--in-channels=8", "--out-channels=6")[0] == 0
+    )
+    code, out, _ = run("transition", f"{net}:transition(8)", "--in-channels", 8)
+    assert code == 1
+    assert "Building the network raises TypeError" in out
+    code, _, error = run("transition", f"{net}:transition(8", "--in-channels", 8)
+    assert code == 2
+    assert "give FILE.py:NAME" in error
+    assert (
+        run("block", f"{net}:block", "--in-channels", 0, "--growth-rate", 4, "--layers", 3)[0] == 2
+    )
+
+
 def test_memory_and_houses(net: Path, tmp_path: Path) -> None:
     target = f"{net}:right"
     code, out, _ = run("memory", target, "--as", "book-densenet", "--resolution", 32, "--batch", 2)

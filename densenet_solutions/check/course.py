@@ -1,0 +1,239 @@
+"""The exercises as a course: a folder with one small file an exercise, and what is solved in it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from densenet_solutions import checks
+from densenet_solutions.check.load import load
+from densenet_solutions.check.network import densenet
+from densenet_solutions.check.parts import dense_block, transition
+from densenet_solutions.check.prepared import TheirError, quiet
+from densenet_solutions.check.prices import house_prices
+from densenet_solutions.check.reference import reference
+from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.search import wrong_count
+from densenet_solutions.check.training_memory import memory
+from densenet_solutions.files import write_text_atomically
+from densenet_solutions.measure import predict_memory
+from densenet_solutions.models import TABLE_1, DenseNet, DenseNetConfig, book_densenet
+from densenet_solutions.models import book_resnet18 as resnet
+
+START = Path(__file__).with_name("start")
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One file of the course: what it defines, and the reports that hold it against the answer."""
+
+    title: str
+    defines: str
+    reports: Callable[[Any], Iterator[Report]]
+
+
+@dataclass(frozen=True)
+class CourseReport(Report):
+    """What is solved in a folder. Passed: everything.
+
+    Attributes:
+        solved: files whose exercise is solved.
+        open: files that nobody has begun.
+    """
+
+    solved: tuple[str, ...]
+    open: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.open and not self.wrong
+
+    @property
+    def _verdict(self) -> str:
+        return f"{len(self.solved)} solved, {len(self.open)} open"
+
+
+def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
+    """Write one file an exercise, with signatures and docstrings; returns those that were written.
+
+    A file that is there already stays as it is.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    written = []
+    for file in EXERCISES:
+        path = Path(folder) / file
+        if not path.exists():
+            text = START.joinpath(file).with_suffix(".txt").read_text(encoding="utf-8")
+            written.append(write_text_atomically(path, text))
+    return tuple(written)
+
+
+def course(
+    folder: str | Path = ".",
+    *,
+    only: str | None = None,
+    told: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> CourseReport:
+    """Check every exercise that was begun in a folder of `start`.
+
+    Args:
+        folder: where the files are.
+        only: one file, such as `"exercise_4.py"`.
+        told: (file, how many are done, of how many) hears how far the check is.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if only is not None:
+        checks.choice("only", only, tuple(EXERCISES))
+    here = [f for f in EXERCISES if (Path(folder) / f).is_file() and only in (None, f)]
+    if not here:
+        raise ValueError(
+            f"there is no {only or 'exercise'} in {str(folder)!r}: `densenet-solutions start` "
+            "writes a folder with all of them"
+        )
+    findings: list[Finding] = []
+    solved, untouched = [], []
+    for i, file in enumerate(here):
+        told(file, i, len(here))
+        title, defines = EXERCISES[file].title, EXERCISES[file].defines
+        if not begun(Path(folder) / file, defines):
+            untouched.append(file)
+            findings.append(Finding("note", f"{title}: open. Write {defines} in {file}."))
+        elif wrong := _wrong(Path(folder) / file, EXERCISES[file]):
+            findings += [Finding("wrong", f"{title}: {f.text}", f.line, f.where) for f in wrong]
+        else:
+            solved.append(file)
+            findings.append(Finding("right", f"{title}: solved."))
+    return CourseReport("exercises", tuple(findings), tuple(solved), tuple(untouched))
+
+
+def begun(path: Path, name: str) -> bool:
+    """Whether there is more in a file than signatures and docstrings.
+
+    Python that cannot be parsed was written by somebody.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):
+        return True
+    found = [node for node in tree.body if getattr(node, "name", "") == name]
+    functions = [
+        node for top in found for node in ast.walk(top) if isinstance(node, ast.FunctionDef)
+    ]
+    return not functions or any(
+        not isinstance(line, ast.Pass | ast.Raise)
+        and not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+        for function in functions
+        for line in function.body
+    )
+
+
+def _wrong(path: Path, exercise: Exercise) -> tuple[Finding, ...]:
+    """What is wrong in the first report that is not passed."""
+    try:
+        with quiet():
+            mine = load(f"{path}:{exercise.defines}")
+            for report in exercise.reports(mine):
+                if not report.passed:
+                    return report.wrong
+    except TheirError as failure:
+        return (failure.finding,)
+    except (ValueError, TypeError) as error:  # what the file defines is nothing that can be checked
+        return (Finding("wrong", f"{error}.", where=path.name),)
+    return ()
+
+
+def _blocks(block: Any) -> Iterator[Report]:
+    for channels, k, layers in ((64, 32, 4), (6, 3, 2)):
+        build = partial(block, channels, k, layers)
+        yield dense_block(build, channels, k, layers, bn_size=None)
+
+
+def _transitions(module: Any) -> Iterator[Report]:
+    for channels in (256, 6):
+        yield transition(partial(module, channels), channels)
+
+
+def _counts(parameters: Any) -> Iterator[Report]:
+    """A formula of the parameters, against networks that are built."""
+    rows = {reference(n).title: TABLE_1[n].config for n in ("densenet121", "densenet161")}
+    other = DenseNetConfig(growth_rate=5, block_config=(2, 1, 3), num_init_features=7,
+                           in_channels=2, num_classes=11)  # fmt: skip
+    for title, config in (rows | {"a small network": other}).items():
+        names = ("growth_rate", "block_config", "num_init_features", "in_channels", "num_classes")
+        with torch.device("meta"):
+            right = sum(p.numel() for p in DenseNet(config).parameters())
+        given = {name: getattr(config, name) for name in names}
+        n = _whole(parameters, **given)
+        text = f"{title} ({', '.join(f'{name} {value}' for name, value in given.items())}):"
+        finding = Finding("right", "") if n == right else wrong_count(n, right, title)
+        yield Report(title, (Finding(finding.kind, f"{text} {finding.text}", finding.line),))
+
+
+def _crossings(crossing: Any) -> Iterator[Report]:
+    """DenseNet needs less than ResNet-18 for a fifth fewer images, and more for a fifth more."""
+    for resolution in (96, 224):
+        n = _whole(crossing, resolution=resolution)
+        for batch, more in ((max(1, int(n / 1.2)), False), (int(n * 1.2) + 1, True)):
+            shape = (batch, 1, resolution, resolution)
+            ours, other = (predict_memory(net, shape).peak_bytes for net in (book_densenet, resnet))
+            if (ours > other) != more:
+                text = (
+                    f"You say {n} for images of {resolution}². With {batch} of them DenseNet "
+                    f"{'already' if ours > other else 'still'} needs "
+                    f"{'more' if ours > other else 'less'}: {ours / 2**20:.0f} MiB against "
+                    f"{other / 2**20:.0f} MiB, predicted."
+                )
+                yield Report("crossing", (Finding("wrong", text),))
+
+
+def _memory(network: Any) -> Iterator[Report]:
+    yield densenet(network, "book-densenet")
+    yield memory(network, "book-densenet")
+
+
+def _table_1(build: Any) -> Iterator[Report]:
+    for name, row in TABLE_1.items():
+        c = row.config
+        report = densenet(
+            partial(build, growth_rate=c.growth_rate, block_config=c.block_config,
+                    num_init_features=c.num_init_features), name,
+        )  # fmt: skip
+        yield report
+        if report.expected != row.parameters:
+            text = f"It is to have 3 channels and 1000 classes; it is {report.title}."
+            yield Report(name, (Finding("wrong", text),))
+
+
+def _prices(predict: Any) -> Iterator[Report]:
+    yield house_prices(predict)
+
+
+def _whole(function: Any, **given: Any) -> int:
+    """What the reader's function makes of the arguments: a whole number."""
+    try:
+        n = function(**given)
+    except Exception as cause:
+        raise TheirError("Your function", cause) from cause
+    return checks.integer(f"what {function.__name__} returns", n)
+
+
+#: file → exercise, in the order of the pages.
+EXERCISES = {
+    "dense_block.py": Exercise("Warm-up", "DenseBlock", _blocks),
+    "exercise_1.py": Exercise("Exercise 1", "Transition", _transitions),
+    "exercise_2.py": Exercise("Exercise 2", "parameters", _counts),
+    "exercise_3_1.py": Exercise("Exercise 3.1", "crossing", _crossings),
+    "exercise_3_2.py": Exercise("Exercise 3.2", "network", _memory),
+    "exercise_4.py": Exercise("Exercise 4", "densenet", _table_1),
+    "exercise_5.py": Exercise("Exercise 5", "predict", _prices),
+}

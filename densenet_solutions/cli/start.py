@@ -1,0 +1,34 @@
+"""`densenet-solutions start`: the exercises as a folder of small files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from densenet_solutions.cli.options import faults_in_words
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def start(
+    folder: Annotated[Path, typer.Argument(help="It is made if it is not there.")] = Path(
+        "densenet-exercises"
+    ),
+) -> None:
+    """Write a folder with one small file an exercise: signatures and docstrings, nothing else.
+
+    A file that is there already stays as it is. `densenet-solutions check` in the folder says what
+    is solved.
+    """
+    with faults_in_words():
+        from densenet_solutions.check.course import start
+
+        written = start(folder)
+    for path in written:
+        typer.echo(f"wrote {path}")
+    if not written:
+        typer.echo(f"all files are in {folder} already")
+    typer.echo(f"Write your answers into them; then: cd {folder} && densenet-solutions check")

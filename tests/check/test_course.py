@@ -1,0 +1,215 @@
+"""The exercises as a folder: what `start` writes, and what `check` says of it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+from typer.testing import CliRunner
+
+from densenet_solutions.check import course, start
+from densenet_solutions.check.course import EXERCISES
+from densenet_solutions.cli import app
+
+SOLVED = {
+    "dense_block.py": """
+import torch
+from torch import nn
+
+class DenseBlock(nn.Module):
+    def __init__(self, in_channels, growth_rate, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, growth_rate, 3, padding=1))
+            for c in range(in_channels, in_channels + layers * growth_rate, growth_rate)
+        )
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.cat((x, layer(x)), 1)
+        return x
+""",
+    "exercise_1.py": """
+from torch import nn
+
+class Transition(nn.Sequential):
+    def __init__(self, in_channels):
+        super().__init__(
+            nn.BatchNorm2d(in_channels), nn.ReLU(),
+            nn.Conv2d(in_channels, in_channels // 2, 1, bias=False), nn.AvgPool2d(2),
+        )
+""",
+    "exercise_2.py": """
+def parameters(growth_rate, block_config, num_init_features, in_channels, num_classes):
+    k, c = growth_rate, num_init_features
+    total = 49 * in_channels * c + 2 * c
+    for block, layers in enumerate(block_config):
+        for _ in range(layers):
+            total += 2 * c + 4 * k * c + 8 * k + 36 * k * k
+            c += k
+        if block < len(block_config) - 1:
+            total += 2 * c + c * (c // 2)
+            c //= 2
+    return total + 2 * c + (c + 1) * num_classes
+""",
+    "exercise_3_1.py": """
+def crossing(resolution):
+    return {96: 35, 224: 7}[resolution]
+""",
+    "exercise_3_2.py": """
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import book_densenet
+
+def network():
+    return STRATEGIES["shared_storage"].apply(book_densenet())
+""",
+    "exercise_4.py": """
+from torchvision.models import DenseNet
+
+def densenet(growth_rate, block_config, num_init_features):
+    return DenseNet(growth_rate, block_config, num_init_features)
+""",
+    "exercise_5.py": """
+import numpy as np
+from sklearn.linear_model import Ridge
+
+def predict(train, houses):
+    numbers = [c for c in train.select_dtypes("number") if c not in ("Id", "SalePrice")]
+    mean, std = train[numbers].mean(), train[numbers].std()
+    x, new = (((f[numbers] - mean) / std).fillna(0) for f in (train, houses))
+    return np.exp(Ridge(10).fit(x, np.log(train["SalePrice"])).predict(new))
+""",
+}
+
+#: file, what to replace by what, what is then said.
+WRONG = [
+    ("dense_block.py", "return x\n", "return x[:, 1:]\n", "output"),
+    ("dense_block.py", "nn.ReLU(), ", "", "ReLU is missing"),
+    ("exercise_1.py", "AvgPool2d", "MaxPool2d", "max pooling (2×2, stride 2) and not average"),
+    ("exercise_1.py", "Transition", "Transit", "exercise_1.py defines Transit"),
+    ("exercise_1.py", "super()", "super(", "raises SyntaxError"),
+    ("exercise_2.py", "c //= 2", "pass", "not 7,978,856"),
+    ("exercise_2.py", "c * (c // 2)\n            c //= 2", "c * c", "keep the number of channels"),
+    ("exercise_2.py", "return total", "return 1.5 + total", "is an integer, got"),
+    ("exercise_2.py", "2 * c + (c + 1)", "(c + 1)", "normalisation before the classifier is missi"),
+    ("exercise_3_1.py", "35", "20", "With 25 of them DenseNet still needs less"),
+    ("exercise_3_1.py", "224: 7", "224: 30", "With 25 of them DenseNet already needs more"),
+    ("exercise_3_1.py", "resolution]", "0]", "raises KeyError: 0"),
+    ("exercise_3_2.py", 'STRATEGIES["shared_storage"].apply', "", "Copies of earlier features"),
+    ("exercise_3_2.py", "shared_storage", "saved_in_8_bits", "get another gradient"),
+    (
+        "exercise_4.py",
+        "block_config, num_init_features)\n",
+        "block_config[:3], 64)\n",
+        "are 3 blocks",
+    ),
+    ("exercise_4.py", "features)\n", "features, num_classes=10)\n", "3 channels and 1000 classes"),
+    ("exercise_4.py", "return DenseNet(", "return growth_rate(", "'int' object is not callable"),
+    ("exercise_5.py", "train[numbers].mean()", "houses[numbers].mean()", "Leak"),
+]
+
+
+def said(folder: Path, *options: str) -> tuple[int, str]:
+    env = {"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
+    done = CliRunner().invoke(app, ["check", "--folder", str(folder), *options], env=env)
+    return done.exit_code, done.stdout + done.stderr
+
+
+def test_start_writes_signatures_and_docstrings_and_nothing_else(tmp_path: Path) -> None:
+    written = start(tmp_path / "new")
+    assert [path.name for path in written] == list(EXERCISES)
+    for path in written:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                (only,) = node.body
+                assert isinstance(only.value.value, str)
+                assert all(a.annotation for a in node.args.args if a.arg != "self")
+            assert not isinstance(node, ast.Assign | ast.Call | ast.Raise)
+        assert len(path.read_text()) < 800
+    report = course(tmp_path / "new")
+    assert report.open == tuple(EXERCISES)
+    assert not report.passed
+    assert not report.wrong
+
+
+def test_start_leaves_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "exercise_1.py").write_text("mine")
+    done = CliRunner().invoke(app, ["start", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "exercise_1.py" not in done.stdout
+    assert (tmp_path / "exercise_1.py").read_text() == "mine"
+    assert "all files are in" in CliRunner().invoke(app, ["start", str(tmp_path)]).stdout
+
+
+def test_right_answers_solve_everything(tmp_path: Path) -> None:
+    for file, text in SOLVED.items():
+        (tmp_path / file).write_text(text)
+    code, out = said(tmp_path)
+    assert code == 0, out
+    assert "exercises: 7 solved, 0 open" in out
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "text"), WRONG, ids=[f"{row[0]}: {row[3]}" for row in WRONG]
+)
+def test_a_wrong_answer_is_told_and_the_rest_stays_open(
+    tmp_path: Path, file: str, old: str, new: str, text: str
+) -> None:
+    start(tmp_path)
+    assert old in SOLVED[file]
+    (tmp_path / file).write_text(SOLVED[file].replace(old, new))
+    code, out = said(tmp_path)
+    assert code == 1
+    assert "0 solved, 6 open" in out
+    assert text in out
+    assert f"✗ {EXERCISES[file].title}: " in out
+    assert "Traceback" not in out
+
+
+def test_one_file_and_json(tmp_path: Path) -> None:
+    start(tmp_path)
+    (tmp_path / "exercise_1.py").write_text(SOLVED["exercise_1.py"] + "\nprint('hello')\n")
+    code, out = said(tmp_path, "--only", "exercise_1.py")
+    assert code == 0
+    assert "1 solved, 0 open" in out
+    done = CliRunner().invoke(app, ["check", "--folder", str(tmp_path), "--json"])
+    report = json.loads(done.stdout)
+    assert report["solved"] == ["exercise_1.py"]
+    assert report["passed"] is False
+    assert len(report["open"]) == 6
+    assert said(tmp_path, "--only", "exercise_6.py")[0] == 2
+    code, out = said(tmp_path / "nowhere")
+    assert code == 2
+    assert "densenet-solutions start" in " ".join(out.replace("│", " ").split())
+
+
+def test_it_works_in_a_notebook(tmp_path: Path) -> None:
+    """As in Colab: write a file with `%%writefile`, or check what a cell defines."""
+    cells = [
+        "from densenet_solutions import check\n_ = check.start('mine')",
+        "%%writefile mine/exercise_1.py\n" + SOLVED["exercise_1.py"],
+        "check.course('mine')",
+        SOLVED["exercise_1.py"].replace("AvgPool2d", "MaxPool2d"),
+        "check.transition(Transition(8), 8)",
+        "class Broken(Transition):\n    def forward(self, x):\n        return x.nonsense()",
+        "check.transition(Broken(8), 8)",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(source) for source in cells])
+    NotebookClient(
+        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    shown = [
+        output["data"]["text/html"]
+        for cell in notebook.cells
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
+    assert "1 solved, 6 open" in shown[0]
+    assert "max pooling" in shown[1]
+    assert "your cell, line 3: return x.nonsense()" in shown[2]
+    nbformat.validate(notebook)
