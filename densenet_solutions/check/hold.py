@@ -10,7 +10,7 @@ from torch import nn
 
 from densenet_solutions.check.chains import grouped
 from densenet_solutions.check.compare import differences
-from densenet_solutions.check.function import function_findings
+from densenet_solutions.check.function import SameFunction
 from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared, TheirError
 from densenet_solutions.check.recorder import run
@@ -27,6 +27,7 @@ class Target:
 
     `build` makes the right one, `roles` says what its layers are for, in order of use; for a part
     of a network the last role is its output. `any_bias`: convolutions may have biases or not.
+    `sides`: further heights and widths on which outputs are compared.
     """
 
     build: Callable[[], nn.Module]
@@ -36,6 +37,7 @@ class Target:
     source: Source = "paper"
     rate: float = 0.0
     any_bias: bool = False
+    sides: tuple[tuple[int, int], ...] = ((7, 9),)
     known: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -63,10 +65,11 @@ def held(target: Target, theirs: Prepared) -> tuple[list[Finding], Trace | None]
     if match_biases(ours, both):
         right = run(ours, probe)[1]
         both.ours = right.with_output() if is_part else right
-    wrong = function_findings(ours, theirs, both, probe, out, target.rate)
-    findings = told(found, same=not wrong, source=target.source)
+    computed = SameFunction(ours, theirs, both, probe, out, target.rate, target.sides).findings()
+    same = not any(finding.kind == "wrong" for finding in computed)
+    findings = told(found, same=same, source=target.source)
     if not any(finding.kind == "wrong" for finding in findings):
-        findings += wrong
+        findings += computed
     return findings, seen
 
 

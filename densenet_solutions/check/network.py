@@ -106,6 +106,7 @@ def _findings(right: Reference, theirs: Prepared, expected: int) -> list[Finding
         right.config.block_config,
         right.source,
         right.config.drop_rate,
+        sides=right.odd_sides(theirs.image.shape[-1]),
         known={other: config.block_config for other, config in CONFIGS.items()},
     )
     findings, seen = held(target, theirs)

@@ -28,6 +28,8 @@ class TheirError(Exception):
         text = doing
         if cause is not None:
             text = f"{doing} raises {type(cause).__name__}: {_first_line(cause)}"
+            if "double" in text.lower():
+                text += " (The check runs a copy in float64; x.to(weight.dtype) suits any type.)"
         self.finding = Finding("wrong", text, where="" if cause is None else _where(cause))
         super().__init__(text)
 
@@ -68,6 +70,14 @@ class Prepared:
             except Exception as cause:
                 failures.append(cause)
         raise TheirError("The forward pass", failures[0])
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """What it makes of images in evaluation mode."""
+        try:
+            with in_double(), torch.no_grad():
+                return self.net.eval()(image)
+        except Exception as cause:
+            raise TheirError(f"The forward pass of {tuple(image.shape)}", cause) from cause
 
     def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
         try:

@@ -15,12 +15,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions.check.tokens import SAME, Token, by, pair, shortly, token
 from densenet_solutions.check.trace import Norm, Segment, Source, Trace, Value, cut, joined
 
 _NOT_THEIRS = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parent}/")
+
+
+class _Autocast(TorchFunctionMode):
+    """Notices where autocast is on: the dispatcher, further down, cannot tell."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        if torch.is_autocast_enabled("cpu") and not self.recorder.trace.autocast:
+            self.recorder.trace.autocast = self.recorder.where() or "forward"
+        return func(*args, **(kwargs or {}))
 
 
 class _Recorder(TorchDispatchMode):
@@ -240,7 +256,7 @@ def run(net: Callable[[Tensor], Any], image: Tensor) -> tuple[Any, Trace]:
         hooks.register_module_forward_hook(leave, always_call=True),
     ]
     try:
-        with recorder:
+        with torch.autocast("cpu", enabled=False), recorder, _Autocast(recorder):
             output = net(image)
     finally:
         for handle in handles:

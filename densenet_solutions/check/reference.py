@@ -35,6 +35,20 @@ class Reference:
             return 2 ** (halvings + 1), 32
         return 2 ** (halvings + 3), 224
 
+    def odd_sides(self, side: int) -> tuple[tuple[int, int], ...]:
+        """Heights and widths of images whose maps are odd before each pool, and even.
+
+        First with a last map of 3×4, then with that of images of `side`.
+        """
+
+        def image(last: int, odd: int) -> int:
+            for _ in self.config.block_config[1:]:
+                last = 2 * last + odd
+            return last if self.config.stem == "cifar" else 4 * last - 3 * odd
+
+        last = self.config.last_resolution(side)
+        return (image(3, 1), image(4, 0)), (image(last, 1), image(last, 0))
+
 
 def reference(name: str | DenseNetConfig) -> Reference:
     """The network called `name`, or the one that a configuration describes.

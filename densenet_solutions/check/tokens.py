@@ -36,11 +36,13 @@ def token(
     `a` are its arguments by name; `rates` leads from the id of a mask to the rate of its dropout.
     """
     base = name.removesuffix("_").removeprefix("_")
+    if name == "_to_copy" and out.dtype != x.dtype:
+        return Token(f"cast to {str(out.dtype).removeprefix('torch.')}")
     if name in SAME:
         return None
-    if base in ("relu", "threshold") or (base in ("clamp_min", "clamp") and _from_zero(a)):
+    if base == "relu" or (base in ("clamp_min", "clamp", "threshold") and _from_zero(a)):
         return Token("ReLU")
-    if base == "hardtanh" and a.get("min_val") == 0:
+    if base == "hardtanh" and (a.get("min_val"), a.get("max_val")) == (0, 6):
         return Token("ReLU6")
     if base == "mean" and {d % x.ndim for d in a.get("dim") or ()} == set(range(2, x.ndim)):
         return Token("average pool", "global")
@@ -57,7 +59,8 @@ def token(
     if base in ("native_dropout", "dropout"):
         return Token("dropout", f"p = {a['p']:g}")
     if base == "mul" and id(a.get("other")) in rates:
-        return Token("dropout", f"p = {rates[id(a['other'])]:g}")
+        whole = " of whole channels" if a["other"].shape[2:] == (1, 1) != x.shape[2:] else ""
+        return Token("dropout", f"p = {rates[id(a['other'])]:g}{whole}")
     return Token(base)
 
 
@@ -69,11 +72,15 @@ def _window(a: dict[str, Any], x: Tensor) -> str:
     padding = pair(a.get("padding") or 0)
     if any(padding):
         detail += f", padding {shortly(padding)}"
-    return detail + (", ceil_mode" if a.get("ceil_mode") else "")
+    detail += ", ceil_mode" if a.get("ceil_mode") else ""
+    uncounted = any(padding) and not a.get("count_include_pad", True)
+    detail += ", padding not counted" if uncounted else ""
+    return detail + (f", divisor {a['divisor_override']}" if a.get("divisor_override") else "")
 
 
 def _from_zero(a: dict[str, Any]) -> bool:
-    return a.get("min") == 0 and a.get("max") is None
+    zero = a.get("threshold") == 0 == a.get("value") if "threshold" in a else a.get("min") == 0
+    return zero and a.get("max") is None
 
 
 def pair(sides: Any) -> tuple[int, ...]:

@@ -83,13 +83,14 @@ class Trace:
     sources: list[Source]
     norms: list[Norm]
     output: Value | None = None
+    autocast: str = ""  # where it was first on
 
     def with_output(self) -> Trace:
         """The trace of a part of a network: its output is one more reader."""
         reads = self.output or (Segment(-1, 0, 0),)
         width = sum(segment.width for segment in reads)
         made = Source("output", reads, shape=(0, width))
-        return Trace([*self.sources, made], self.norms, self.output)
+        return replace(self, sources=[*self.sources, made])
 
     @property
     def layers(self) -> list[int]:

@@ -167,6 +167,17 @@ def test_a_right_network_passes_in_any_style(make):
     report = densenet(build(), name)
     assert report.passed, str(report)
     assert any("Outputs, gradients" in finding.text for finding in report.findings)
+    assert not any(finding.kind == "note" for finding in report.findings)
+
+
+def test_timm_passes():
+    timm = pytest.importorskip("timm")
+    net = timm.models.densenet.DenseNet(4, (2, 3, 2), num_classes=7)
+    assert densenet(net, TINY).passed
+    full = timm.create_model("densenet121", pretrained=False)
+    report = densenet(full, "densenet121")
+    assert report.passed, str(report)
+    assert report.parameters == 7_978_856
 
 
 def test_another_order_of_features_is_called_harmless():
@@ -271,6 +282,12 @@ def test_errors_are_shown_with_the_readers_line():
     def fails():
         raise RuntimeError("not today")
 
+    class Casts(Student):
+        def forward(self, x):
+            return super().forward(x.float())
+
+    report = densenet(Casts(), TINY)
+    assert "The check runs a copy in float64" in report.findings[0].text
     report = densenet(fails, TINY)
     assert "Building the network raises RuntimeError: not today" in report.findings[0].text
     assert "test_densenet.py, line" in report.findings[0].where
