@@ -6,6 +6,7 @@
 # keeps of it, and its shapes. The exercises lean on these names.
 
 # %%
+from densenet_solutions.check.box import number_box
 from densenet_solutions.exercises.network.layer import bottleneck, operations
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
@@ -22,8 +23,29 @@ total = count_parameters(model).total
 traced = study.trace(model, (1, 1, 96, 96))
 blocks = [row for row in traced if row.stage.startswith("denseblock")]
 assert total == sum(row.parameters for row in traced)
+widths = model.config.block_widths
 
 # %% [markdown]
+# !!! turn "Your turn"
+#     The book's DenseNet begins with 64 channels. It has four blocks of four layers, each layer adds
+#     32 channels, and a transition after each block but the last halves them. How many channels reach
+#     the classifier? And how many parameters has the network, for one channel and ten classes?
+#
+#     [guess: channels] [guess: parameters]
+#
+#     ??? hint "Hint 1: one block at a time"
+#         A block adds 4 × 32 channels to what it gets.
+#
+#     ??? hint "Hint 2: where the parameters are"
+#         A layer that reads $c$ channels has $9 \cdot 32\,c$ weights in its convolution. The book's
+#         convolutions have biases, and a normalisation has two numbers a channel.
+#
+#     ??? lines "Type it, and see"
+#         {{ number_box(1_019_722) }}
+#
+#     ??? solution "Compare"
+#         {{ widths[-1][1] }} channels, and {{ count(total) }} parameters.
+#
 # ## Everybody reads everything before
 #
 # In a chain each layer reads only its predecessor. In a **dense block** layer $H_\ell$ reads the
@@ -78,7 +100,6 @@ bottleneck()
 # { .ds-setup }
 
 # %%
-widths = model.config.block_widths
 assert [row.output_shape[1] for row in blocks] == [leaving for _, leaving in widths]
 pictures.hourglass(
     [4] * len(blocks),
@@ -122,6 +143,11 @@ pprint(book_densenet().config)
 # shrinks what a layer reads, to $4k$ channels. **Compression** $\theta$: the share of channels that
 # a transition keeps. **Recomputation** (gradient checkpointing): forget features and compute them
 # again in the backward pass. **Shared storage**: one buffer for all features of a block.
+#
+# !!! check "Check yours"
+#     Type the book's block, and be told what differs: `check.dense_block(MyBlock(64, 32, 4), 64, 32, 4,
+#     bn_size=None)`; `check.densenet(MyNet(), "book-densenet")` takes the whole network. The block is
+#     the first file of the [course](reference/check.md#the-exercises-as-a-course).
 #
 # ??? apparatus "Records, versions"
 #     {{ how_made() }}

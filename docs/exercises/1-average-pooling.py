@@ -10,11 +10,14 @@
 # %%
 from statistics import fmean as mean
 
+from densenet_solutions import check
 from densenet_solutions.exercises.network.layer import operations
 from densenet_solutions.exercises.network.window import pool, window
 from densenet_solutions.exercises.pooling import pictures, study
 from densenet_solutions.exercises.pooling.converged import LEARNING_RATES
 from densenet_solutions.exercises.pooling.swap import swap_frames
+from densenet_solutions.models import DenseNetConfig
+from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records import load_record
 from densenet_solutions.site.numbers import count, decimal, mib, percent
 from densenet_solutions.site.page import how_made, record_note
@@ -25,6 +28,8 @@ trained = study.trained_features()
 first = [run.transitions[0] for run in trained["average"]]  # first transition, one a seed
 average, maximum = (pool(name, (0.8, -2.0, 2.8, 0.4)).output for name in ("average", "maximum"))
 assert average == 0.5 and maximum == 2.8
+said = check.transition(Transition(256, 128, DenseNetConfig(pooling="max")), 256).findings[0]
+assert "max pooling" in said.text
 
 # %% [markdown]
 # !!! turn "Your turn"
@@ -40,6 +45,17 @@ assert average == 0.5 and maximum == 2.8
 #     ??? hint "Hint 2: swap two layers"
 #         A 1×1 convolution mixes channels and leaves positions alone. Average pooling mixes
 #         positions and leaves channels alone. Are both linear?
+#
+#     ??? lines "Type it, and see"
+#         Write the whole transition, with the pool that you would take.
+#
+#         ```python
+#         from densenet_solutions import check
+#
+#         check.transition(MyTransition(256), in_channels=256)
+#         ```
+#
+#         Of our own, with a maximum, it says: "{{ said.text }}"
 #
 #     ??? solution "Compare"
 #         {{ decimal(average, 1) }} and {{ decimal(maximum, 1) }}. Only the average commutes with
@@ -411,13 +427,10 @@ assert explained["average"] > max(explained["max"], explained["stride"])
 #     Only if the pool moves before the convolution, and then only the convolution costs a quarter.
 #
 # !!! check "Check yours"
-#     Hold your own transition against the paper's. It says which layer differs, the pool included.
-#
-#     ```python
-#     from densenet_solutions import check
-#
-#     check.transition(MyTransition(256), in_channels=256)
-#     ```
+#     Hold your own transition against the paper's: `check.transition(MyTransition(256), 256)`, or
+#     `densenet-solutions check transition "my_net.py:MyTransition(256)" --in-channels 256`. It says
+#     which layer differs, the pool included. In the [course](../reference/check.md#the-exercises-as-a-course)
+#     it is `exercise_1.py`.
 #
 # ??? apparatus "Sources, records, versions"
 #     - Huang, Liu, van der Maaten, Weinberger, *Densely Connected Convolutional Networks*,

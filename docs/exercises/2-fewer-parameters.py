@@ -48,6 +48,11 @@ least, most = times(min(ratios)), times(max(ratios))
 #         "8 million against 60 million" compares a network with a much better one. Which ResNet is
 #         as accurate as DenseNet-121?
 #
+#     ??? lines "Type it, and see"
+#         Count your two networks with `sum(p.numel() for p in net.parameters())`, and type a number.
+#
+#         {{ number_box(11_523_338) }}
+#
 #     ??? solution "Compare"
 #         {{ count(last.resnet) }} and {{ count(last.densenet) }}:
 #         {{ times(last.resnet / last.densenet, 0) }} as many.
@@ -337,10 +342,10 @@ d121_size, r152_size = millions(d121.parameters, 0), millions(r152.parameters, 0
 #     the channels.
 #
 # !!! check "Check yours"
-#     Count your networks with `sum(p.numel() for p in net.parameters())` and type the number. The
-#     book's DenseNet has {{ count(dense_total) }}, its ResNet-18 {{ count(resnet_total) }}.
-#
-#     {{ number_box(11_523_338) }}
+#     The book's DenseNet has {{ count(dense_total) }} parameters, its ResNet-18
+#     {{ count(resnet_total) }}. For another number, `check.parameter_count(n)` and the box under *Your
+#     turn* name the build, or the mistake. A formula of your own is `exercise_2.py` in the
+#     [course](../reference/check.md#the-exercises-as-a-course).
 #
 # ??? apparatus "Sources, records, versions"
 #     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional

@@ -85,6 +85,18 @@ assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet
 #         Some memory grows with the batch, and some does not. Write the peak as $a + b\,N$ for both
 #         networks. Which has the larger $a$, which the larger $b$?
 #
+#     ??? lines "Type it, and see"
+#         No GPU is needed, and no memory: change the number of images until the order changes.
+#
+#         ```python
+#         from densenet_solutions.measure import predict_memory
+#         from densenet_solutions.models import book_densenet, book_resnet18
+#
+#         for net in (book_densenet, book_resnet18):
+#             peak = predict_memory(net, (1, 1, 224, 224)).peak_bytes
+#             print(net.__name__, peak / 2**20, "MiB")
+#         ```
+#
 #     ??? solution "Compare"
 #         With one image ResNet-18: {{ mib(single["ResNet-18"], 0) }} against
 #         {{ mib(single["DenseNet"], 0) }}. With 128 DenseNet: {{ peak["DenseNet"] }} against
@@ -630,7 +642,8 @@ table(
 #     [pytorch.org/memory_viz](https://pytorch.org/memory_viz).
 #     `densenet-solutions record memory-grid --device cuda` measures all networks of this site.
 #
-# The [explorer](../explorer.py) has predictions for every network of Table 1.
+# Your own answer is `exercise_3_1.py` in the
+# [course](../reference/check.md#the-exercises-as-a-course). The [explorer](../explorer.py) has predictions for every network of Table 1.
 #
 # ??? apparatus "Sources, records, versions"
 #     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional

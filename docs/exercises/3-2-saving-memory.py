@@ -71,6 +71,15 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #         If you run a layer again in the backward pass, which of its modules remembers how often it
 #         ran?
 #
+#     ??? lines "Type it, and see"
+#         What does a network of yours keep, and who made it?
+#
+#         ```python
+#         from densenet_solutions import check
+#
+#         check.memory(MyNet, "book-densenet", batch=1)
+#         ```
+#
 #     ??? solution "Compare"
 #         Kept are {{ count(kept_channels) }}: 2 × (64 + 96 + 128 + 160). The block has
 #         {{ different }} channels of features: its input and four times 32.
@@ -327,6 +336,9 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 #     yours = STRATEGIES["shared_storage"].apply(densenet121())
 #     print(check.memory(yours, "densenet121", batch=8))
 #     ```
+#
+#     The book's network with less memory is `exercise_3_2.py` in the
+#     [course](../reference/check.md#the-exercises-as-a-course).
 #
 # ??? apparatus "Sources, records, versions"
 #     - Pleiss, Chen, Huang, Li, van der Maaten, Weinberger, *Memory-efficient implementation of

@@ -44,6 +44,11 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #         Each "conv" in Table 1 stands for BN-ReLU-convolution. And something normalises once more
 #         before the global average pool.
 #
+#     ??? lines "Type it, and see"
+#         Which network has your count, or with which mistake?
+#
+#         {{ number_box(7_989_096) }}
+#
 #     ??? solution "Compare"
 #         {{ count(d121.parameters) }}. The right count is necessary and far from sufficient: another
 #         pool, or the layers in another order, gives the same one. [Check yours](#check-yours) tells
@@ -237,10 +242,9 @@ assert "no bottleneck" in said[bare][1] and bare > d121.parameters
 # ## Check yours
 #
 # !!! check "Check yours"
-#     Type your count. Then hold the network itself against the paper's: names may differ, shapes,
-#     order, pools, outputs and gradients may not.
-#
-#     {{ number_box(7_989_096) }}
+#     The count is only the first step. Hold the network itself against the paper's: names may
+#     differ, shapes, order, pools, outputs and gradients may not. All five networks are
+#     `exercise_4.py` in the [course](../reference/check.md#the-exercises-as-a-course).
 #
 #     ```python
 #     from densenet_solutions import check
