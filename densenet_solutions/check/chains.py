@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from densenet_solutions.check.reference import Role
+from densenet_solutions.check.rows import Role
 from densenet_solutions.check.side_by_side import Difference, SideBySide
 from densenet_solutions.check.trace import Segment, Source, Token, Trace
 

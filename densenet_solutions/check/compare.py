@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from densenet_solutions.check.chains import Chains
-from densenet_solutions.check.reference import Role
+from densenet_solutions.check.rows import Role
 from densenet_solutions.check.shapes import shape_difference
 from densenet_solutions.check.side_by_side import Difference, SideBySide, capital, described
 from densenet_solutions.check.trace import Segment, Source

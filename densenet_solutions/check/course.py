@@ -17,8 +17,8 @@ from densenet_solutions.check.network import densenet
 from densenet_solutions.check.parts import dense_block, transition
 from densenet_solutions.check.prepared import TheirError, quiet
 from densenet_solutions.check.prices import house_prices
-from densenet_solutions.check.reference import reference
 from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.rows import right_network
 from densenet_solutions.check.search import wrong_count
 from densenet_solutions.check.training_memory import memory
 from densenet_solutions.files import write_text_atomically
@@ -165,7 +165,7 @@ def _transitions(module: Any) -> Iterator[Report]:
 
 def _counts(parameters: Any) -> Iterator[Report]:
     """A formula of the parameters, against networks that are built."""
-    rows = {reference(n).title: TABLE_1[n].config for n in ("densenet121", "densenet161")}
+    rows = {right_network(n).title: TABLE_1[n].config for n in ("densenet121", "densenet161")}
     other = DenseNetConfig(growth_rate=5, block_config=(2, 1, 3), num_init_features=7,
                            in_channels=2, num_classes=11)  # fmt: skip
     for title, config in (rows | {"a small network": other}).items():

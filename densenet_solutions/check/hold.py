@@ -14,9 +14,8 @@ from densenet_solutions.check.function import SameFunction
 from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared, TheirError
 from densenet_solutions.check.recorder import run
-from densenet_solutions.check.reference import Role
 from densenet_solutions.check.report import Finding
-from densenet_solutions.check.rows import Source
+from densenet_solutions.check.rows import Role, Source
 from densenet_solutions.check.side_by_side import Difference, SideBySide
 from densenet_solutions.check.trace import Trace
 

@@ -12,9 +12,8 @@ from torch.nn.parameter import is_lazy
 from densenet_solutions.check.hold import Target, held, in_order, same_function
 from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared, TheirError, quiet
-from densenet_solutions.check.reference import CONFIGS, Reference, reference, roles
 from densenet_solutions.check.report import Finding, Report
-from densenet_solutions.check.rows import Source
+from densenet_solutions.check.rows import DENSE, Row, Source, right_network, roles
 from densenet_solutions.check.search import wrong_count
 from densenet_solutions.check.trace import Trace
 from densenet_solutions.models import DenseNetConfig
@@ -59,7 +58,7 @@ def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfi
     """
     if not isinstance(net, nn.Module) and not callable(net):
         raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")
-    right = reference(name)
+    right = right_network(name)
     called = name if isinstance(name, str) else "configuration"
     with quiet():
         try:
@@ -70,7 +69,7 @@ def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfi
         return _report(right.sized(theirs.image.shape[1], classes), theirs, called)
 
 
-def images(net: nn.Module, right: Reference) -> Iterator[Tensor]:
+def images(net: nn.Module, right: Row) -> Iterator[Tensor]:
     """Images that the network may take: small or as published, and of how many channels."""
     first = next((p.shape[1] for p in net.parameters() if not is_lazy(p) and p.ndim == 4), None)
     channels = [c for c in (first, right.config.in_channels, 3, 1) if c]
@@ -90,24 +89,24 @@ def classes_of(theirs: Prepared) -> int:
     return shape[1]
 
 
-def _report(right: Reference, theirs: Prepared, name: str) -> NetworkReport:
-    expected = sum(p.numel() for p in right.build().parameters())
+def _report(right: Row, theirs: Prepared, name: str) -> NetworkReport:
+    expected = sum(p.numel() for p in right.network().parameters())
     findings = in_order(_findings(right, theirs, expected))
     channels = f"{right.config.in_channels} channel{'s' if right.config.in_channels > 1 else ''}"
     title = f"{right.title} ({channels}, {right.config.num_classes} classes)"
     return NetworkReport(title, findings, name, theirs.parameters, expected)
 
 
-def _findings(right: Reference, theirs: Prepared, expected: int) -> list[Finding]:
+def _findings(right: Row, theirs: Prepared, expected: int) -> list[Finding]:
     target = Target(
-        right.build,
+        right.network,
         roles(right.config),
         right.config.growth_rate,
         right.config.block_config,
         right.source,
         right.config.drop_rate,
         sides=right.odd_sides(theirs.image.shape[-1]),
-        known={other: config.block_config for other, config in CONFIGS.items()},
+        known={other: row.config.block_config for other, row in DENSE.items()},
     )
     findings, seen = held(target, theirs)
     if seen is None:

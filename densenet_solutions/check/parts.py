@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from densenet_solutions import checks
 from densenet_solutions.check.hold import Target, held, in_order, same_function
 from densenet_solutions.check.prepared import Prepared, TheirError, quiet
-from densenet_solutions.check.reference import Role, block_roles
 from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.rows import Role, block_roles
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models.densenet import DenseBlock, Transition
 

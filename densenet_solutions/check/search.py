@@ -24,8 +24,7 @@ from densenet_solutions.check.lines import LINES, line
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import CHANNELS, CLASSES, ROWS, Row
 
-#: Options of a build: (number of the axis, number of the option).
-Chosen = tuple[tuple[int, int], ...]
+Chosen = tuple[tuple[Axis, Option], ...]
 
 
 @dataclass(frozen=True)
@@ -40,29 +39,30 @@ class Deviation:
 
 
 @dataclass(frozen=True)
-class Match:
-    """A build with exactly the number that was asked for; without deviations it is right."""
+class _Setup:
+    """A network for some images and classes."""
 
     name: str
     title: str
     channels: int
     classes: int
-    deviations: tuple[Deviation, ...]
 
-    @property
-    def setup(self) -> str:
+    def called(self, joined: str = ", ", last: str = ", ") -> str:
         channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
-        return f"{self.title}, {channels}, {self.classes} classes"
+        return f"{self.title}{joined}{channels}{last}{self.classes} classes"
 
 
 @dataclass(frozen=True)
-class Near:
+class Match(_Setup):
+    """A build with exactly the number that was asked for; without deviations it is right."""
+
+    deviations: tuple[Deviation, ...]
+
+
+@dataclass(frozen=True)
+class Near(_Setup):
     """A right network, the number minus its count, and what that difference may mean."""
 
-    name: str
-    title: str
-    channels: int
-    classes: int
     parameters: int
     difference: int
     meaning: str
@@ -117,21 +117,18 @@ def wrong_count(n: int, right: int, title: str, *, explained: bool = False) -> F
     text = f"{n:,} parameters and not {right:,}."
     for build in parameter_count(n).builds if n > 0 else ():
         if not build.deviations:
-            text += f" So many has {build.setup}."
-        elif build.title == title and not explained:
+            return Finding("wrong", f"{text} So many has {build.called()}.")
+        if build.title == title and not explained:
             so = " ".join(deviation.text for deviation in build.deviations)
-            text += f" It is the number of this build: {so}"
-        else:
-            continue
-        break
+            return Finding("wrong", f"{text} It is the number of this build: {so}")
     return Finding("wrong", text)
 
 
 def _finding(match: Match) -> Finding:
     if not match.deviations:
-        return Finding("right", f"{match.setup}: right.")
+        return Finding("right", f"{match.called()}: right.")
     kinds = {deviation.kind for deviation in match.deviations}
-    text = f"{match.setup}, but: " + " ".join(d.text for d in match.deviations)
+    text = f"{match.called()}, but: " + " ".join(d.text for d in match.deviations)
     if len(match.deviations) >= MOST:
         text += " (Three deviations at once can meet a number by chance.)"
     line = " ".join(dict.fromkeys(d.line for d in match.deviations))
@@ -142,58 +139,34 @@ def _nothing(nearest: tuple[Near, ...]) -> tuple[Finding, ...]:
     found = [Finding("wrong", "No build that is searched has this number.")]
     for near in nearest:
         sign = "more" if near.difference > 0 else "fewer"
-        text = (
-            f"{abs(near.difference):,} {sign} than {near.title} with {near.channels} "
-            f"channel{'s' if near.channels > 1 else ''} and {near.classes} classes "
-            f"({near.parameters:,}). {near.meaning}"
-        )
+        called = f"{near.called(' with ', ' and ')} ({near.parameters:,})"
+        text = f"{abs(near.difference):,} {sign} than {called}. {near.meaning}"
         found.append(Finding("note", text.strip()))
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class _Index:
-    """All builds as columns; row `i` is `rows[i]` with `options[i]`, lightest first."""
-
-    rows: tuple[int, ...]
-    options: tuple[Chosen, ...]
-    terms: np.ndarray  # (builds, 3)
-    keys: tuple[Build, ...]
-
-
 @cache
-def _index() -> _Index:
-    found: list[tuple[int, int, Chosen, Terms, Build]] = []
-    for number, row in enumerate(ROWS):
-        builds: list[tuple[int, Chosen, Build]] = []
-        _deviate(builds, row.build, axes_of(row.build))
-        for weight, chosen, build in builds:
-            normal = build.normal()
-            found.append((weight, number, chosen, terms_of_normal(normal), normal))
-    found.sort(key=lambda entry: entry[:3])
-    columns = np.array([(t.fixed, t.per_channel, t.per_class) for *_, t, _ in found], np.int64)
-    return _Index(
-        tuple(entry[1] for entry in found),
-        tuple(entry[2] for entry in found),
-        columns,
-        tuple(entry[4] for entry in found),
-    )
+def _index() -> tuple[list[tuple[Row, int, Chosen, Build]], np.ndarray]:
+    """All builds, lightest first: row, weight, deviations, one spelling; terms `(builds, 3)`."""
+    found: list[tuple[Row, int, Chosen, Build]] = []
+    for row in ROWS:
+        _deviate(found, row, row.build, axes_of(row.build))
+    found.sort(key=lambda entry: entry[1])  # stable: rows, and options, stay in their order
+    counted = (terms_of_normal(normal) for *_, normal in found)
+    return found, np.array([(t.fixed, t.per_channel, t.per_class) for t in counted], np.int64)
 
 
 def _deviate(
-    found: list[tuple[int, Chosen, Build]],
-    build: Build,
-    axes: tuple[Axis, ...],
-    chosen: Chosen = (),
-    weight: int = 0,
-) -> None:
-    """Add all builds within a weight: `(weight, chosen options, build)`."""
-    found.append((weight, chosen, build))
-    for i in range(chosen[-1][0] + 1 if chosen else 0, len(axes)):
-        for j, option in enumerate(axes[i].options):
+    found: list[tuple[Row, int, Chosen, Build]], row: Row, build: Build, axes: tuple[Axis, ...],
+    chosen: Chosen = (), weight: int = 0,
+) -> None:  # fmt: skip
+    """Add all builds within a weight."""
+    found.append((row, weight, chosen, build.normal()))
+    for i, axis in enumerate(axes):
+        for option in axis.options:
             if weight + option.weight <= MOST and _applies(build, option):
-                changed = replace(build, **option.changes)
-                _deviate(found, changed, axes, (*chosen, (i, j)), weight + option.weight)
+                changed, both = replace(build, **option.changes), (*chosen, (axis, option))
+                _deviate(found, row, changed, axes[i + 1 :], both, weight + option.weight)
 
 
 def _applies(build: Build, option: Option) -> bool:
@@ -208,56 +181,47 @@ def _applies(build: Build, option: Option) -> bool:
 
 
 def _matches(n: int) -> Iterator[Match]:
-    index = _index()
-    fixed, per_channel, per_class = index.terms.T
+    builds, columns = _index()
+    fixed, per_channel, per_class = columns.T
     hits = []
     for channels in CHANNELS:
         for classes in CLASSES:
             counts = fixed + per_channel * channels + per_class * classes
             for i in np.flatnonzero(counts == n).tolist():
-                row = ROWS[index.rows[i]]
+                row, weight = builds[i][:2]
                 unusual = (channels != row.channels) + (classes != row.classes)
-                weight = sum(_option(row, pair)[1].weight for pair in index.options[i])
                 hits.append((weight, unusual, i, channels, classes))
     seen = set()
     for *_, i, channels, classes in sorted(hits):
-        same = (index.keys[i], channels, classes)
-        if same in seen:  # the same network told in another way
+        row, _, chosen, build = builds[i]
+        if (build, channels, classes) in seen:  # the same network told in another way
             continue
-        seen.add(same)
-        row = ROWS[index.rows[i]]
-        deviations = tuple(_deviation(row, pair) for pair in index.options[i])
+        seen.add((build, channels, classes))
+        deviations = tuple(
+            Deviation(axis.name, option.name, option.kind, option.text,
+                      line(axis.topic, row.source))
+            for axis, option in chosen
+        )  # fmt: skip
         yield Match(row.name, row.title, channels, classes, deviations)
-
-
-def _option(row: Row, pair: tuple[int, int]) -> tuple[Axis, Option]:
-    axis = axes_of(row.build)[pair[0]]
-    return axis, axis.options[pair[1]]
-
-
-def _deviation(row: Row, pair: tuple[int, int]) -> Deviation:
-    axis, option = _option(row, pair)
-    return Deviation(axis.name, option.name, option.kind, option.text, line(axis.topic, row.source))
 
 
 def _nearest(n: int, most: int = 3) -> tuple[Near, ...]:
     """The right networks nearest to `n`: those of which it is a whole setup first."""
     found = []
-    for number, row in enumerate(ROWS):
+    for row in ROWS:
         count = terms(row.build)
         for channels in CHANNELS:
             for classes in CLASSES:
                 total = count.count(channels, classes)
                 meaning = _meaning(n - total, count, channels, classes)
-                order = (not meaning, abs(n - total), number, channels, classes)
-                near = Near(row.name, row.title, channels, classes, total, n - total, meaning)
-                found.append((order, near))
-    found.sort(key=lambda entry: entry[0])
-    chosen: list[Near] = []
-    for _, near in found:
-        if near.name not in {other.name for other in chosen}:
-            chosen.append(near)
-    return tuple(chosen[:most])
+                found.append(
+                    Near(row.name, row.title, channels, classes, total, n - total, meaning)
+                )
+    found.sort(key=lambda near: (not near.meaning, abs(near.difference)))
+    chosen: dict[str, Near] = {}
+    for near in found:
+        chosen.setdefault(near.name, near)
+    return tuple(chosen.values())[:most]
 
 
 def _meaning(difference: int, count: Terms, channels: int, classes: int) -> str:
@@ -273,20 +237,20 @@ def _meaning(difference: int, count: Terms, channels: int, classes: int) -> str:
 
 def tables() -> dict[str, Any]:
     """Rows, axes and sentences for the pages, where `check.js` searches the same builds."""
-
-    def axes(of: tuple[Axis, ...]) -> list[dict[str, Any]]:
-        return [asdict(axis) | {"lines": LINES[axis.topic]} for axis in of]
-
+    families = {"dense": DENSE_AXES + COMMON_AXES, "residual": RESIDUAL_AXES + COMMON_AXES}
+    told = ("name", "title", "source", "channels", "classes")
     return {
         "channels": list(CHANNELS),
         "classes": list(CLASSES),
         "most": MOST,
         "rows": [
-            {**asdict(row), "family": "dense" if hasattr(row.build, "growth_rate") else "residual"}
+            {name: getattr(row, name) for name in told}
+            | {"build": asdict(row.build)}
+            | {"family": "dense" if hasattr(row.build, "growth_rate") else "residual"}
             for row in ROWS
         ],
         "axes": {
-            "dense": axes(DENSE_AXES + COMMON_AXES),
-            "residual": axes(RESIDUAL_AXES + COMMON_AXES),
+            family: [asdict(axis) | {"lines": LINES[axis.topic]} for axis in axes]
+            for family, axes in families.items()
         },
     }

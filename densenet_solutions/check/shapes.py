@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from densenet_solutions.check.reference import Role
+from densenet_solutions.check.rows import Role
 from densenet_solutions.check.side_by_side import Difference, SideBySide, described, read_width
 from densenet_solutions.check.trace import Source
 

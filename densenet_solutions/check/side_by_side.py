@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from densenet_solutions.check.reference import Role
+from densenet_solutions.check.rows import Role
 from densenet_solutions.check.rows import Source as Origin
 from densenet_solutions.check.trace import Source, Trace
 

@@ -18,8 +18,8 @@ from densenet_solutions import checks
 from densenet_solutions.check.hold import in_order
 from densenet_solutions.check.network import classes_of, images
 from densenet_solutions.check.prepared import Prepared, TheirError, in_double, quiet
-from densenet_solutions.check.reference import Reference, reference
 from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.rows import Row, right_network
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
@@ -81,7 +81,7 @@ def memory(
     """
     if not isinstance(net, nn.Module) and not callable(net):
         raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")
-    right, batch = reference(name), checks.integer("batch", batch)
+    right, batch = right_network(name), checks.integer("batch", batch)
     side = 96 if right.source == "book" else right.resolutions[1]
     side = side if resolution is None else checks.integer("resolution", resolution)
     with quiet():
@@ -94,7 +94,7 @@ def memory(
             return MemoryReport(f"memory of {right.title}", (failure.finding,), 0, {}, {})
 
 
-def _report(right: Reference, theirs: Prepared, shape: Sequence[int], title: str) -> MemoryReport:
+def _report(right: Row, theirs: Prepared, shape: Sequence[int], title: str) -> MemoryReport:
     try:
         peak = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
         kept = kept_for_backward(copy.deepcopy(theirs.net), shape)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from densenet_solutions.check.reference import CONFIGS
+from densenet_solutions.check.rows import DENSE
 from densenet_solutions.cli import app
 from densenet_solutions.cli.check import CHECKED
 from densenet_solutions.houses import load_houses, write_submission
@@ -171,6 +171,6 @@ def test_memory_and_houses(net: Path, tmp_path: Path) -> None:
 
 
 def test_help_names_every_network_that_can_be_checked() -> None:
-    assert set(CHECKED) == set(CONFIGS)
+    assert set(CHECKED) == set(DENSE)
     _, out, _ = run("densenet", "--help")
     assert all(name in out for name in CHECKED)

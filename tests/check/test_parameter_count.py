@@ -181,11 +181,11 @@ def test_an_unknown_number_gets_the_nearest_networks(number, name, difference, m
 def numbers_to_compare() -> list[int]:
     """Counts of builds, right and wrong, and numbers that are none."""
     rng = random.Random(0)
-    index = search._index()
-    chosen = rng.sample(range(len(index.rows)), 250)
+    builds, columns = search._index()
+    chosen = rng.sample(range(len(builds)), 250)
     counts = []
     for i in chosen:
-        fixed, per_channel, per_class = index.terms[i].tolist()
+        fixed, per_channel, per_class = columns[i].tolist()
         counts.append(fixed + per_channel * rng.choice(CHANNELS) + per_class * rng.choice(CLASSES))
     near = [row[0] + rng.randint(-2000, 2000) for row in GOLDEN]
     classes = [7_978_856 + 1025 * k for k in (7, -990, 5000)] + [1, 999_999_999]
