@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from densenet_solutions.check.rows import Role
 from densenet_solutions.check.side_by_side import Difference, SideBySide
@@ -37,9 +36,9 @@ class Chains:
         pairs = self.both.pairs
         chains = {(pairs[s.source], s.start): s for s in theirs.reads}
         for segment in right.reads:
-            want = without_dropout(segment).chain
+            want = without_dropout(segment)
             other = chains[segment.source, segment.start]
-            have = without_dropout(other).chain
+            have = without_dropout(other)
             if kinds(want) == kinds(have):
                 continue
             i = _agree(want, have)
@@ -127,10 +126,9 @@ def _first_shared(both: SideBySide, shared: dict[int, int]) -> dict[int, Token]:
     """The first operation on the features of each layer of theirs, by our number of the layer."""
     ours = dict(zip(both.theirs.layers, both.ours.layers, strict=False))
     first = {}
-    for source in both.theirs.sources:
-        for segment in source.reads:
-            if segment.source in ours and segment.chain and shared[segment.source]:
-                first[ours[segment.source]] = segment.chain[0]
+    for segment in both.theirs.reads():
+        if segment.source in ours and segment.chain and shared[segment.source]:
+            first[ours[segment.source]] = segment.chain[0]
     return first
 
 
@@ -141,23 +139,21 @@ def _is_post_activation(both: SideBySide, shared: dict[int, int]) -> bool:
         and segment.chain[0].kind == "norm"
         and both.theirs.sources[segment.source].kernel == "3×3"
         and both.readers[segment.source] > 1
-        for source in both.theirs.sources
-        for segment in source.reads
+        for segment in both.theirs.reads()
     )
 
 
 def _shared(trace: Trace) -> dict[int, int]:
     """How many operations, counted from each source, all of its readers have in common."""
     chains: dict[int, list[tuple[Token, ...]]] = {}
-    for source in trace.sources:
-        for segment in source.reads:
-            chains.setdefault(segment.source, []).append(without_dropout(segment).chain)
+    for segment in trace.reads():
+        chains.setdefault(segment.source, []).append(without_dropout(segment))
     return {number: _common(found) for number, found in chains.items()}
 
 
 def _common(chains: Sequence[tuple[Token, ...]]) -> int:
     if len(chains) == 1:  # one reader: what is pooled is shared, the rest belongs to the reader
-        pools = [i for i, t in enumerate(chains[0]) if "pool" in t.kind and t.detail != "global"]
+        pools = [i for i, token in enumerate(chains[0]) if token.is_pool]
         return pools[-1] + 1 if pools else 0
     common = 0
     for tokens in zip(*chains, strict=False):
@@ -167,9 +163,9 @@ def _common(chains: Sequence[tuple[Token, ...]]) -> int:
     return common
 
 
-def without_dropout(segment: Segment) -> Segment:
-    """Dropout is compared by its rate, in `network`."""
-    return replace(segment, chain=tuple(t for t in segment.chain if t.kind != "dropout"))
+def without_dropout(segment: Segment) -> tuple[Token, ...]:
+    """What happens to channels; dropout is compared by its rate, in `function`."""
+    return tuple(token for token in segment.chain if token.kind != "dropout")
 
 
 def kinds(chain: tuple[Token, ...]) -> list[tuple[str, str]]:

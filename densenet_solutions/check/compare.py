@@ -5,7 +5,7 @@ from __future__ import annotations
 from densenet_solutions.check.chains import Chains
 from densenet_solutions.check.rows import Role
 from densenet_solutions.check.shapes import shape_difference
-from densenet_solutions.check.side_by_side import Difference, SideBySide, capital, described
+from densenet_solutions.check.side_by_side import Difference, SideBySide, capital
 from densenet_solutions.check.trace import Segment, Source
 
 _NO_FEATURES = ": the output of a bottleneck is no feature."
@@ -19,7 +19,7 @@ def differences(both: SideBySide) -> list[Difference]:
     found: list[Difference] = []
     chains = Chains(both)
     layers = both.theirs.layers
-    for i, (role, number) in enumerate(zip(both.roles, both.ours.layers, strict=True)):
+    for i, (role, number) in enumerate(zip(both.target.roles, both.ours.layers, strict=True)):
         if i >= len(layers):
             return [*found, Difference(f"The network ends before {role}.", "layers", blocks=True)]
         right, theirs = both.ours.sources[number], both.theirs.sources[layers[i]]
@@ -35,7 +35,7 @@ def differences(both: SideBySide) -> list[Difference]:
         found += _order(both, right, theirs)
     if len(layers) > len(both.ours.layers):
         extra = both.theirs.sources[layers[len(both.ours.layers)]]
-        text = f"After the classifier there is one more layer, {described(extra)}."
+        text = f"After the classifier there is one more layer, {extra}."
         return [*found, Difference(text, "classifier", extra.where, blocks=True)]
     return found + _constants(both)
 
@@ -45,7 +45,7 @@ def _geometry(role: Role, right: Source, theirs: Source) -> list[Difference]:
     if right.kind != theirs.kind:
         return []
     topic = role.kind if role.kind in ("stem", "transition") else "layer"
-    other = [(a, b) for a, b in zip(right.geometry, theirs.geometry, strict=True) if a != b]
+    other = [(a, b) for a, b in zip(right.settings, theirs.settings, strict=True) if a != b]
     if not other:
         return []
     should, found = (" and ".join(parts) for parts in zip(*other, strict=True))
@@ -70,7 +70,7 @@ def _order(both: SideBySide, right: Source, theirs: Source) -> list[Difference]:
 def _sources(both: SideBySide, role: Role, right: Source, theirs: Source) -> Difference | None:
     """Whether a layer reads the channels that it should."""
     have = [(both.pairs.get(s.source), s.start, s.stop) for s in theirs.reads]
-    want = [(s.source, s.start, s.stop) for s in right.reads]
+    want = [s.channels for s in right.reads]
     if sorted(have, key=str) == sorted(want, key=str):
         return None
     for segment in theirs.reads:
@@ -82,7 +82,7 @@ def _sources(both: SideBySide, role: Role, right: Source, theirs: Source) -> Dif
             what = other.kind.removeprefix("other: ") if other is not None else "no known channels"
             text = f"{capital(role)} reads what could not be followed: {what}."
             return Difference(text, "dense", theirs.where, blocks=True, same_function=True)
-    missing = [s for s in right.reads if (s.source, s.start, s.stop) not in have]
+    missing = [s for s in right.reads if s.channels not in have]
     extra = [s for s in theirs.reads if (both.pairs.get(s.source), s.start, s.stop) not in want]
     text = _reading(both, role, right, missing, extra)
     topic = "bottleneck" if text.endswith(_NO_FEATURES) else "dense"
@@ -114,18 +114,15 @@ def _reading(
 
 def _constants(both: SideBySide) -> list[Difference]:
     """eps and momentum of the normalisations, and whether they learn and track."""
-    found = []
-    for constant in ("eps", "momentum"):
-        for right, theirs in zip(both.ours.norms, both.theirs.norms, strict=False):
-            a, b = getattr(right, constant), getattr(theirs, constant)
+    found: dict[str, Difference] = {}
+    for right, theirs in zip(both.ours.norms, both.theirs.norms, strict=False):
+        for a, b in zip(right.settings, theirs.settings, strict=True):
             if a != b:
-                text = f"Normalisations have {constant} = {b:g} and not {a:g}."
-                found.append(Difference(text, "norm", theirs.where, strict=True))
-                break
+                text = f"Normalisations have {b}, not {a}."
+                found.setdefault(a, Difference(text, "norm", theirs.where, strict=True))
     for norm in both.theirs.norms:
-        if norm.weight is None or norm.mean is None:
-            lacks = "scale and shift" if norm.weight is None else "running statistics"
+        if "weight" not in norm.tensors or "mean" not in norm.tensors:
+            lacks = "running statistics" if "weight" in norm.tensors else "scale and shift"
             text = f"A normalisation has no {lacks}."
-            found.append(Difference(text, "affine", norm.where, strict=True))
-            break
-    return found
+            found.setdefault("lacks", Difference(text, "affine", norm.where, strict=True))
+    return list(found.values())

@@ -52,16 +52,12 @@ class SameFunction:
     Args:
         probe: images, which require a gradient.
         out: what theirs has made of them in evaluation mode.
-        rate: dropout of the right network.
-        sides: other heights and widths to try, in this order, until theirs takes one.
     """
 
     def __init__(
-        self, ours: nn.Module, theirs: Prepared, both: SideBySide, probe: Tensor, out: Tensor,
-        rate: float, sides: Sequence[tuple[int, int]],
-    ) -> None:  # fmt: skip
-        self.ours, self.theirs, self.both = ours, theirs, both
-        self.probe, self.out, self.rate, self.sides = probe, out, rate, sides
+        self, ours: nn.Module, theirs: Prepared, both: SideBySide, probe: Tensor, out: Tensor
+    ) -> None:
+        self.ours, self.theirs, self.both, self.probe, self.out = ours, theirs, both, probe, out
         self.order = output_order(both.ours, both.theirs, both.pairs)
 
     def findings(self) -> list[Finding]:
@@ -74,7 +70,7 @@ class SameFunction:
         copy(pairs)
         if rates := _dropout(self.both.theirs):
             text, where = "Dropout stays on in evaluation mode.", next(iter(rates.values()))
-            return [Finding("wrong", text, line("dropout", self.both.source), where)]
+            return [Finding("wrong", text, line("dropout", self.both.target.source), where)]
         if self.both.theirs.autocast:
             return [Finding("wrong", "Autocast is on inside the network: it computes in 16 bits "
                             "where its weights are float32. It belongs to the training loop.",
@@ -142,14 +138,15 @@ class SameFunction:
         return _gradients(pairs) + _statistics(once, tracked)
 
     def _rates(self, rates: dict[str, str]) -> list[Finding]:
-        should = f"p = {self.rate:g}" if self.rate else "none"
-        if set(rates) == ({should} if self.rate else set()):
+        rate = self.both.target.rate
+        should = f"p = {rate:g}" if rate else "none"
+        if set(rates) == ({should} if rate else set()):
             return []
         text = f"Dropout with {should} is missing."
         if rates:
             text = f"In training there is dropout with {', '.join(rates)}; it should be {should}."
         where = next(iter(rates.values()), "")
-        return [Finding("wrong", text, line("dropout", self.both.source), where)]
+        return [Finding("wrong", text, line("dropout", self.both.target.source), where)]
 
     @torch.no_grad()
     def _elsewhere(self, pairs: Sequence[Pair]) -> list[Finding]:
@@ -157,7 +154,7 @@ class SameFunction:
         self.ours.eval()
         one, notes = self.probe.detach()[:1], []
         found = self._outputs("For one image", self.ours(one), self.theirs(one))
-        for height, width in self.sides:
+        for height, width in self.both.target.sides:
             image = torch.randn(1, one.shape[1], height, width, dtype=one.dtype)
             try:
                 out = self.theirs(image)
@@ -167,7 +164,7 @@ class SameFunction:
             break
         else:
             was = " × ".join(map(str, one.shape[2:]))
-            tried = " and ".join(f"{height} × {width}" for height, width in self.sides)
+            tried = " and ".join(f"{height} × {width}" for height, width in self.both.target.sides)
             notes = [Finding("note", f"It fails on {tried} pixels, and was compared on {was}.")]
         shifts = {id(p) for m in self.ours.modules() for p in _shifts(m)}
         for pair in pairs:
@@ -241,9 +238,8 @@ def _statistics(counters: Sequence[int], tracked: Sequence[tuple[Pair, Tensor]])
 def _dropout(trace: Trace) -> dict[str, str]:
     """Rates of dropout on the way, and where each is first met."""
     found: dict[str, str] = {}
-    for source in trace.sources:
-        for segment in source.reads:
-            for token in segment.chain:
-                if token.kind == "dropout":
-                    found.setdefault(token.detail, token.where)
+    for segment in trace.reads():
+        for token in segment.chain:
+            if token.kind == "dropout":
+                found.setdefault(token.detail, token.where)
     return found

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from densenet_solutions.check.hold import Target, held, in_order, same_function
+from densenet_solutions.check.hold import Net, held, prepared, same_function
 from densenet_solutions.check.lines import line
-from densenet_solutions.check.prepared import Prepared, TheirError, quiet
+from densenet_solutions.check.prepared import Prepared, TheirError
 from densenet_solutions.check.report import Finding, Report
-from densenet_solutions.check.rows import DENSE, Row, Source, right_network, roles
+from densenet_solutions.check.rows import DENSE, Row, right_network, roles
 from densenet_solutions.check.search import wrong_count
-from densenet_solutions.check.trace import Trace
+from densenet_solutions.check.side_by_side import Target
 from densenet_solutions.models import DenseNetConfig
 
 
@@ -34,7 +34,7 @@ class NetworkReport(Report):
     expected: int
 
 
-def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfig) -> NetworkReport:
+def densenet(net: Net, name: str | DenseNetConfig) -> NetworkReport:
     """Hold a network (images in, logits out) against a DenseNet of the paper or of the book.
 
     A copy runs in float64. Its layers are paired with ours in the order in which they are used,
@@ -56,17 +56,21 @@ def densenet(net: nn.Module | Callable[[], nn.Module], name: str | DenseNetConfi
         >>> densenet(torchvision.models.densenet121(), "densenet121").passed
         True
     """
-    if not isinstance(net, nn.Module) and not callable(net):
-        raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")
-    right = right_network(name)
-    called = name if isinstance(name, str) else "configuration"
-    with quiet():
-        try:
-            theirs = Prepared(net, lambda net: images(net, right))
-            classes = classes_of(theirs)
-        except TheirError as failure:
-            return NetworkReport(right.title, (failure.finding,), called, 0, 0)
-        return _report(right.sized(theirs.image.shape[1], classes), theirs, called)
+    row = right_network(name)
+    title, parameters, expected = row.title, 0, 0
+
+    def findings(theirs: Prepared) -> list[Finding]:
+        nonlocal title, parameters, expected
+        parameters = theirs.parameters
+        right = row.sized(theirs.image.shape[1], classes_of(theirs))
+        expected = sum(p.numel() for p in right.network().parameters())
+        channels, classes = right.config.in_channels, right.config.num_classes
+        several = "s" if channels > 1 else ""
+        title = f"{row.title} ({channels} channel{several}, {classes} classes)"
+        return _findings(right, theirs, expected)
+
+    found = prepared("net", net, lambda net: images(net, row), findings)
+    return NetworkReport(title, found, row.name, parameters, expected)
 
 
 def images(net: nn.Module, right: Row) -> Iterator[Tensor]:
@@ -89,43 +93,22 @@ def classes_of(theirs: Prepared) -> int:
     return shape[1]
 
 
-def _report(right: Row, theirs: Prepared, name: str) -> NetworkReport:
-    expected = sum(p.numel() for p in right.network().parameters())
-    findings = in_order(_findings(right, theirs, expected))
-    channels = f"{right.config.in_channels} channel{'s' if right.config.in_channels > 1 else ''}"
-    title = f"{right.title} ({channels}, {right.config.num_classes} classes)"
-    return NetworkReport(title, findings, name, theirs.parameters, expected)
-
-
 def _findings(right: Row, theirs: Prepared, expected: int) -> list[Finding]:
+    config = right.config
     target = Target(
-        right.network,
-        roles(right.config),
-        right.config.growth_rate,
-        right.config.block_config,
-        right.source,
-        right.config.drop_rate,
+        right.network, roles(config), config.growth_rate, config.block_config, right.source,
+        {other: row.config.block_config for other, row in DENSE.items()}, config.drop_rate,
         sides=right.odd_sides(theirs.image.shape[-1]),
-        known={other: row.config.block_config for other, row in DENSE.items()},
-    )
-    findings, seen = held(target, theirs)
-    if seen is None:
-        return findings
-    after = _outputs(seen, right.source)
-    findings = after or findings
+    )  # fmt: skip
+    findings, both = held(target, theirs)
+    after = [token for segment in both.theirs.output or () for token in segment.chain]
+    if after:
+        name = after[0].kind.removeprefix("_")
+        text = f"After the classifier comes “{name}”; the loss (cross_entropy) wants the logits."
+        findings = [Finding("wrong", text, line("classifier", right.source), after[0].where)]
     explained = any(finding.kind == "wrong" for finding in findings)
     if (n := theirs.parameters) == expected:
         findings.append(Finding("right", f"{n:,} parameters."))
     else:
         findings.append(wrong_count(n, expected, right.title, explained=explained))
     return [*findings, *same_function(findings)]
-
-
-def _outputs(trace: Trace, source: Source) -> list[Finding]:
-    """What happens after the classifier."""
-    after = [token for segment in trace.output or () for token in segment.chain]
-    if not after:
-        return []
-    name = {"_softmax": "softmax", "_log_softmax": "log_softmax"}.get(after[0].kind, after[0].kind)
-    text = f"After the classifier comes “{name}”; the loss (cross_entropy) wants the logits."
-    return [Finding("wrong", text, line("classifier", source), after[0].where)]

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from densenet_solutions import checks
-from densenet_solutions.check.hold import Target, held, in_order, same_function
-from densenet_solutions.check.prepared import Prepared, TheirError, quiet
+from densenet_solutions.check.hold import Net, held, prepared, same_function
+from densenet_solutions.check.prepared import Prepared, TheirError
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import Role, block_roles
+from densenet_solutions.check.side_by_side import Target
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models.densenet import DenseBlock, Transition
 
 
 def dense_block(
-    module: nn.Module | Callable[[], nn.Module],
-    in_channels: int,
-    growth_rate: int,
-    layers: int,
-    *,
-    bn_size: int | None = 4,
+    module: Net, in_channels: int, growth_rate: int, layers: int, *, bn_size: int | None = 4
 ) -> Report:
     """Hold a dense block, `(N, C, H, W)` → `(N, C + layers·k, H, W)`, against the paper's.
 
@@ -49,9 +43,7 @@ def dense_block(
     return _part("dense block", module, channels, target)
 
 
-def transition(
-    module: nn.Module | Callable[[], nn.Module], in_channels: int, out_channels: int | None = None
-) -> Report:
+def transition(module: Net, in_channels: int, out_channels: int | None = None) -> Report:
     """Hold a transition, `(N, C, H, W)` → `(N, C/2, H/2, W/2)`, against the paper's.
 
     Args:
@@ -71,21 +63,17 @@ def transition(
     return _part("transition", module, channels, target)
 
 
-def _part(
-    title: str, module: nn.Module | Callable[[], nn.Module], channels: int, target: Target
-) -> Report:
-    if not isinstance(module, nn.Module) and not callable(module):
-        raise TypeError(f"module is a torch.nn.Module, or builds one, got {module!r}")
-    with quiet():
-        features = torch.randn(2, channels, 8, 8, dtype=torch.float64)
-        try:
-            theirs = Prepared(module, lambda net: [features])
-            if not isinstance(theirs.output, Tensor):
-                got = type(theirs.output).__name__
-                raise TheirError(f"The output is a tensor (N, channels, H, W); it is {got}.")
-            findings, _ = held(target, theirs)
-        except TheirError as failure:
-            findings = [failure.finding]
-        good = same_function(findings)
+def _part(title: str, module: Net, channels: int, target: Target) -> Report:
+    def findings(theirs: Prepared) -> list[Finding]:
+        if not isinstance(theirs.output, Tensor):
+            got = type(theirs.output).__name__
+            raise TheirError(f"The output is a tensor (N, channels, H, W); it is {got}.")
+        found, _ = held(target, theirs)
+        good = same_function(found)
         count = [Finding("right", f"{theirs.parameters:,} parameters.")] if good else []
-        return Report(title, in_order([*findings, *count, *good]))
+        return [*found, *count, *good]
+
+    def features(net: object) -> list[Tensor]:
+        return [torch.randn(2, channels, 8, 8, dtype=torch.float64)]
+
+    return Report(title, prepared("module", module, features, findings))

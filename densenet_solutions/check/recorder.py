@@ -18,10 +18,12 @@ from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from densenet_solutions.check.tokens import SAME, Token, by, pair, shortly, token
-from densenet_solutions.check.trace import Norm, Segment, Source, Trace, Value, cut, joined
+from densenet_solutions.check.tokens import SAME, by, pair, shortly, token
+from densenet_solutions.check.trace import Segment, Source, Token, Trace, Value, cut, joined
 
-_NOT_THEIRS = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parent}/")
+_NOT_THEIRS = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parent}/", "<frozen")
+_EMPTY = ("empty", "zeros", "new_empty", "new_zeros", "empty_like", "zeros_like")
+_CUTS = ("slice", "split", "split_with_sizes", "narrow")
 
 
 class _Autocast(TorchFunctionMode):
@@ -50,23 +52,23 @@ class _Recorder(TorchDispatchMode):
         self.views: dict[int, tuple[Tensor, int, int]] = {}
         self.random: dict[int, float] = {}
         self.operations = 0
-        self.trace = Trace([Source("image", shape=tuple(image.shape))], [])
+        self.trace = Trace([Source("image", shape=tuple(image.shape))])
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         named = dict(zip((a.name for a in func._schema.arguments), args, strict=False))
-        named |= kwargs or {}
-        self._record(func._schema.name.removeprefix("aten::"), named, out)
-        return out
-
-    def _count(self) -> int:
         self.operations += 1
-        return self.operations
+        self._record(func._schema.name.removeprefix("aten::"), named | (kwargs or {}), out)
+        return out
 
     def _value(self, tensor: Any) -> Value | None:
         return self.values.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def _known(self, x: Tensor) -> Value:
+        """What a layer reads; channels of unknown origin have the source −1."""
+        return self._value(x) or (Segment(-1, 0, x.shape[1]),)
 
     def _set(self, tensor: Tensor, value: Value) -> None:
         self.alive.append(tensor)
@@ -76,30 +78,37 @@ class _Recorder(TorchDispatchMode):
         first = out[0] if isinstance(out, list | tuple) and out else out
         if not isinstance(first, Tensor):
             return
+        self.alive.append(first)
         x = a.get("input", a.get("self"))
         value = self._value(x)
         if name in ("t", "transpose", "permute", *SAME) and id(x) in self.parameters:
-            self.alive.append(first)
             self.parameters[id(first)] = self.parameters[id(x)]
         elif name == "bernoulli_":  # the mask of dropout; it is scaled in place, and multiplied
-            self.alive.append(first)
             self.values.pop(id(first), None)
             self.random[id(first)] = 1 - float(a.get("p", 0.5))
-        elif name in ("empty", "zeros", "new_empty", "new_zeros", "empty_like", "zeros_like"):
+        elif name in _EMPTY:
             if first.ndim == 4:
                 self._set(first, (Segment(-1, 0, first.shape[1]),))
         elif name in ("convolution", "_convolution", "conv2d"):
             self._convolution(a, first)
         elif name in ("addmm", "mm", "linear"):
-            self._linear(name, a, first)
+            matrix = a["weight"].t() if name == "linear" else a["mat2"]
+            read: Any = a["mat1"] if name == "addmm" else x
+            bias = a["self"] if name == "addmm" else a.get("bias")
+            parameter = a["weight"] if name == "linear" else a["mat2"]
+            self._layer("linear", read, matrix.t(), bias, first, of=parameter)
         elif "batch_norm" in name:
             self._norm(a, first)
         elif name in ("cat", "concat", "concatenate"):
-            self._cat(a, first)
+            if a.get("dim", 0) % out.ndim == 1:
+                parts = [segment for tensor in a["tensors"] for segment in self._known(tensor)]
+                self._set(out, joined(parts))
         elif name in ("add", "add_"):
             self._add(a, first)
-        elif name in ("slice", "split", "split_with_sizes", "narrow", "copy_", "index_put_"):
-            self._cut(name, a, out)
+        elif name == "copy_":
+            self._copy(a, first)
+        elif name in _CUTS:
+            self._cut(a, out)
         elif value is not None and x is not None:
             self._one(name, a, x, value, first)
         elif name == "mul" and self._value(a.get("other")) is not None:
@@ -112,71 +121,49 @@ class _Recorder(TorchDispatchMode):
         if done is None and (keeps or out.ndim == 2):
             self._set(out, value)
         elif done is not None and keeps:
-            done = replace(done, where=self.where(), number=self._count())
-            self._set(out, tuple(segment.then(done) for segment in value))
+            self._then(out, value, done)
         else:
             self._source(Source(f"other: {name}", value), out)
 
+    def _then(self, out: Tensor, value: Value, done: Token) -> None:
+        done = replace(done, where=self.where(), number=self.operations)
+        self._set(out, tuple(replace(s, chain=(*s.chain, done)) for s in value))
+
     def _convolution(self, a: dict[str, Any], out: Tensor) -> None:
         weight, groups = a["weight"], a.get("groups", 1)
-        sides = tuple(weight.shape[2:])
-        geometry = (
-            f"stride {shortly(pair(a['stride']))}",
-            f"padding {shortly(pair(a['padding']))}",
-            f"dilation {shortly(pair(a['dilation']))}",
-            f"{groups} group{'s' if groups > 1 else ''}",
-        )
-        self._layer("convolution", a["input"], weight, a.get("bias"), out, by(sides), geometry)
-
-    def _linear(self, name: str, a: dict[str, Any], out: Tensor) -> None:
-        if name == "linear":
-            self._layer("linear", a["input"], a["weight"], a.get("bias"), out)
-        elif name == "addmm":
-            self._layer("linear", a["mat1"], a["mat2"].t(), a["self"], out, of=a["mat2"])
-        else:
-            self._layer("linear", a["self"], a["mat2"].t(), None, out, of=a["mat2"])
+        settings = [
+            f"{name} {shortly(pair(a[name]))}" for name in ("stride", "padding", "dilation")
+        ]
+        settings.append(f"{groups} group{'s' if groups > 1 else ''}")
+        kernel = by(tuple(weight.shape[2:]))
+        self._layer("convolution", a["input"], weight, a.get("bias"), out, kernel, tuple(settings))
 
     def _layer(
-        self,
-        kind: str,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        out: Tensor,
-        kernel: str = "",
-        geometry: tuple[str, ...] = (),
-        of: Tensor | None = None,
-    ) -> None:
-        reads = self._value(x) or (Segment(-1, 0, x.shape[1]),)
+        self, kind: str, x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor,
+        kernel: str = "", settings: tuple[str, ...] = (), of: Tensor | None = None,
+    ) -> None:  # fmt: skip
         parameter = self.parameters.get(id(weight if of is None else of))
-        source = Source(kind, reads, weight, bias, parameter, kernel, geometry)
-        self._source(source, out)
+        tensors: dict[str, tuple[Tensor, Tensor | None]] = {"weight": (weight, parameter)}
+        if bias is not None:
+            tensors["bias"] = (bias, bias)
+        self._source(Source(kind, self._known(x), tensors, kernel, settings), out)
 
     def _source(self, source: Source, out: Tensor) -> None:
         made = replace(source, shape=tuple(out.shape), where=self.where())
         self.trace.sources.append(made)
-        width = out.shape[1] if out.ndim > 1 else 1
-        self._set(out, (Segment(len(self.trace.sources) - 1, 0, width),))
+        channels = out.shape[1] if out.ndim > 1 else 1
+        self._set(out, (Segment(len(self.trace.sources) - 1, 0, channels),))
 
     def _norm(self, a: dict[str, Any], out: Tensor) -> None:
-        x = a["input"]
-        reads = self._value(x) or (Segment(-1, 0, x.shape[1]),)
-        where = self.where()
-        norm = Norm(
-            reads, a.get("weight"), a.get("bias"), a.get("running_mean"), a.get("running_var"),
-            a["eps"], a["momentum"], where,
-        )  # fmt: skip
+        reads = self._known(a["input"])
+        names = {"weight": "weight", "bias": "bias", "mean": "running_mean",
+                 "variance": "running_var"}  # fmt: skip
+        used = {name: a.get(key) for name, key in names.items()}
+        tensors = {name: (tensor, tensor) for name, tensor in used.items() if tensor is not None}
+        settings = (f"eps = {a['eps']:g}", f"momentum = {a['momentum']:g}")
+        norm = Source("norm", reads, tensors, settings=settings, where=self.where())
         self.trace.norms.append(norm)
-        token = Token("norm", str(x.shape[1]), where, self._count())
-        self._set(out, tuple(segment.then(token) for segment in reads))
-
-    def _cat(self, a: dict[str, Any], out: Tensor) -> None:
-        if a.get("dim", 0) % out.ndim != 1:
-            return
-        parts: list[Segment] = []
-        for tensor in a["tensors"]:
-            parts += self._value(tensor) or (Segment(-1, 0, tensor.shape[1]),)
-        self._set(out, joined(parts))
+        self._then(out, reads, Token("norm", str(a["input"].shape[1])))
 
     def _add(self, a: dict[str, Any], out: Tensor) -> None:
         x, y = self._value(a["self"]), self._value(a["other"])
@@ -192,49 +179,47 @@ class _Recorder(TorchDispatchMode):
         if bias is None or len(value) > 1 or value[0].chain or number < 0:
             return
         source = self.trace.sources[number]
-        if source.is_layer and source.bias is None and bias.numel() == source.out:
-            self.trace.sources[number] = replace(source, bias=bias)
+        if source.is_layer and "bias" not in source.tensors and bias.numel() == source.out:
+            tensors = {**source.tensors, "bias": (bias, bias)}
+            self.trace.sources[number] = replace(source, tensors=tensors)
 
-    def _cut(self, name: str, a: dict[str, Any], out: Any) -> None:
-        """Slices and chunks of channels, and writing into a slice of a buffer."""
-        if name == "copy_":
-            value = self._value(a["src"])
-            if value is None:
-                return
-            self._set(out, value)
-            if id(a["self"]) in self.views:
-                base, start, stop = self.views[id(a["self"])]
-                old = self.values[id(base)]
-                parts = [*cut(old, 0, start), *value, *cut(old, stop, base.shape[1])]
-                self.values[id(base)] = joined(parts)
+    def _copy(self, a: dict[str, Any], out: Tensor) -> None:
+        """Writing into a slice of a buffer."""
+        value = self._value(a["src"])
+        if value is None:
             return
+        self._set(out, value)
+        if id(a["self"]) in self.views:
+            base, start, stop = self.views[id(a["self"])]
+            old = self.values[id(base)]
+            parts = [*cut(old, 0, start), *value, *cut(old, stop, base.shape[1])]
+            self.values[id(base)] = joined(parts)
+
+    def _cut(self, a: dict[str, Any], out: Any) -> None:
+        """Slices and chunks of channels."""
         x = a["self"]
         value = self._value(x)
         if value is None:
             return
-        pieces = out if isinstance(out, list | tuple) else [out]
-        if a.get("dim", 0) % x.ndim != 1:
-            for piece in pieces:
-                if piece.shape[1] == x.shape[1]:
-                    self._set(piece, value)
-                    if piece.shape == x.shape:
-                        self.views[id(piece)] = self.views.get(id(x), (x, 0, x.shape[1]))
-            return
         at = int(a.get("start") or 0)
         at += x.shape[1] if at < 0 else 0
-        for piece in pieces:
-            self._set(piece, cut(value, at, at + piece.shape[1]))
-            self.views[id(piece)] = (x, at, at + piece.shape[1])
-            at += piece.shape[1]
+        for piece in out if isinstance(out, list | tuple) else [out]:
+            if a.get("dim", 0) % x.ndim == 1:
+                self._set(piece, cut(value, at, at + piece.shape[1]))
+                self.views[id(piece)] = (x, at, at + piece.shape[1])
+                at += piece.shape[1]
+            elif piece.shape[1] == x.shape[1]:
+                self._set(piece, value)
+                if piece.shape == x.shape:
+                    self.views[id(piece)] = self.views.get(id(x), (x, 0, x.shape[1]))
 
     def where(self) -> str:
         """The module that is running, and the line of the reader's code."""
         path = self.scope[-1] if self.scope else ""
         frame = sys._getframe(1)
         while frame is not None and frame.f_code is not run.__code__:
-            file = frame.f_code.co_filename
-            if not file.startswith(_NOT_THEIRS) and not file.startswith("<frozen"):
-                line = f"{Path(file).name}, line {frame.f_lineno}"
+            if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
+                line = f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
                 return f"{path} ({line})" if path else line
             frame = frame.f_back  # type: ignore[assignment]
         return path

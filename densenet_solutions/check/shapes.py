@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from densenet_solutions.check.rows import Role
-from densenet_solutions.check.side_by_side import Difference, SideBySide, described, read_width
-from densenet_solutions.check.trace import Source
+from densenet_solutions.check.side_by_side import Difference, SideBySide
+from densenet_solutions.check.trace import Source, width
 
 Told = tuple[str, str]  # the sentence, and the topic of the line it breaks
 
@@ -34,10 +34,10 @@ def shape_difference(
 
 def _compresses_alike(role: Role, right: Source, theirs: Source) -> bool:
     """Whether a transition is right but for what it reads, which is looked at next."""
-    share = right.out / read_width(right)
-    wrong_read = read_width(theirs) != read_width(right)
+    share = right.out / width(right.reads)
+    wrong_read = width(theirs.reads) != width(right.reads)
     return (
-        role.kind == "transition" and wrong_read and theirs.out == int(read_width(theirs) * share)
+        role.kind == "transition" and wrong_read and theirs.out == int(width(theirs.reads) * share)
     )
 
 
@@ -50,7 +50,7 @@ def _stem(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -
 
 
 def _bottleneck(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    k, following = both.growth, both.next(i)
+    k, following = both.target.growth, both.next(i)
     if theirs.kind in ("linear", "output") or (
         theirs.kernel == "1×1" and both.is_pooled(i) and (role.layer > 1 or following is None)
     ):
@@ -82,7 +82,7 @@ def _bottleneck(both: SideBySide, role: Role, right: Source, theirs: Source, i: 
 
 
 def _growth(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    alone = not both.has_bottleneck
+    alone = all(role.kind != "bottleneck" for role in both.target.roles)
     if theirs.kind in ("linear", "output"):
         return _ends(both, role, theirs)
     if alone and theirs.kernel == "1×1":
@@ -95,18 +95,20 @@ def _growth(both: SideBySide, role: Role, right: Source, theirs: Source, i: int)
 
 
 def _transition(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    read = read_width(theirs)
+    read = width(theirs.reads)
     pooled = all(any("pool" in t.kind for t in s.chain[-4:]) for s in theirs.reads)
     if theirs.kind == "output":
         return "There is no convolution.", "transition"
     if theirs.kind == "linear":
-        if role.block == len(both.blocks) - 1:
-            return f"There are {role.block} blocks and not {len(both.blocks)}.", "layers"
+        if role.block == len(both.target.blocks) - 1:
+            return f"There are {role.block} blocks and not {len(both.target.blocks)}.", "layers"
         return f"The network ends after block {role.block}.", "layers"
     if pooled and len(theirs.reads) > 1:
         return f"Transition {role.block} only pools: its convolution is missing.", "transition"
     if theirs.kernel != "1×1" or not (both.is_pooled(i) or theirs.out in (read, read // 2)):
-        return _counts(both, role.block, f"goes on after {both.blocks[role.block - 1]} layers")
+        return _counts(
+            both, role.block, f"goes on after {both.target.blocks[role.block - 1]} layers"
+        )
     if theirs.out == read:
         return f"Transitions keep all {read} channels (θ = 1).", "compression"
     if theirs.out == read // 2:
@@ -117,18 +119,18 @@ def _transition(both: SideBySide, role: Role, right: Source, theirs: Source, i: 
 
 def _classifier(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
     if theirs.kind == "convolution":
-        last, read = len(both.blocks), read_width(theirs)
+        last, read = len(both.target.blocks), width(theirs.reads)
         if theirs.kernel == "1×1" and (both.is_pooled(i) or theirs.out in (read, read // 2)):
-            text = f"There is one more transition, after the last block ({described(theirs)})."
+            text = f"There is one more transition, after the last block ({theirs})."
             return text, "transition"
-        return _counts(both, last, f"goes on after {both.blocks[-1]} layers")
+        return _goes_on(both, last)
     return f"The classifier has {theirs.out} outputs and not {right.out}.", "classifier"
 
 
 def _output(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    if both.blocks:
-        return _counts(both, 1, f"goes on after {both.blocks[0]} layers")
-    return f"There is one more layer, {described(theirs)}.", "transition"
+    if both.target.blocks:
+        return _goes_on(both, 1)
+    return f"There is one more layer, {theirs}.", "transition"
 
 
 def _ends(both: SideBySide, role: Role, theirs: Source) -> Told:
@@ -138,15 +140,19 @@ def _ends(both: SideBySide, role: Role, theirs: Source) -> Told:
     if theirs.kind == "output":
         return "The block has no layer.", "layers"
     if theirs.kind == "linear":
-        return f"There are {role.block - 1} blocks and not {len(both.blocks)}.", "layers"
+        return f"There are {role.block - 1} blocks and not {len(both.target.blocks)}.", "layers"
     return f"There is one more transition, before block {role.block}.", "transition"
+
+
+def _goes_on(both: SideBySide, block: int) -> Told:
+    return _counts(both, block, f"goes on after {both.target.blocks[block - 1]} layers")
 
 
 def _counts(both: SideBySide, block: int, what: str) -> Told:
     """How many layers a block has, and whether the numbers are those of another network."""
-    text = f"Block {block} {what}; it should have {both.blocks[block - 1]}."
+    text = f"Block {block} {what}; it should have {both.target.blocks[block - 1]}."
     theirs = both.blocks_of_theirs()
-    for name, blocks in both.known.items():
+    for name, blocks in both.target.known.items():
         if blocks == theirs:
             return f"{text} These are the blocks of {name}: {blocks}.", "layers"
     return text, "layers"

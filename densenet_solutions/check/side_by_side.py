@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from torch import nn
 
 from densenet_solutions.check.rows import Role
 from densenet_solutions.check.rows import Source as Origin
 from densenet_solutions.check.trace import Source, Trace
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a module is held against.
+
+    Args:
+        build: makes the right one.
+        roles: what its layers are for, in order of use; a part of a network ends with its output.
+        growth: `k`.
+        blocks: layers of each block; `known`: those of other networks, by name.
+        rate: of dropout.
+        any_bias: convolutions may have biases or not.
+        sides: further heights and widths on which outputs are compared.
+    """
+
+    build: Callable[[], nn.Module]
+    roles: tuple[Role, ...]
+    growth: int
+    blocks: tuple[int, ...]
+    source: Origin = "paper"
+    known: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    rate: float = 0.0
+    any_bias: bool = False
+    sides: tuple[tuple[int, int], ...] = ((7, 9),)
+
+    @property
+    def is_part(self) -> bool:
+        return self.roles[-1].kind == "output"
 
 
 @dataclass(frozen=True)
@@ -27,32 +58,23 @@ class Difference:
     strict: bool = False
 
 
-@dataclass
 class SideBySide:
-    """The right network's trace with the role of each layer, and a trace to compare with it.
+    """The right network's trace, and a trace to compare with it.
 
-    `growth` is `k`, `blocks` the number of layers of each block, `known` those of other networks by
-    name. `pairs` leads from the number of a source of theirs to that of ours.
+    `pairs` leads from the number of a source of theirs to that of ours.
     """
 
-    ours: Trace
-    theirs: Trace
-    roles: tuple[Role, ...]
-    growth: int
-    blocks: tuple[int, ...]
-    known: Mapping[str, tuple[int, ...]]
-    source: Origin = "paper"
-    pairs: dict[int, int] = field(default_factory=lambda: {0: 0})
-
-    def __post_init__(self) -> None:
-        self.role_of = dict(zip(self.ours.layers, self.roles, strict=True))
-        self.readers: Counter[int] = Counter()
-        for source in self.theirs.sources:
-            self.readers.update({segment.source for segment in source.reads})
-
-    @property
-    def has_bottleneck(self) -> bool:
-        return any(role.kind == "bottleneck" for role in self.roles)
+    def __init__(self, target: Target, ours: Trace, theirs: Trace) -> None:
+        self.target, self.ours, self.theirs = target, ours, theirs
+        if target.is_part:
+            self.ours, self.theirs = ours.with_output(), theirs.with_output()
+        self.pairs = {0: 0}
+        self.role_of = dict(zip(self.ours.layers, target.roles, strict=True))
+        self.readers = Counter(
+            number
+            for source in self.theirs.sources
+            for number in {segment.source for segment in source.reads}
+        )
 
     def next(self, i: int) -> Source | None:
         """The layer of theirs after layer `i`."""
@@ -66,39 +88,16 @@ class SideBySide:
     def is_pooled(self, i: int) -> bool:
         """Whether what layer `i` of theirs writes is pooled (not globally) before it is read."""
         number = self.theirs.layers[i]
-        for reader in self.theirs.sources:
-            for segment in reader.reads:
-                if segment.source == number:
-                    return any("pool" in t.kind and t.detail != "global" for t in segment.chain)
-        return False
+        read = next((s for s in self.theirs.reads() if s.source == number), None)
+        return read is not None and any(token.is_pool for token in read.chain)
 
     def blocks_of_theirs(self) -> tuple[int, ...]:
         """3×3 convolutions between two changes of resolution, the first layer left out."""
-        counts: list[int] = []
-        last = None
-        for i in self.theirs.layers[1:]:
-            source = self.theirs.sources[i]
-            if source.kernel != "3×3":
-                continue
-            if source.shape[2:] != last:
-                counts.append(0)
-                last = source.shape[2:]
-            counts[-1] += 1
-        return tuple(counts)
-
-
-def read_width(source: Source) -> int:
-    """Channels that a layer reads."""
-    return sum(segment.width for segment in source.reads)
+        convolutions = [self.theirs.sources[i] for i in self.theirs.layers[1:]]
+        return tuple(Counter(s.shape[2:] for s in convolutions if s.kernel == "3×3").values())
 
 
 def capital(role: Role) -> str:
     """The name of a role at the beginning of a sentence."""
     name = str(role)
     return name[0].upper() + name[1:]
-
-
-def described(source: Source) -> str:
-    if source.kind == "linear":
-        return f"a linear layer to {source.out}"
-    return f"a {source.kernel} convolution to {source.out}"

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Token:
-    """One operation on the way: `norm`, `ReLU`, `average pool`, `max pool`, `dropout`, …"""
-
-    kind: str
-    detail: str = ""
-    where: str = ""
-    number: int = -1  # of the operation: equal only for one and the same
-
+from densenet_solutions.check.trace import Token
 
 #: Operations that change no value and no order of channels.
 SAME = (

@@ -6,12 +6,25 @@ them since. `recorder.run` fills it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from densenet_solutions.check.tokens import Token
+
+@dataclass(frozen=True)
+class Token:
+    """One operation on the way: `norm`, `ReLU`, `average pool`, `max pool`, `dropout`, …"""
+
+    kind: str
+    detail: str = ""
+    where: str = ""
+    number: int = -1  # of the operation: equal only for one and the same
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it makes a map smaller, but not a single pixel."""
+        return "pool" in self.kind and self.detail != "global"
 
 
 @dataclass(frozen=True)
@@ -23,35 +36,33 @@ class Segment:
     stop: int
     chain: tuple[Token, ...] = ()
 
-    def then(self, token: Token) -> Segment:
-        return replace(self, chain=(*self.chain, token))
-
     @property
-    def width(self) -> int:
-        return self.stop - self.start
+    def channels(self) -> tuple[int, int, int]:
+        return self.source, self.start, self.stop
 
 
 Value = tuple[Segment, ...]
 
 
-@dataclass(frozen=True)
-class Source:
-    """What makes channels: the image, a convolution, a linear layer, a sum or something else.
+def width(value: Value) -> int:
+    return sum(segment.stop - segment.start for segment in value)
 
-    `kernel` is `"7×7"` and so on; `geometry` are stride, padding, dilation and groups. `weight` is
-    what the operation used, `parameter` the parameter it came from, if it is one unchanged.
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What makes channels, the image, a convolution, a linear layer, a sum; or a normalisation.
+
+    `tensors` are what the operation used, and the parameter it came from if it is one unchanged.
+    `settings` are stride and so on, or eps and momentum; `kernel` is `"7×7"` and so on.
     """
 
     kind: str
     reads: Value = ()
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    parameter: Tensor | None = None
+    tensors: Mapping[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     kernel: str = ""
-    geometry: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     where: str = ""
-    after: tuple[str, ...] = ()
 
     @property
     def is_layer(self) -> bool:
@@ -61,19 +72,10 @@ class Source:
     def out(self) -> int:
         return self.shape[1] if len(self.shape) > 1 else 0
 
-
-@dataclass(frozen=True)
-class Norm:
-    """One batch normalisation: what it reads, its tensors, and its two constants."""
-
-    reads: Value
-    weight: Tensor | None
-    bias: Tensor | None
-    mean: Tensor | None
-    variance: Tensor | None
-    eps: float
-    momentum: float
-    where: str
+    def __str__(self) -> str:
+        if self.kind == "linear":
+            return f"a linear layer to {self.out}"
+        return f"a {self.kernel} convolution to {self.out}"
 
 
 @dataclass
@@ -81,15 +83,14 @@ class Trace:
     """All that was seen; `sources[0]` is the image."""
 
     sources: list[Source]
-    norms: list[Norm]
+    norms: list[Source] = field(default_factory=list)
     output: Value | None = None
     autocast: str = ""  # where it was first on
 
     def with_output(self) -> Trace:
         """The trace of a part of a network: its output is one more reader."""
         reads = self.output or (Segment(-1, 0, 0),)
-        width = sum(segment.width for segment in reads)
-        made = Source("output", reads, shape=(0, width))
+        made = Source("output", reads, shape=(0, width(reads)))
         return replace(self, sources=[*self.sources, made])
 
     @property
@@ -97,21 +98,20 @@ class Trace:
         """Numbers of the convolutions and linear layers, in order of use (and the output's)."""
         return [i for i, source in enumerate(self.sources) if source.is_layer]
 
+    def reads(self) -> Iterator[Segment]:
+        """All segments that are read, in order."""
+        for source in self.sources:
+            yield from source.reads
+
 
 def joined(parts: Sequence[Segment]) -> Value:
     """Neighbours that belong together become one segment."""
     whole: list[Segment] = []
     for part in parts:
-        if not part.width:
-            continue
-        last = whole[-1] if whole else None
-        if last is not None and (last.source, last.stop, last.chain) == (
-            part.source,
-            part.start,
-            part.chain,
-        ):
+        last = whole[-1] if whole else Segment(-2, 0, 0)
+        if (last.source, last.stop, last.chain) == (part.source, part.start, part.chain):
             whole[-1] = replace(last, stop=part.stop)
-        else:
+        elif part.stop > part.start:
             whole.append(part)
     return tuple(whole)
 
@@ -120,8 +120,8 @@ def cut(value: Value, start: int, stop: int) -> Value:
     """Channels `start … stop` of a value."""
     parts, at = [], 0
     for part in value:
-        low, high = max(start - at, 0), min(stop - at, part.width)
+        low, high = max(start - at, 0), min(stop - at, part.stop - part.start)
         if low < high:
             parts.append(replace(part, start=part.start + low, stop=part.start + high))
-        at += part.width
+        at += part.stop - part.start
     return tuple(parts)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions import checks
-from densenet_solutions.check.hold import in_order
+from densenet_solutions.check.hold import Net, prepared
 from densenet_solutions.check.network import classes_of, images
-from densenet_solutions.check.prepared import Prepared, TheirError, in_double, quiet
+from densenet_solutions.check.prepared import Prepared, TheirError, in_double
 from densenet_solutions.check.report import Finding, Report
-from densenet_solutions.check.rows import Row, right_network
+from densenet_solutions.check.rows import right_network
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
@@ -57,7 +56,7 @@ class MemoryReport(Report):
 
 
 def memory(
-    net: nn.Module | Callable[[], nn.Module],
+    net: Net,
     name: str | DenseNetConfig = "densenet121",
     *,
     batch: int = 8,
@@ -79,34 +78,36 @@ def memory(
     Raises:
         TypeError, ValueError: an argument is impossible.
     """
-    if not isinstance(net, nn.Module) and not callable(net):
-        raise TypeError(f"net is a torch.nn.Module, or a function that builds one, got {net!r}")
-    right, batch = right_network(name), checks.integer("batch", batch)
-    side = 96 if right.source == "book" else right.resolutions[1]
+    row, batch = right_network(name), checks.integer("batch", batch)
+    side = 96 if row.source == "book" else row.resolutions[1]
     side = side if resolution is None else checks.integer("resolution", resolution)
-    with quiet():
+    title, peak = f"memory of {row.title}", 0
+    kept: Mapping[str, int] = {}
+    rivals: Mapping[str, int] = {}
+
+    def findings(theirs: Prepared) -> list[Finding]:
+        nonlocal title, peak, kept, rivals
+        channels = theirs.image.shape[1]
+        right = row.sized(channels, classes_of(theirs))
+        shape = (batch, channels, side, side)
         try:
-            theirs = Prepared(net, lambda net: images(net, right))
-            right = right.sized(theirs.image.shape[1], classes_of(theirs))
-            title = f"training step of {right.title}, {batch} × {theirs.image.shape[1]} × {side}²"
-            return _report(right, theirs, (batch, theirs.image.shape[1], side, side), title)
-        except TheirError as failure:
-            return MemoryReport(f"memory of {right.title}", (failure.finding,), 0, {}, {})
+            needs = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
+            keeps = kept_for_backward(theirs.net, shape)
+        except (RuntimeError, NotImplementedError, ValueError) as cause:
+            raise TheirError("A training step on the meta device, without data,", cause) from cause
+        title = f"training step of {row.title}, {batch} × {channels} × {side}²"
+        peak, kept = needs, keeps
+        plain, rivals = _usual(right.config, shape)
+        found = [*_peak(peak, rivals), _copies(kept, plain), *_statistics(theirs)]
+        should = count_parameters(DenseNet(right.config)).total
+        if theirs.parameters != should:
+            text = f"It has {theirs.parameters:,} parameters and {row.title} {should:,}."
+            text = f"Two networks are compared that are not the same. {text}"
+            found.append(Finding("note", text))
+        return found
 
-
-def _report(right: Row, theirs: Prepared, shape: Sequence[int], title: str) -> MemoryReport:
-    try:
-        peak = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
-        kept = kept_for_backward(copy.deepcopy(theirs.net), shape)
-    except (RuntimeError, NotImplementedError, ValueError) as cause:
-        raise TheirError("A training step on the meta device, without data,", cause) from cause
-    plain, rivals = _usual(right.config, tuple(shape))
-    findings = [*_peak(peak, rivals), _copies(kept, plain), *_statistics(theirs)]
-    should = count_parameters(DenseNet(right.config)).total
-    if theirs.parameters != should:
-        text = f"It has {theirs.parameters:,} parameters and {right.title} {should:,}."
-        findings.append(Finding("note", f"Two networks are compared that are not the same. {text}"))
-    return MemoryReport(title, in_order(findings), peak, kept, rivals)
+    found = prepared("net", net, lambda net: images(net, row), findings)
+    return MemoryReport(title, found, peak, kept, rivals)
 
 
 @cache
@@ -182,7 +183,7 @@ class _Makers(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.kind: dict[int, str] = {}
-        self.alive: list[Tensor] = []
+        self.alive: list[Tensor] = []  # so that no address is used twice
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -191,23 +192,19 @@ class _Makers(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         for tensor in out if isinstance(out, list | tuple) else [out]:
             if isinstance(tensor, Tensor):
-                self._note(name, args, tensor)
+                self.alive.append(tensor)
+                self.kind.setdefault(_storage(tensor), self._kind(name, args, tensor))
         return out
 
-    def _note(self, name: str, args: Sequence[Any], tensor: Tensor) -> None:
-        self.alive.append(tensor)
-        read = args[0] if args and isinstance(args[0], Tensor) else None
-        source = self.kind.get(_storage(read), "other") if read is not None else "other"
-        key = _storage(tensor)
-        if name == "cat" and tensor.ndim == 4:
-            self.kind[key] = "concatenations"
-        elif name in ("convolution", "_convolution"):
-            self.kind[key] = "convolutions"
-        elif "batch_norm" in name or name in ("relu", "relu_", "clamp_min"):
-            copies = source in ("concatenations", "normalised")
-            self.kind[key] = "normalised" if copies and tensor.ndim == 4 else "other"
-        else:
-            self.kind.setdefault(key, "other")
+    def _kind(self, name: str, args: Sequence[Any], made: Tensor) -> str:
+        read = args[0] if args and isinstance(args[0], Tensor) else made
+        if name == "cat" and made.ndim == 4:
+            return "concatenations"
+        if name in ("convolution", "_convolution"):
+            return "convolutions"
+        copies = self.kind.get(_storage(read)) in ("concatenations", "normalised")
+        pointwise = "batch_norm" in name or name in ("relu", "relu_", "clamp_min")
+        return "normalised" if copies and pointwise and made.ndim == 4 else "other"
 
 
 def kept_for_backward(net: nn.Module, shape: Sequence[int]) -> dict[str, int]:
@@ -215,22 +212,23 @@ def kept_for_backward(net: nn.Module, shape: Sequence[int]) -> dict[str, int]:
 
     Parameters and the input do not count; what shares a storage counts once.
     """
-    net = net.float().to("meta").train()
+    net = copy.deepcopy(net).float().to("meta").train()
     image = torch.empty(tuple(shape), device="meta")
-    not_counted = {_storage(tensor) for tensor in (*net.parameters(), *net.buffers(), image)}
-    makers, kept = _Makers(), {}
+    kept = {_storage(tensor): "" for tensor in (*net.parameters(), *net.buffers(), image)}
+    found = dict.fromkeys(_KEPT, 0)
 
     def pack(tensor: Tensor) -> Tensor:
-        kept[_storage(tensor)] = tensor
+        key = _storage(tensor)
+        if key not in kept:
+            kept[key] = makers.kind.get(key, "other")
+            found[kept[key]] += tensor.untyped_storage().nbytes()
+            makers.alive.append(tensor)
         return tensor
 
-    with makers, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    # No hooks on modules, as `measure.saved_bytes` has them: shared storage would fall back.
+    with _Makers() as makers, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         net(image)
-    found = Counter(dict.fromkeys(_KEPT, 0))
-    for key, tensor in kept.items():
-        if key not in not_counted:
-            found[makers.kind.get(key, "other")] += tensor.untyped_storage().nbytes()
-    return dict(found)
+    return found
 
 
 def _storage(tensor: Tensor) -> int:

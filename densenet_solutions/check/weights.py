@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.check.trace import Norm, Source, Trace, Value
+from densenet_solutions.check.trace import Source, Trace, Value
 
 
 @dataclass(frozen=True)
@@ -36,42 +36,29 @@ class Pair:
 
 def paired(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> tuple[Pair, ...] | None:
     """All tensors in pairs; `None` if the two networks do not have the same layers."""
-    if len(ours.layers) != len(theirs.layers) or len(ours.norms) != len(theirs.norms):
-        return None
+    both = [([t.sources[i] for i in t.layers], t.norms) for t in (ours, theirs)]
     found: list[Pair] = []
-    for i, j in zip(ours.layers, theirs.layers, strict=True):
-        if not _layer(found, ours.sources[i], theirs.sources[j], pairs):
+    for mine, other in zip(*both, strict=True):
+        if len(mine) != len(other):
             return None
-    for right, norm in zip(ours.norms, theirs.norms, strict=True):
-        if not _norm(found, right, norm, pairs):
-            return None
+        for a, b in zip(mine, other, strict=True):
+            order = _order(a.reads, b.reads, pairs)
+            if order is None or not _same_tensors(a, b):
+                return None
+            for name, (_, parameter) in a.tensors.items():
+                if parameter is None:
+                    return None
+                along = name == "weight" and a.is_layer  # a weight reads channels along axis 1
+                chosen = order if along or not a.is_layer else None
+                theirs_used, behind = b.tensors[name]
+                found.append(Pair(name, parameter, theirs_used, behind, chosen, int(along)))
     return tuple(found)
 
 
-def _layer(found: list[Pair], ours: Source, theirs: Source, pairs: Mapping[int, int]) -> bool:
-    order = _order(ours.reads, theirs.reads, pairs)
-    if ours.weight is None or theirs.weight is None:
-        return order is not None and ours.kind == theirs.kind == "output"
-    if order is None or ours.parameter is None or ours.weight.numel() != theirs.weight.numel():
+def _same_tensors(a: Source, b: Source) -> bool:
+    if a.tensors.keys() != b.tensors.keys() or (a.kind == "norm" and len(a.tensors) < 4):
         return False
-    if (ours.bias is None) != (theirs.bias is None):
-        return False
-    found.append(Pair("weight", ours.parameter, theirs.weight, theirs.parameter, order, 1))
-    if ours.bias is not None and theirs.bias is not None:
-        found.append(Pair("bias", ours.bias, theirs.bias, theirs.bias))
-    return True
-
-
-def _norm(found: list[Pair], ours: Norm, theirs: Norm, pairs: Mapping[int, int]) -> bool:
-    order = _order(ours.reads, theirs.reads, pairs)
-    if order is None:
-        return False
-    for name in ("weight", "bias", "mean", "variance"):
-        a, b = getattr(ours, name), getattr(theirs, name)
-        if a is None or b is None:
-            return False
-        found.append(Pair(name, a, b, b, order))
-    return True
+    return all(a.tensors[name][0].numel() == b.tensors[name][0].numel() for name in a.tensors)
 
 
 def _order(ours: Value, theirs: Value, pairs: Mapping[int, int]) -> Tensor | None:
@@ -89,8 +76,7 @@ def _order(ours: Value, theirs: Value, pairs: Mapping[int, int]) -> Tensor | Non
 def output_order(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> Tensor | None:
     """The order of our output's channels among those of theirs, for a part of a network."""
     a, b = ours.sources[-1], theirs.sources[-1]
-    both = a.kind == b.kind == "output"
-    return _order(a.reads, b.reads, pairs) if both else None
+    return _order(a.reads, b.reads, pairs) if a.kind == b.kind == "output" else None
 
 
 def copy(pairs: tuple[Pair, ...]) -> None:
@@ -102,14 +88,13 @@ def copy(pairs: tuple[Pair, ...]) -> None:
 
 def paired_as_registered(ours: nn.Module, theirs: nn.Module) -> tuple[Pair, ...] | None:
     """Parameters and buffers in the order of `state_dict()`; `None` if shapes do not agree."""
-    found = []
-    for kind in ("parameters", "buffers"):
+    found: list[Pair] = []
+    for kind, what in (("parameters", "weight"), ("buffers", "mean")):
         a, b = (
             [t for t in getattr(net, kind)() if t.is_floating_point()] for net in (ours, theirs)
         )
         if [t.shape for t in a] != [t.shape for t in b]:
             return None
-        what = "weight" if kind == "parameters" else "mean"
         found += [Pair(what, x, y, y) for x, y in zip(a, b, strict=True)]
     return tuple(found)
 
