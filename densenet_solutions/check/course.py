@@ -12,10 +12,8 @@ from typing import Any
 import torch
 
 from densenet_solutions import checks
-from densenet_solutions.check.load import load
-from densenet_solutions.check.network import densenet
-from densenet_solutions.check.parts import dense_block, transition
-from densenet_solutions.check.prepared import TheirError, quiet
+from densenet_solutions.check.network import dense_block, densenet, transition
+from densenet_solutions.check.prepared import TheirError, load, quiet
 from densenet_solutions.check.prices import house_prices
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import right_network

@@ -13,7 +13,7 @@ from densenet_solutions.check.function import SameFunction
 from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared, TheirError, quiet
 from densenet_solutions.check.recorder import run
-from densenet_solutions.check.report import Finding
+from densenet_solutions.check.report import Finding, wrong_first
 from densenet_solutions.check.rows import Source
 from densenet_solutions.check.side_by_side import Difference, SideBySide, Target
 
@@ -36,8 +36,7 @@ def prepared(
             found = findings(Prepared(net, images))
         except TheirError as failure:
             found = [failure.finding]
-    order = ("wrong", "right", "harmless", "note")
-    return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))
+    return wrong_first(found)
 
 
 def held(target: Target, theirs: Prepared) -> tuple[list[Finding], SideBySide]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from densenet_solutions import checks
 from densenet_solutions.check.prepared import TheirError
-from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.report import Finding, Report, wrong_first
 from densenet_solutions.records import load_record
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 #: `(train, houses)` → prices in dollars, one a row of `houses`. `train` has the column SalePrice.
 Predict = Callable[["pd.DataFrame", "pd.DataFrame"], Any]
 
-#: Rows of the ruler that are recorded: case of the book's folds, case of the test houses, name.
-RECORDED = (
-    ("ridge", "ridge regression on our features"),
-    ("xgboost", "XGBoost, tuned"),
-    ("catboost", "CatBoost, tuned"),
-    ("dense", "our dense MLP"),
-)
+#: Rows of the ruler that are recorded: case, name.
+RECORDED = {
+    "ridge": "ridge regression on our features",
+    "xgboost": "XGBoost, tuned",
+    "catboost": "CatBoost, tuned",
+    "dense": "our dense MLP",
+}
 
 
 @dataclass(frozen=True)
@@ -64,79 +64,66 @@ def house_prices(predict: Predict | str | Path) -> HousePricesReport:
         )
     title = "house prices, the book's five folds"
     try:
-        return _function(_Caller(predict), title)
+        return _function(predict, title)
     except TheirError as failure:
         return HousePricesReport(title, (failure.finding,), float("nan"), {})
 
 
-class _Caller:
-    """Calls the reader's function with copies, and checks what it returns."""
-
-    def __init__(self, predict: Predict) -> None:
-        self.predict = predict
-        self.changes_frames = False
-
-    def __call__(self, train: pd.DataFrame, houses: pd.DataFrame) -> np.ndarray:
-        """Log prices `(rows,)`."""
-        given = train.copy(), houses.copy()
-        try:
-            answer = np.asarray(self.predict(*given), dtype=float)
-        except Exception as cause:
-            raise TheirError("Your function", cause) from cause
-        if not (given[0].equals(train) and given[1].equals(houses)):
-            self.changes_frames = True
-        if answer.squeeze().shape != (len(houses),):
-            raise TheirError(
-                f"One price a house: for {len(houses)} houses it returns the shape {answer.shape}."
-            )
-        answer = answer.reshape(len(houses))
-        if not np.isfinite(answer).all() or (answer <= 0).any():
-            bad = answer[~np.isfinite(answer) | (answer <= 0)]
-            raise TheirError(f"Prices are positive numbers; it returns {bad[0]:g} among others.")
-        if answer.max() < 100:
-            raise TheirError(
-                f"Prices are in dollars; the largest it returns is {answer.max():.3g}, which looks "
-                "like a logarithm: return its exponential."
-            )
-        return np.log(answer)
+def _log_prices(predict: Predict, train: pd.DataFrame, houses: pd.DataFrame) -> np.ndarray:
+    """What the reader's function makes of the frames, `(rows,)`, if it can be prices."""
+    try:
+        answer = np.asarray(predict(train, houses), dtype=float)
+    except Exception as cause:
+        raise TheirError("Your function", cause) from cause
+    if answer.squeeze().shape != (len(houses),):
+        raise TheirError(
+            f"One price a house: for {len(houses)} houses it returns the shape {answer.shape}."
+        )
+    answer = answer.reshape(len(houses))
+    bad = answer[~np.isfinite(answer) | (answer <= 0)]
+    if len(bad):
+        raise TheirError(f"Prices are positive numbers; it returns {bad[0]:g} among others.")
+    if answer.max() < 100:
+        raise TheirError(
+            f"Prices are in dollars; the largest it returns is {answer.max():.3g}, which looks "
+            "like a logarithm: return its exponential."
+        )
+    return np.log(answer)
 
 
-def _function(call: _Caller, title: str) -> HousePricesReport:
+def _function(predict: Predict, title: str) -> HousePricesReport:
     from densenet_solutions.houses import contiguous_folds, load_houses
+
+    changed = []
+
+    def call(train: pd.DataFrame, valid: pd.DataFrame) -> np.ndarray:
+        given = train.copy(), valid.copy()
+        answer = _log_prices(predict, *given)
+        if not (given[0].equals(train) and given[1].equals(valid)):
+            changed.append(Finding("note", "Your function changes the frames that it is given."))
+        return answer
 
     houses = load_houses().train
     folds = contiguous_folds(len(houses))
     target = np.log(houses["SalePrice"].to_numpy(dtype=float))
-    error = np.empty(len(houses))
-    mean = np.empty(len(houses))
-    first = None
-    for k in np.unique(folds):
-        train, valid = houses[folds != k], houses[folds == k].drop(columns="SalePrice")
-        log_prices = call(train, valid)
-        first = (train, valid, log_prices) if first is None else first
-        error[folds == k] = log_prices - target[folds == k]
-        mean[folds == k] = target[folds != k].mean() - target[folds == k]
-    assert first is not None
-    rmse = _rmse(error)
-    ruler = {"the mean price": _rmse(mean)} | _recorded("houses-partitions", " book")
-    findings = _leaks(call, *first, truth=target[folds == 0], mean=_rmse(mean[folds == 0]))
-    if call.changes_frames:
-        findings.append(Finding("note", "Your function changes the frames that it is given."))
-    findings += _standing(rmse, ruler, "over the book's five folds")
-    order = {"wrong": 0, "right": 1, "note": 2}
-    findings.sort(key=lambda finding: order[finding.kind])
-    return HousePricesReport(title, tuple(findings), rmse, ruler)
+    predicted, mean = np.empty(len(houses)), np.empty(len(houses))
+    parts = [(houses[folds != k], houses[folds == k].drop(columns="SalePrice")) for k in range(5)]
+    for k, (train, valid) in enumerate(parts):
+        predicted[folds == k] = call(train, valid)
+        mean[folds == k] = target[folds != k].mean()
+    rmse, first = _rmse(predicted - target), folds == 0
+    ruler = {"the mean price": _rmse(mean - target)} | _recorded("houses-partitions", " book")
+    findings = _leaks(
+        call, *parts[0], predicted[first], target[first], _rmse((mean - target)[first])
+    )
+    findings += changed[:1] + _standing(rmse, ruler, "over the book's five folds")
+    return HousePricesReport(title, wrong_first(findings), rmse, ruler)
 
 
 def _leaks(
-    call: _Caller,
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    log_prices: np.ndarray,
-    *,
-    truth: np.ndarray,
-    mean: float,
-) -> list[Finding]:
+    call: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray], train: pd.DataFrame,
+    valid: pd.DataFrame, log_prices: np.ndarray, truth: np.ndarray, mean: float,
+) -> list[Finding]:  # fmt: skip
     """What a prediction depends on besides its house and the training houses."""
     noise = float(np.abs(call(train, valid) - log_prices).max())
     allowed = max(3 * noise, 1e-6)
@@ -159,10 +146,8 @@ def _leaks(
             "wrong", "Predictions depend on the order of the houses: they belong to positions.",
             "Return prices in the order of the rows, and use no index that starts anew.",
         ))  # fmt: skip
-    shuffled = train.copy()
-    prices = np.random.default_rng(0).permutation(shuffled["SalePrice"].to_numpy())
-    shuffled["SalePrice"] = prices
-    without = _rmse(call(shuffled, valid) - truth)
+    prices = np.random.default_rng(0).permutation(train["SalePrice"].to_numpy())
+    without = _rmse(call(train.assign(SalePrice=prices), valid) - truth)
     if without < 0.9 * mean:
         found.append(Finding(
             "wrong",
@@ -170,8 +155,7 @@ def _leaks(
             f"with {mean:.3f}. It knows prices from elsewhere: a file, or a global variable.",
             "Train on the frame that is given and on nothing else.",
         ))  # fmt: skip
-    if not found:
-        found.append(Finding("right", "No leak was found."))
+    found = found or [Finding("right", "No leak was found.")]
     if noise > 1e-6:
         text = f"Two runs on the same houses differ by up to {noise:.3f}: the seed is not fixed."
         found.append(Finding("note", text))
@@ -197,9 +181,8 @@ def _submission(path: Path) -> HousePricesReport:
     ruler = {"the mean price": _rmse(train - logs)} | _recorded("houses-final", "")
     findings = _standing(rmse, ruler, "on the 1459 test houses")
     if same > 0.05 * len(truth):
-        findings.insert(0, Finding(
-            "wrong", f"{same} of {len(truth)} prices are the recorded ones: they were looked up."
-        ))  # fmt: skip
+        text = f"{same} of {len(truth)} prices are the recorded ones: they were looked up."
+        findings.insert(0, Finding("wrong", text))
     return HousePricesReport(title, tuple(findings), rmse, ruler)
 
 
@@ -208,16 +191,16 @@ def _recorded(record: str, suffix: str) -> dict[str, float]:
     cases = dict(load_record(record).cases)
     if record == "houses-partitions":
         cases |= load_record("houses-partitions-rivals").cases
-    return {name: cases[key + suffix]["rmse"] for key, name in RECORDED if key + suffix in cases}
+    names = {name: key + suffix for key, name in RECORDED.items()}
+    return {name: cases[key]["rmse"] for name, key in names.items() if key in cases}
 
 
 def _standing(rmse: float, ruler: Mapping[str, float], where: str) -> list[Finding]:
     """Where a score stands between those of others."""
-    better = [name for name, score in ruler.items() if score < rmse]
+    better = {score: name for name, score in ruler.items() if score < rmse}
     text = f"The error of log price {where} is {rmse:.4f}."
     if better:
-        nearest = max(better, key=lambda name: ruler[name])
-        text += f" Next better: {nearest}, {ruler[nearest]:.4f}."
+        text += f" Next better: {better[max(better)]}, {max(better):.4f}."
     others = ", ".join(f"{name} {score:.4f}" for name, score in ruler.items())
     worse = rmse >= ruler["the mean price"]
     text += " Predicting the mean price of the training houses does no worse." if worse else ""

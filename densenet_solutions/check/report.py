@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-Kind = Literal["right", "wrong", "harmless", "note"]
-_MARKS = {"right": "✓", "wrong": "✗", "harmless": "○", "note": "·"}
-_COLORS = {"right": "green", "wrong": "red", "harmless": "yellow", "note": "dim"}
+Kind = Literal["wrong", "right", "harmless", "note"]
+#: In order of importance: mark and colour.
+_SIGNS = {"wrong": "✗ red", "right": "✓ green", "harmless": "○ yellow", "note": "· dim"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,20 @@ class Finding:
     text: str
     line: str = ""
     where: str = ""
+
+    @property
+    def more(self) -> list[str]:
+        return [more for more in (self.line, self.where) if more]
+
+    @property
+    def sign(self) -> list[str]:
+        """Mark and colour."""
+        return _SIGNS[self.kind].split()
+
+
+def wrong_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """In order of importance."""
+    return tuple(sorted(findings, key=lambda finding: list(_SIGNS).index(finding.kind)))
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,8 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.title}: {self._verdict}"]
         for finding in self.findings:
-            lines.append(f"{_MARKS[finding.kind]} {finding.text}")
-            lines += [f"    {more}" for more in (finding.line, finding.where) if more]
+            lines.append(f"{finding.sign[0]} {finding.text}")
+            lines += [f"    {more}" for more in finding.more]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -80,26 +94,19 @@ class Report:
         color = "green" if self.passed else "red"
         yield Text.assemble((self.title, "bold"), ": ", (self._verdict, f"bold {color}"))
         for finding in self.findings:
-            mark = Text(f"{_MARKS[finding.kind]} ", style=_COLORS[finding.kind])
+            mark, style = finding.sign
             grid = Table.grid()
-            grid.add_row(mark, Text(finding.text))  # text, not markup
-            for more in (finding.line, finding.where):
-                if more:
-                    grid.add_row("", Padding(Text(more, style="dim"), (0, 0, 0, 2), expand=False))
+            grid.add_row(Text(f"{mark} ", style=style), Text(finding.text))  # text, not markup
+            for more in finding.more:
+                grid.add_row("", Padding(Text(more, style="dim"), (0, 0, 0, 2), expand=False))
             yield grid
 
     def _repr_html_(self) -> str:
-        items = "".join(
-            f'<li data-kind="{finding.kind}">{_MARKS[finding.kind]} {html.escape(finding.text)}'
-            + "".join(
-                f"<br><small>{html.escape(more)}</small>"
-                for more in (finding.line, finding.where)
-                if more
-            )
-            + "</li>"
-            for finding in self.findings
-        )
-        return (
-            f'<div class="ds-report"><p><strong>{html.escape(self.title)}: {self._verdict}'
-            f'</strong></p><ul style="list-style:none;padding-left:0">{items}</ul></div>'
-        )
+        items = []
+        for finding in self.findings:
+            more = "".join(f"<br><small>{html.escape(text)}</small>" for text in finding.more)
+            said = f"{finding.sign[0]} {html.escape(finding.text)}{more}"
+            items.append(f'<li data-kind="{finding.kind}">{said}</li>')
+        head = f"<p><strong>{html.escape(self.title)}: {self._verdict}</strong></p>"
+        style = "list-style:none;padding-left:0"
+        return f'<div class="ds-report">{head}<ul style="{style}">{"".join(items)}</ul></div>'

@@ -20,139 +20,134 @@ def shape_difference(
         return None  # what it holds is looked at next
     if same and (theirs.out == right.out or _compresses_alike(role, right, theirs)):
         return None
-    tell = {
-        "stem": _stem,
-        "bottleneck": _bottleneck,
-        "growth": _growth,
-        "transition": _transition,
-        "classifier": _classifier,
-        "output": _output,
-    }[role.kind]
-    text, topic = tell(both, role, right, theirs, i)
+    text, topic = _Mistake(both, role, right, theirs, i).told()
     return Difference(text, topic, theirs.where, blocks=True)
 
 
 def _compresses_alike(role: Role, right: Source, theirs: Source) -> bool:
     """Whether a transition is right but for what it reads, which is looked at next."""
-    share = right.out / width(right.reads)
-    wrong_read = width(theirs.reads) != width(right.reads)
-    return (
-        role.kind == "transition" and wrong_read and theirs.out == int(width(theirs.reads) * share)
-    )
+    read, should = width(theirs.reads), width(right.reads)
+    halved = theirs.out == int(read * right.out / should)
+    return role.kind == "transition" and read != should and halved
 
 
-def _stem(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    if theirs.kind == "linear":
-        return "There is no convolution.", "stem"
-    if theirs.kernel != right.kernel:
-        return f"The first convolution is {theirs.kernel} and not {right.kernel}.", "stem"
-    return f"The first convolution has {theirs.out} channels and not {right.out}.", "stem"
+class _Mistake:
+    """Layer `i` of theirs stands where ours has another; `ends`: it is no convolution at all."""
 
+    def __init__(self, both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> None:
+        self.both, self.role, self.right, self.theirs, self.i = both, role, right, theirs, i
+        self.blocks, self.k, self.read = both.target.blocks, both.target.growth, width(theirs.reads)
+        self.ends = theirs.kind in ("linear", "output")
+        self.is_transition = theirs.kernel == "1×1" and (
+            both.is_pooled(i) or theirs.out in (self.read, self.read // 2)
+        )
 
-def _bottleneck(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    k, following = both.target.growth, both.next(i)
-    if theirs.kind in ("linear", "output") or (
-        theirs.kernel == "1×1" and both.is_pooled(i) and (role.layer > 1 or following is None)
-    ):
-        return _ends(both, role, theirs)
-    if theirs.kernel == "1×1" and role.layer == 1 and both.is_pooled(i):
-        return f"There is one more transition, before block {role.block}.", "transition"
-    after = (following.kernel, following.out) if following is not None else ("", 0)
-    if theirs.kernel != "1×1":
-        if theirs.out == right.out:
-            return f"The bottleneck is a {theirs.kernel} convolution and not 1×1.", "bottleneck"
-        text = f"There is no bottleneck: a {theirs.kernel} convolution reads the earlier features."
+    def told(self) -> Told:
+        tell: Told = getattr(self, self.role.kind)()
+        return tell
+
+    def stem(self) -> Told:
+        if self.ends:
+            return "There is no convolution.", "stem"
+        kernel, right = self.theirs.kernel, self.right
+        if kernel != right.kernel:
+            return f"The first convolution is {kernel} and not {right.kernel}.", "stem"
+        text = f"The first convolution has {self.theirs.out} channels and not {right.out}."
+        return text, "stem"
+
+    def bottleneck(self) -> Told:
+        both, kernel, out, should = self.both, self.theirs.kernel, self.theirs.out, self.right.out
+        following = both.next(self.i)
+        after = (following.kernel, following.out) if following is not None else ("", 0)
+        if self.ends or (kernel == "1×1" and both.is_pooled(self.i)):
+            return self._block_ends()
+        if kernel != "1×1" and out == should:
+            return f"The bottleneck is a {kernel} convolution and not 1×1.", "bottleneck"
+        if kernel != "1×1":
+            text = f"There is no bottleneck: a {kernel} convolution reads the earlier features."
+        elif both.is_kept(self.i):
+            text = (
+                f"The output of the 1×1 convolution ({out} channels) is concatenated too: it "
+                "should feed the 3×3 convolution and vanish."
+            )
+        elif (out, after[1]) == (self.k, should):
+            text = (
+                f"k and 4k are swapped: the 1×1 convolution writes {out} channels, the 3×3 one "
+                f"{should}."
+            )
+        elif after[0] == "3×3" and after[1] != self.k:
+            return f"The growth rate is {after[1]} and not {self.k}.", "growth"
+        else:
+            wide = "k wide" if out == self.k else f"{out} channels wide"
+            text = f"The bottleneck is {wide} and not {should}, which is 4k."
         return text, "bottleneck"
-    if both.is_kept(i):
-        return (
-            f"The output of the 1×1 convolution ({theirs.out} channels) is concatenated too: it "
-            "should feed the 3×3 convolution and vanish.",
-            "bottleneck",
+
+    def growth(self) -> Told:
+        kernel, out = self.theirs.kernel, self.theirs.out
+        alone = all(role.kind != "bottleneck" for role in self.both.target.roles)
+        if self.ends or (alone and kernel == "1×1" and self.both.is_pooled(self.i)):
+            return self._block_ends()
+        if alone and kernel == "1×1":
+            return f"There is a bottleneck, a 1×1 convolution to {out}.", "bottleneck"
+        if kernel != self.right.kernel:
+            return f"The convolution that adds features is {kernel} and not 3×3.", "growth"
+        return f"The growth rate is {out} and not {self.right.out}.", "growth"
+
+    def transition(self) -> Told:
+        theirs, read, block = self.theirs, self.read, self.role.block
+        pooled = all(any("pool" in t.kind for t in s.chain[-4:]) for s in theirs.reads)
+        if theirs.kind == "output":
+            return "There is no convolution.", "transition"
+        if theirs.kind == "linear":
+            if block == len(self.blocks) - 1:
+                return f"There are {block} blocks and not {len(self.blocks)}.", "layers"
+            return f"The network ends after block {block}.", "layers"
+        if pooled and len(theirs.reads) > 1:
+            return f"Transition {block} only pools: its convolution is missing.", "transition"
+        if not self.is_transition:
+            return self._goes_on(block)
+        if theirs.out == read:
+            return f"Transitions keep all {read} channels (θ = 1).", "compression"
+        if theirs.out == read // 2:
+            return f"Transitions halve the channels ({read} to {theirs.out}).", "compression"
+        text = (
+            f"Transition {block} writes {theirs.out} of {read} channels and not {self.right.out}."
         )
-    if (theirs.out, after[1]) == (k, right.out):
-        return (
-            f"k and 4k are swapped: the 1×1 convolution writes {k} channels, the 3×3 one "
-            f"{right.out}.",
-            "bottleneck",
-        )
-    if after[0] == "3×3" and after[1] != k:
-        return f"The growth rate is {after[1]} and not {k}.", "growth"
-    width = "k wide" if theirs.out == k else f"{theirs.out} channels wide"
-    return f"The bottleneck is {width} and not {right.out}, which is 4k.", "bottleneck"
+        return text, "compression"
 
+    def classifier(self) -> Told:
+        if self.theirs.kind == "convolution":
+            if self.is_transition:
+                text = f"There is one more transition, after the last block ({self.theirs})."
+                return text, "transition"
+            return self._goes_on(len(self.blocks))
+        text = f"The classifier has {self.theirs.out} outputs and not {self.right.out}."
+        return text, "classifier"
 
-def _growth(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    alone = all(role.kind != "bottleneck" for role in both.target.roles)
-    if theirs.kind in ("linear", "output"):
-        return _ends(both, role, theirs)
-    if alone and theirs.kernel == "1×1":
-        if both.is_pooled(i):
-            return _ends(both, role, theirs)
-        return f"There is a bottleneck, a 1×1 convolution to {theirs.out}.", "bottleneck"
-    if theirs.kernel != right.kernel:
-        return f"The convolution that adds features is {theirs.kernel} and not 3×3.", "growth"
-    return f"The growth rate is {theirs.out} and not {right.out}.", "growth"
+    def output(self) -> Told:
+        if self.blocks:
+            return self._goes_on(1)
+        return f"There is one more layer, {self.theirs}.", "transition"
 
+    def _block_ends(self) -> Told:
+        """A block has fewer layers than it should."""
+        block, layer = self.role.block, self.role.layer
+        if layer > 1:
+            return self._counts(block, f"ends after {layer - 1} layers")
+        if self.theirs.kind == "output":
+            return "The block has no layer.", "layers"
+        if self.theirs.kind == "linear":
+            return f"There are {block - 1} blocks and not {len(self.blocks)}.", "layers"
+        return f"There is one more transition, before block {block}.", "transition"
 
-def _transition(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    read = width(theirs.reads)
-    pooled = all(any("pool" in t.kind for t in s.chain[-4:]) for s in theirs.reads)
-    if theirs.kind == "output":
-        return "There is no convolution.", "transition"
-    if theirs.kind == "linear":
-        if role.block == len(both.target.blocks) - 1:
-            return f"There are {role.block} blocks and not {len(both.target.blocks)}.", "layers"
-        return f"The network ends after block {role.block}.", "layers"
-    if pooled and len(theirs.reads) > 1:
-        return f"Transition {role.block} only pools: its convolution is missing.", "transition"
-    if theirs.kernel != "1×1" or not (both.is_pooled(i) or theirs.out in (read, read // 2)):
-        return _counts(
-            both, role.block, f"goes on after {both.target.blocks[role.block - 1]} layers"
-        )
-    if theirs.out == read:
-        return f"Transitions keep all {read} channels (θ = 1).", "compression"
-    if theirs.out == read // 2:
-        return f"Transitions halve the channels ({read} to {theirs.out}).", "compression"
-    text = f"Transition {role.block} writes {theirs.out} of {read} channels and not {right.out}."
-    return text, "compression"
+    def _goes_on(self, block: int) -> Told:
+        return self._counts(block, f"goes on after {self.blocks[block - 1]} layers")
 
-
-def _classifier(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    if theirs.kind == "convolution":
-        last, read = len(both.target.blocks), width(theirs.reads)
-        if theirs.kernel == "1×1" and (both.is_pooled(i) or theirs.out in (read, read // 2)):
-            text = f"There is one more transition, after the last block ({theirs})."
-            return text, "transition"
-        return _goes_on(both, last)
-    return f"The classifier has {theirs.out} outputs and not {right.out}.", "classifier"
-
-
-def _output(both: SideBySide, role: Role, right: Source, theirs: Source, i: int) -> Told:
-    if both.target.blocks:
-        return _goes_on(both, 1)
-    return f"There is one more layer, {theirs}.", "transition"
-
-
-def _ends(both: SideBySide, role: Role, theirs: Source) -> Told:
-    """A block has fewer layers than it should."""
-    if role.layer > 1:
-        return _counts(both, role.block, f"ends after {role.layer - 1} layers")
-    if theirs.kind == "output":
-        return "The block has no layer.", "layers"
-    if theirs.kind == "linear":
-        return f"There are {role.block - 1} blocks and not {len(both.target.blocks)}.", "layers"
-    return f"There is one more transition, before block {role.block}.", "transition"
-
-
-def _goes_on(both: SideBySide, block: int) -> Told:
-    return _counts(both, block, f"goes on after {both.target.blocks[block - 1]} layers")
-
-
-def _counts(both: SideBySide, block: int, what: str) -> Told:
-    """How many layers a block has, and whether the numbers are those of another network."""
-    text = f"Block {block} {what}; it should have {both.target.blocks[block - 1]}."
-    theirs = both.blocks_of_theirs()
-    for name, blocks in both.target.known.items():
-        if blocks == theirs:
-            return f"{text} These are the blocks of {name}: {blocks}.", "layers"
-    return text, "layers"
+    def _counts(self, block: int, what: str) -> Told:
+        """How many layers a block has, and whether the numbers are those of another network."""
+        text = f"Block {block} {what}; it should have {self.blocks[block - 1]}."
+        theirs = self.both.blocks_of_theirs()
+        for name, blocks in self.both.target.known.items():
+            if blocks == theirs:
+                return f"{text} These are the blocks of {name}: {blocks}.", "layers"
+        return text, "layers"

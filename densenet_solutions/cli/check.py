@@ -158,7 +158,7 @@ def _known(network: str) -> None:
 
 
 def _load(target: str) -> Any:
-    from densenet_solutions.check.load import load
+    from densenet_solutions.check.prepared import load
 
     return load(target)
 

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from densenet_solutions import check
-from densenet_solutions.check.load import load
+from densenet_solutions.check.prepared import load
 from densenet_solutions.models.densenet import Transition
 
 from .students import TINY, Student
