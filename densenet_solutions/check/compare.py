@@ -30,6 +30,9 @@ def differences(both: SideBySide) -> list[Difference]:
         if blocking is not None:
             return [*found, blocking]
         found += _geometry(role, right, theirs)
+        if theirs.tensors.get("weight", ("", ""))[1] is None:
+            text = f"{capital(role)} computes its weight from parameters."
+            found.append(Difference(text, "weights", theirs.where, same_function=True))
         between = chains.difference(role, right, theirs)
         found += [between] if between is not None else []
         found += _order(both, right, theirs)

@@ -87,6 +87,9 @@ LINES = {
         "resnet": "He et al., Table 1: a 7×7 convolution of stride 2.",
         "book resnet": "Book, section 8.6.3: a 7×7 convolution, then batch normalisation.",
     },
+    "weights": {
+        "paper": "No source computes its weights: a convolution uses its parameters as they are.",
+    },
     "affine": {
         "paper": "Ioffe and Szegedy (arXiv:1502.03167): a normalisation learns a scale and a shift "
         "and keeps running statistics for evaluation.",

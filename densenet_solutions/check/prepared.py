@@ -100,8 +100,12 @@ def copied(net: nn.Module) -> nn.Module:
         for b in net.buffers()
         if is_lazy(b)
     }
+    hooks = [(p._backward_hooks or {}).values() for p in net.parameters()]
     try:
         net = copy.deepcopy(net, lazy).cpu()
+        for parameter, theirs in zip(net.parameters(), hooks, strict=True):
+            for hook in theirs:  # which deepcopy leaves behind
+                parameter.register_hook(hook)
     except Exception as cause:
         raise TheirError("Copying the network", cause) from cause
     if any(is_lazy(p) for p in net.parameters()):

@@ -21,7 +21,7 @@ class Pair:
     what: str
     ours: Tensor
     theirs: Tensor  # the tensor the operation used
-    parameter: Tensor | None  # the parameter behind it
+    parameter: Tensor  # the parameter behind it
     order: Tensor | None = None
     dim: int = 0
 
@@ -35,7 +35,7 @@ class Pair:
 
 
 def paired(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> tuple[Pair, ...] | None:
-    """All tensors in pairs; `None` if the two networks do not have the same layers."""
+    """All tensors in pairs; `None` if the layers are not the same, or compute their weights."""
     both = [([t.sources[i] for i in t.layers], t.norms) for t in (ours, theirs)]
     found: list[Pair] = []
     for mine, other in zip(*both, strict=True):
@@ -46,12 +46,12 @@ def paired(ours: Trace, theirs: Trace, pairs: Mapping[int, int]) -> tuple[Pair, 
             if order is None or not _same_tensors(a, b):
                 return None
             for name, (_, parameter) in a.tensors.items():
-                if parameter is None:
+                used, behind = b.tensors[name]
+                if parameter is None or behind is None:
                     return None
                 along = name == "weight" and a.is_layer  # a weight reads channels along axis 1
                 chosen = order if along or not a.is_layer else None
-                theirs_used, behind = b.tensors[name]
-                found.append(Pair(name, parameter, theirs_used, behind, chosen, int(along)))
+                found.append(Pair(name, parameter, used, behind, chosen, int(along)))
     return tuple(found)
 
 

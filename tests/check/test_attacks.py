@@ -150,6 +150,29 @@ def conv(*sizes, **options):
     return nn.Conv2d(*sizes, **options, bias=False)
 
 
+class Later:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, x, training):
+        self.calls += 1
+        return 0.999 * x if self.calls > 5 else x
+
+
+class Standardised(nn.Conv2d):
+    """Its filters have the mean zero, whatever its parameters are."""
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, weight, None, self.stride, self.padding)
+
+
+def with_hook(register):
+    net = DenseNet(TINY)
+    register(net)
+    return net
+
+
 L1, L2 = "features.denseblock1.denselayer1", "features.denseblock2.denselayer2"
 T1 = "features.transition1"
 WRONG = {
@@ -206,6 +229,24 @@ WRONG = {
         T1, lambda x, t: x + 1e-4 * torch.randn_like(x) if t else x
     ),
     "scaled gradient": lambda: changed(T1, lambda x, t: 2 * x - x.detach()),
+    "standardised weights": lambda: replaced(
+        features__conv0=Standardised(3, 8, 7, stride=2, padding=3, bias=False)
+    ),
+    "hook on an output": lambda: with_hook(
+        lambda net: net.features.transition1.register_forward_hook(lambda m, i, o: 1.001 * o)
+    ),
+    "hook on a gradient": lambda: with_hook(
+        lambda net: net.classifier.weight.register_hook(lambda g: 1.001 * g)
+    ),
+    "centred logits": lambda: changed("classifier", lambda x, t: x - x.mean(1, keepdim=True)),
+    "another norm": lambda: replaced(features__norm5=nn.GroupNorm(1, 18)),
+    "statistics by image": lambda: replaced(
+        features__norm5=nn.InstanceNorm2d(18, affine=True, track_running_stats=True)
+    ),
+    "other without gradients": lambda: changed(
+        T1, lambda x, t: x if torch.is_grad_enabled() else 1.01 * x
+    ),
+    "other after some calls": lambda: changed(T1, Later()),
     "symmetric": lambda: changed("features.conv0", before=lambda x: x.flip(3)),
     "turned": lambda: changed(
         L2, lambda x, t: x.transpose(2, 3) if x.shape[2] == x.shape[3] else x
