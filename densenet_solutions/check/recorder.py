@@ -163,7 +163,7 @@ class _Recorder(TorchDispatchMode):
         settings = (f"eps = {a['eps']:g}", f"momentum = {a['momentum']:g}")
         norm = Source("norm", reads, tensors, settings=settings, where=self.where())
         self.trace.norms.append(norm)
-        self._then(out, reads, Token("norm", str(a["input"].shape[1])))
+        self._then(out, reads, Token("norm"))
 
     def _add(self, a: dict[str, Any], out: Tensor) -> None:
         x, y = self._value(a["self"]), self._value(a["other"])

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+_NAMES = {
+    "norm": "batch normalisation",
+    "average pool": "average pooling",
+    "max pool": "max pooling",
+    "ReLU": "ReLU",
+}
+
 
 @dataclass(frozen=True)
 class Token:
@@ -18,13 +25,23 @@ class Token:
 
     kind: str
     detail: str = ""
-    where: str = ""
-    number: int = -1  # of the operation: equal only for one and the same
+    where: str = field(default="", compare=False)
+    number: int = field(default=-1, compare=False)  # of the operation
+
+    @property
+    def is_known(self) -> bool:
+        return self.kind in _NAMES
 
     @property
     def is_pool(self) -> bool:
         """Whether it makes a map smaller, but not a single pixel."""
         return "pool" in self.kind and self.detail != "global"
+
+    def __str__(self) -> str:
+        called = _NAMES.get(self.kind, f"“{self.kind}”")
+        if self.detail == "global":
+            return f"global {called}"
+        return f"{called} ({self.detail})" if self.detail else called
 
 
 @dataclass(frozen=True)
