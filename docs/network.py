@@ -40,7 +40,7 @@ widths = model.config.block_widths
 #         A layer that reads $c$ channels has $9 \cdot 32\,c$ weights in its convolution. The book's
 #         convolutions have biases, and a normalisation has two numbers a channel.
 #
-#     ??? lines "Type it, and see"
+#     ??? hint "Type it, and see"
 #         {{ number_box(1_019_722) }}
 #
 #     ??? solution "Compare"

@@ -46,8 +46,11 @@ assert "max pooling" in said.text
 #         A 1×1 convolution mixes channels and leaves positions alone. Average pooling mixes
 #         positions and leaves channels alone. Are both linear?
 #
-#     ??? lines "Type it, and see"
-#         Write the whole transition, with the pool that you would take.
+#     ??? solution "Compare"
+#         {{ decimal(average, 1) }} and {{ decimal(maximum, 1) }}. Only the average commutes with
+#         the convolution, because only the average is linear.
+#
+#         Now write the whole transition, with the pool that you would take, and have it checked.
 #
 #         ```python
 #         from densenet_solutions import check
@@ -56,10 +59,6 @@ assert "max pooling" in said.text
 #         ```
 #
 #         Of our own, with a maximum, it says: "{{ said.text }}"
-#
-#     ??? solution "Compare"
-#         {{ decimal(average, 1) }} and {{ decimal(maximum, 1) }}. Only the average commutes with
-#         the convolution, because only the average is linear.
 #
 # !!! answer "The answer"
 #     The paper gives no reason. Habit comes nearest to one: in the authors' code the same function

@@ -48,7 +48,7 @@ least, most = times(min(ratios)), times(max(ratios))
 #         "8 million against 60 million" compares a network with a much better one. Which ResNet is
 #         as accurate as DenseNet-121?
 #
-#     ??? lines "Type it, and see"
+#     ??? hint "Type it, and see"
 #         Count your two networks with `sum(p.numel() for p in net.parameters())`, and type a number.
 #
 #         {{ number_box(11_523_338) }}

@@ -85,8 +85,13 @@ assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet
 #         Some memory grows with the batch, and some does not. Write the peak as $a + b\,N$ for both
 #         networks. Which has the larger $a$, which the larger $b$?
 #
-#     ??? lines "Type it, and see"
-#         No GPU is needed, and no memory: change the number of images until the order changes.
+#     ??? solution "Compare"
+#         With one image ResNet-18: {{ mib(single["ResNet-18"], 0) }} against
+#         {{ mib(single["DenseNet"], 0) }}. With 128 DenseNet: {{ peak["DenseNet"] }} against
+#         {{ peak["ResNet-18"] }}. It changes at about {{ crossings[224] }} images.
+#
+#         See it without a GPU, and without the memory. Change the number of images until the order
+#         changes.
 #
 #         ```python
 #         from densenet_solutions.measure import predict_memory
@@ -96,11 +101,6 @@ assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet
 #             peak = predict_memory(net, (1, 1, 224, 224)).peak_bytes
 #             print(net.__name__, peak / 2**20, "MiB")
 #         ```
-#
-#     ??? solution "Compare"
-#         With one image ResNet-18: {{ mib(single["ResNet-18"], 0) }} against
-#         {{ mib(single["DenseNet"], 0) }}. With 128 DenseNet: {{ peak["DenseNet"] }} against
-#         {{ peak["ResNet-18"] }}. It changes at about {{ crossings[224] }} images.
 #
 # !!! answer "The answer"
 #     In training with many images, yes: DenseNet allocates half as much again as ResNet-18, with a

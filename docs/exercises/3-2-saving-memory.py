@@ -71,18 +71,17 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #         If you run a layer again in the backward pass, which of its modules remembers how often it
 #         ran?
 #
-#     ??? lines "Type it, and see"
-#         What does a network of yours keep, and who made it?
+#     ??? solution "Compare"
+#         Kept are {{ count(kept_channels) }}: 2 × (64 + 96 + 128 + 160). The block has
+#         {{ different }} channels of features: its input and four times 32.
+#
+#         See what a network of yours keeps.
 #
 #         ```python
 #         from densenet_solutions import check
 #
 #         check.memory(MyNet, "book-densenet", batch=1)
 #         ```
-#
-#     ??? solution "Compare"
-#         Kept are {{ count(kept_channels) }}: 2 × (64 + 96 + 128 + 160). The block has
-#         {{ different }} channels of features: its input and four times 32.
 #
 # !!! answer "The answer"
 #     Keep each feature once. PyTorch keeps, for every layer, a fresh copy of all earlier features

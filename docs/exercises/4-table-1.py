@@ -44,7 +44,7 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #         Each "conv" in Table 1 stands for BN-ReLU-convolution. And something normalises once more
 #         before the global average pool.
 #
-#     ??? lines "Type it, and see"
+#     ??? hint "Type it, and see"
 #         Which network has your count, or with which mistake?
 #
 #         {{ number_box(7_989_096) }}

