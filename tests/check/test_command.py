@@ -190,7 +190,7 @@ for name in {extras.split()}:
     sys.modules[name] = None
 def refused(*arguments, **options):
     raise OSError("no network")
-socket.socket = socket.create_connection = refused
+socket.getaddrinfo = socket.create_connection = socket.socket.connect = refused
 from densenet_solutions import check
 from densenet_solutions.models import book_densenet
 from densenet_solutions.models.densenet import Transition, DenseNetConfig
