@@ -69,7 +69,7 @@ def densenet(net: Net, name: str | DenseNetConfig) -> NetworkReport:
         channels, classes = right.config.in_channels, right.config.num_classes
         several = "s" if channels > 1 else ""
         title = f"{row.title} ({channels} channel{several}, {classes} classes)"
-        return _findings(right, theirs, expected)
+        return network_findings(right, theirs, expected)
 
     found = prepared("net", net, lambda net: images(net, row), findings)
     return NetworkReport(title, found, row.name, parameters, expected)
@@ -95,7 +95,8 @@ def classes_of(theirs: Prepared) -> int:
     return shape[1]
 
 
-def _findings(right: Row, theirs: Prepared, expected: int) -> list[Finding]:
+def network_findings(right: Row, theirs: Prepared, expected: int) -> list[Finding]:
+    """All that `densenet` says; the weights of `theirs` are others afterwards."""
     config = right.config
     target = Target(
         right.network, roles(config), config.growth_rate, config.block_config, right.source,

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions import checks
 from densenet_solutions.check.hold import Net, prepared
-from densenet_solutions.check.network import classes_of, images
+from densenet_solutions.check.network import classes_of, images, network_findings
 from densenet_solutions.check.prepared import Prepared, TheirError, in_double
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import right_network
@@ -66,7 +66,7 @@ def memory(
 
     Predicted on the meta device, so no memory of that size is needed. A network passes that keeps
     no concatenation, needs clearly less than the plain one, and updates running statistics once a
-    step.
+    step. If it has as many parameters as the right one, it must compute the same, too.
 
     Args:
         net: a module, or a function or class that builds one.
@@ -98,12 +98,16 @@ def memory(
         title = f"training step of {row.title}, {batch} × {channels} × {side}²"
         peak, kept = needs, keeps
         plain, rivals = _usual(right.config, shape)
-        found = [*_peak(peak, rivals), _copies(kept, plain), *_statistics(theirs)]
+        statistics = _statistics(theirs)
+        found = [*_peak(peak, rivals), _copies(kept, plain), *statistics]
         should = count_parameters(DenseNet(right.config)).total
         if theirs.parameters != should:
             text = f"It has {theirs.parameters:,} parameters and {row.title} {should:,}."
             text = f"Two networks are compared that are not the same. {text}"
             found.append(Finding("note", text))
+        elif not any(finding.kind == "wrong" for finding in statistics):
+            held = network_findings(right, theirs, should)
+            found += [finding for finding in held if finding.kind == "wrong"][:1]
         return found
 
     found = prepared("net", net, lambda net: images(net, row), findings)

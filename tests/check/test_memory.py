@@ -39,6 +39,26 @@ def test_a_students_network_is_plain_unless_it_recomputes():
     assert any("updates running statistics once more" in f.text for f in again.wrong)
 
 
+def test_memory_is_not_saved_by_computing_something_else():
+    class Detached(Student):
+        def forward(self, x):
+            return super().forward(x.detach())
+
+    class Forgets(DenseNet):
+        """Keeps nothing of its features, because they get no gradient."""
+
+        def forward(self, x):
+            with torch.no_grad():
+                x = torch.relu(self.features(x))
+            return self.classifier(x.mean((2, 3)))
+
+    report = memory(Forgets(TINY), TINY, **SETUP)
+    assert report.peak_beyond_parameters < 0.5 * report.rivals["plain"]
+    assert "gradient reaches the image" in report.findings[0].text
+    assert not report.passed
+    assert not memory(Detached(), TINY, **SETUP).passed
+
+
 def test_another_network_is_noted():
     note = "Two networks are compared that are not the same. It has 10,265 parameters"
     assert note in str(memory(Student(k=6), TINY, **SETUP))
