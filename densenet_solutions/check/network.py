@@ -105,7 +105,7 @@ def network_findings(right: Row, theirs: Prepared, expected: int) -> list[Findin
     )  # fmt: skip
     findings, both = held(target, theirs)
     after = [token for segment in both.theirs.output or () for token in segment.chain]
-    if after:
+    if after and any(finding.kind == "wrong" for finding in findings):
         name = after[0].kind.removeprefix("_")
         text = f"After the classifier comes “{name}”; the loss (cross_entropy) wants the logits."
         findings = [Finding("wrong", text, line("classifier", right.source), after[0].where)]

@@ -111,8 +111,8 @@ def randomize(net: nn.Module) -> None:
                 new *= (2 / max(tensor[0].numel(), 1)) ** 0.5
             elif not isinstance(tensor, nn.Parameter):
                 new = 0.5 + new.abs()  # a variance is positive
-            else:
-                new = 1 + new
+            else:  # both signs in every tensor
+                new = new.sign()[:1] * (-1.0) ** torch.arange(len(new)) * (0.5 + new.abs())
             tensor.copy_(new)
 
 
@@ -120,5 +120,5 @@ def error(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, relative to the largest value of ours."""
     if ours.shape != theirs.shape:
         return float("inf")
-    scale = ours.abs().max().clamp(min=1e-30)
-    return float((ours - theirs).abs().max() / scale)
+    worst = float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1e-30))
+    return float("inf") if worst != worst else worst  # nan is no agreement

@@ -238,6 +238,7 @@ WRONG = {
     "hook on a gradient": lambda: with_hook(
         lambda net: net.classifier.weight.register_hook(lambda g: 1.001 * g)
     ),
+    "a gradient that is no number": lambda: changed(T1, lambda x, t: x + (0 * x).sqrt()),
     "centred logits": lambda: changed("classifier", lambda x, t: x - x.mean(1, keepdim=True)),
     "another norm": lambda: replaced(features__norm5=nn.GroupNorm(1, 18)),
     "statistics by image": lambda: replaced(
