@@ -13,7 +13,7 @@ import torch
 
 from densenet_solutions import checks
 from densenet_solutions.check.network import dense_block, densenet, transition
-from densenet_solutions.check.prepared import TheirError, load, quiet
+from densenet_solutions.check.prepared import TheirError, load, quiet, their_code
 from densenet_solutions.check.prices import house_prices
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import right_network
@@ -208,10 +208,8 @@ def _prices(predict: Any) -> Iterator[Report]:
 
 def _whole(function: Any, **given: Any) -> int:
     """What the reader's function makes of the arguments: a whole number."""
-    try:
+    with their_code("Your function"):
         n = function(**given)
-    except Exception as cause:
-        raise TheirError("Your function", cause) from cause
     return checks.integer(f"what {function.__name__} returns", n)
 
 

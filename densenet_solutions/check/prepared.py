@@ -39,6 +39,15 @@ class TheirError(Exception):
         super().__init__(text)
 
 
+@contextlib.contextmanager
+def their_code(doing: str) -> Iterator[None]:
+    """The reader's code runs within: what it raises is a `TheirError`."""
+    try:
+        yield
+    except (Exception, SystemExit) as cause:
+        raise TheirError(doing, cause) from cause
+
+
 class Prepared:
     """A copy of the reader's module in float64, and its output in evaluation mode.
 
@@ -51,10 +60,8 @@ class Prepared:
         images: Callable[[nn.Module], Iterable[Tensor]],
     ) -> None:
         if not isinstance(net, nn.Module):
-            try:
+            with their_code("Building the network"):
                 built = net()
-            except Exception as cause:
-                raise TheirError("Building the network", cause) from cause
             if not isinstance(built, nn.Module):
                 raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
             net = built
@@ -78,19 +85,13 @@ class Prepared:
 
     def __call__(self, image: Tensor) -> Tensor:
         """What it makes of images in evaluation mode."""
-        try:
-            with in_double(), torch.no_grad():
-                return self.net.eval()(image)
-        except Exception as cause:
-            raise TheirError(f"The forward pass of {tuple(image.shape)}", cause) from cause
+        with their_code(f"The forward pass of {tuple(image.shape)}"), in_double(), torch.no_grad():
+            return self.net.eval()(image)
 
     def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
-        try:
-            with in_double():
-                return run(self.net.train(train), image)
-        except Exception as cause:
-            mode = "training" if train else "evaluation"
-            raise TheirError(f"The forward pass in {mode} mode", cause) from cause
+        mode = "training" if train else "evaluation"
+        with their_code(f"The forward pass in {mode} mode"), in_double():
+            return run(self.net.train(train), image)
 
 
 def copied(net: nn.Module) -> nn.Module:
@@ -101,13 +102,11 @@ def copied(net: nn.Module) -> nn.Module:
         if is_lazy(b)
     }
     hooks = [(p._backward_hooks or {}).values() for p in net.parameters()]
-    try:
+    with their_code("Copying the network"):
         net = copy.deepcopy(net, lazy).cpu()
         for parameter, theirs in zip(net.parameters(), hooks, strict=True):
             for hook in theirs:  # which deepcopy leaves behind
                 parameter.register_hook(hook)
-    except Exception as cause:
-        raise TheirError("Copying the network", cause) from cause
     if any(is_lazy(p) for p in net.parameters()):
         return net
     return net.double()
@@ -183,9 +182,8 @@ def load(target: str) -> Any:
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules[path.stem] = module  # deepcopy, pickle and dataclasses look there
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as cause:
-        raise TheirError(f"Importing {path.name}", cause) from cause
+        with their_code(f"Importing {path.name}"):
+            spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(path.parent.resolve()))
     if not hasattr(module, called):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densenet_solutions import checks
-from densenet_solutions.check.prepared import TheirError
+from densenet_solutions.check.prepared import TheirError, their_code
 from densenet_solutions.check.report import Finding, Report, wrong_first
 from densenet_solutions.records import load_record
 
@@ -71,10 +71,8 @@ def house_prices(predict: Predict | str | Path) -> HousePricesReport:
 
 def _log_prices(predict: Predict, train: pd.DataFrame, houses: pd.DataFrame) -> np.ndarray:
     """What the reader's function makes of the frames, `(rows,)`, if it can be prices."""
-    try:
+    with their_code("Your function"):
         answer = np.asarray(predict(train, houses), dtype=float)
-    except Exception as cause:
-        raise TheirError("Your function", cause) from cause
     if answer.squeeze().shape != (len(houses),):
         raise TheirError(
             f"One price a house: for {len(houses)} houses it returns the shape {answer.shape}."

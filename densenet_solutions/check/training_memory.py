@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from densenet_solutions import checks
 from densenet_solutions.check.hold import Net, prepared
 from densenet_solutions.check.network import classes_of, images, network_findings
-from densenet_solutions.check.prepared import Prepared, TheirError, in_double
+from densenet_solutions.check.prepared import Prepared, in_double, their_code
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import right_network
 from densenet_solutions.measure import count_parameters, predict_memory
@@ -90,11 +90,9 @@ def memory(
         channels = theirs.image.shape[1]
         right = row.sized(channels, classes_of(theirs))
         shape = (batch, channels, side, side)
-        try:
+        with their_code("A training step on the meta device, without data,"):
             needs = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
             keeps = kept_for_backward(theirs.net, shape)
-        except (RuntimeError, NotImplementedError, ValueError) as cause:
-            raise TheirError("A training step on the meta device, without data,", cause) from cause
         title = f"training step of {row.title}, {batch} × {channels} × {side}²"
         peak, kept = needs, keeps
         plain, rivals = _usual(right.config, shape)
@@ -163,13 +161,10 @@ def _statistics(theirs: Prepared) -> list[Finding]:
     after = []
     for backward in (False, True):
         net = copy.deepcopy(theirs.net).train()
-        try:
-            with in_double():
-                out = net(theirs.image)
+        with their_code("A training step"), in_double():
+            out = net(theirs.image)
             if backward:
                 out.sum().backward()
-        except Exception as cause:
-            raise TheirError("A training step", cause) from cause
         after.append([buffer.clone() for buffer in net.buffers()])
     if all(torch.equal(a, b) for a, b in zip(*after, strict=True)):
         return [Finding("right", "Running statistics are updated once a step.")]
