@@ -19,6 +19,7 @@ from densenet_solutions.memory import (
     quantized_inference,
     recompute,
     saved_in_8_bits,
+    selective_checkpointing,
     shared_storage,
 )
 from densenet_solutions.memory.own_block import dense_block as dense_block
@@ -34,7 +35,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         row.name: row
         for file in (
             *(plain, in_place),
-            *(recompute, shared_storage, compiled),
+            *(recompute, selective_checkpointing, shared_storage, compiled),
             *(pool_first, offload),
             *(bfloat16, saved_in_8_bits, quantized_inference),
             *(connections, gates),

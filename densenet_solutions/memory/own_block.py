@@ -10,6 +10,7 @@ from densenet_solutions.memory.recompute import (
     BottleneckInputRecomputed,
     LayersRecomputed,
 )
+from densenet_solutions.memory.selective_checkpointing import SelectivelyRecomputed
 from densenet_solutions.memory.shared_storage import SharedStorageBlock
 from densenet_solutions.models.config import DenseNetConfig
 from densenet_solutions.models.densenet import DenseBlock
@@ -19,6 +20,7 @@ _WAYS: dict[str, type[DenseBlock]] = {
     "recompute_bottleneck_input": BottleneckInputRecomputed,
     "recompute_layer": LayersRecomputed,
     "recompute_block": BlockRecomputed,
+    "selective_checkpointing": SelectivelyRecomputed,
     "shared_storage": SharedStorageBlock,
 }
 
@@ -43,7 +45,8 @@ def dense_block(
         num_layers: how many layers.
         bn_size: a bottleneck has `bn_size·k` channels; `None` for no bottleneck.
         drop_rate: dropout after each layer.
-        strategy: `plain`, `shared_storage` or one of `recompute_…`, as in `STRATEGIES`.
+        strategy: `plain`, `shared_storage`, `selective_checkpointing` or one of `recompute_…`, as
+            in `STRATEGIES`.
 
     Raises:
         TypeError, ValueError: a number or the strategy is impossible.

@@ -13,7 +13,7 @@ from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
 from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.saving_memory import claims, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
-from densenet_solutions.memory import recompute
+from densenet_solutions.memory import recompute, selective_checkpointing
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
@@ -161,7 +161,10 @@ trap_frames()
 
 # %%
 updates = claims.running_statistics(
-    ["recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage"]
+    [
+        *("recompute_bottleneck_input", "recompute_layer", "recompute_block"),
+        *("selective_checkpointing", "shared_storage"),
+    ]
 )
 naive, *ours = updates
 assert set(naive.layers_by_count) == {1, 2}
@@ -270,7 +273,7 @@ assert times(slower) == times(more_operations)
 # {{ times(on_gpu[8]["shared_storage"].time_ratio) }} the plain time.
 
 # %%
-selective = study.selective_checkpointing().peak_beyond_parameters
+selective = study.predicted_peaks(["selective_checkpointing"])["selective_checkpointing"]
 assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 
 # %% [markdown]
@@ -299,11 +302,13 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 #     concatenations. For that `cat` would have to give views, buffers would have to be planned over
 #     both passes, and updates of running statistics would need a mark: do not repeat.
 #
-# Selective checkpointing is Pleiss's idea in four lines, and goes one step further, since the second
-# normalisation runs again too; each layer passes through `checkpoint` with this policy. Predicted for the step above, it peaks at {{ mib(selective, 0) }}.
+# Selective checkpointing is Pleiss's idea in four lines, the policy below: keep what a convolution
+# has computed, run everything else again, the second normalisation too. Predicted
+# for the step above, with each layer and transition under `checkpoint` and this policy, it peaks at
+# {{ mib(selective, 0) }}.
 #
 # ??? note "The policy, in four lines"
-#     {{ source(study.keep_convolutions) }}
+#     {{ source(selective_checkpointing.keep_convolutions) }}
 #
 # ## Which one when
 #

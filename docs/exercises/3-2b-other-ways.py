@@ -20,8 +20,8 @@ cost = study.costs(cost_record)
 peak = {name: row.training_peak for name, row in cost.items() if row.training_peak}
 plain = cost["plain"]
 ELSEWHERE = (  # the ways of 3.2, and what cannot be shown on a CPU
-    "recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage",
-    "in_place", "out_of_place", "offload",
+    "recompute_bottleneck_input", "recompute_layer", "recompute_block", "selective_checkpointing",
+    "shared_storage", "in_place", "out_of_place", "offload",
 )  # fmt: skip
 here = {name: row for name, row in cost.items() if name not in ELSEWHERE}
 

@@ -97,7 +97,8 @@ FIRST = ("in_place", "pool_first", "recompute_layer", "bfloat16", "saved_in_8_bi
          "harmonic_connections", "shared_storage", "recompute_block")  # fmt: skip
 SECOND = ("recompute_bottleneck_input", "recompute_layer", "recompute_block", "pool_first",
           "bfloat16", "saved_in_8_bits", "channel_pruning", "gates", "shared_storage",
-          "quantized_inference", "in_place", "gradient_accumulation")  # fmt: skip
+          "quantized_inference", "in_place", "gradient_accumulation",
+          "selective_checkpointing")  # fmt: skip
 REFUSED = {
     ("pool_first", "pool_first"),
     ("bfloat16", "bfloat16"),
@@ -107,7 +108,7 @@ REFUSED = {
     *(
         (first, second)
         for first in ("recompute_layer", "recompute_block", "harmonic_connections")
-        for second in ("recompute_bottleneck_input", "recompute_layer")
+        for second in ("recompute_bottleneck_input", "recompute_layer", "selective_checkpointing")
     ),
     ("recompute_block", "recompute_block"),
     ("recompute_layer", "recompute_block"),
@@ -120,6 +121,7 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore:shared storage is off here")
+@pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context")  # of selective checkpointing
 @pytest.mark.parametrize("second", SECOND)
 @pytest.mark.parametrize("first", FIRST)
 def test_two_strategies_work_together_or_the_second_is_refused(first, second):

@@ -14,7 +14,8 @@ from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import densenet121
 from tests.memory.test_exact_strategies import small_densenet
 
-RECOMPUTING = ["recompute_bottleneck_input", "recompute_layer", "recompute_block"]
+REPEATABLE = ["recompute_bottleneck_input", "recompute_layer", "recompute_block"]
+RECOMPUTING = [*REPEATABLE, "selective_checkpointing"]
 OURS = [*RECOMPUTING, "shared_storage"]
 
 
@@ -47,7 +48,7 @@ def assert_same(plain, ours, *, tolerance=1e-10):
                 )
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*REPEATABLE, "shared_storage"])
 def test_a_graph_is_gone_through_twice(name):
     plain, ours = pair(name)
     for model in (plain, ours):
@@ -57,7 +58,15 @@ def test_a_graph_is_gone_through_twice(name):
     assert_same(plain, ours)
 
 
-@pytest.mark.parametrize("name", RECOMPUTING)
+def test_what_a_policy_kept_is_given_out_once():
+    _, ours = pair("selective_checkpointing")
+    loss = ours(images()).square().sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="backward an extra time"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("name", REPEATABLE)
 def test_a_gradient_penalty_goes_through_recomputation(name):
     plain, ours = pair(name)
     for model in (plain, ours):

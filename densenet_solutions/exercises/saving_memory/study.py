@@ -6,16 +6,9 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import (
-    CheckpointPolicy,
-    checkpoint,
-    create_selective_checkpoint_contexts,
-)
 
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
 from densenet_solutions.exercises.saving_memory.costs import (
@@ -34,9 +27,8 @@ from densenet_solutions.measure import (
 )
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.shared_storage.arithmetic import planned_for
-from densenet_solutions.memory.strategy import retype
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
-from densenet_solutions.models.densenet import DenseBlock, DenseLayer
+from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import Record
 
@@ -158,35 +150,6 @@ def float32_errors(names: Sequence[str]) -> dict[str, float]:
     return {
         name: float((gradient(name, torch.float32) - truth).norm() / truth.norm()) for name in names
     }
-
-
-def keep_convolutions(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    if op is torch.ops.aten.convolution.default:
-        return CheckpointPolicy.MUST_SAVE
-    return CheckpointPolicy.PREFER_RECOMPUTE
-
-
-class SelectivelyRecomputed(DenseBlock):
-    """Each layer under selective checkpointing: outputs of convolutions are kept, the rest not."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = [x]
-        for layer in self:
-
-            def whole(*earlier: Tensor, layer: nn.Module = layer) -> Tensor:
-                return layer(torch.cat(earlier, dim=1))
-
-            policy = partial(create_selective_checkpoint_contexts, keep_convolutions)
-            features.append(checkpoint(whole, *features, use_reentrant=False, context_fn=policy))
-        return torch.cat(features, dim=1)
-
-
-def selective_checkpointing(input_shape: Sequence[int] = FULL_SHAPE) -> MemoryResult:
-    """Predicted training step of DenseNet-121 whose layers are `SelectivelyRecomputed`."""
-    with torch.device("meta"):
-        model = densenet121()
-    retype(model, DenseBlock, SelectivelyRecomputed)
-    return predict_memory(lambda: model, input_shape)
 
 
 def plain_timeline() -> StepTimeline:
