@@ -27,7 +27,8 @@ STRATEGIES = {
     "reorder or move": ("pool_first", "offload"),
     "fewer bits": ("bfloat16", "saved_in_8_bits", "quantized_inference"),
     "fewer connections": (
-        *("random_connections", "logarithmic_connections", "harmonic_connections", "gates"),
+        *("random_connections", "logarithmic_connections", "harmonic_connections"),
+        *("one_shot_aggregation", "gates"),
     ),
     "smaller layers": ("learned_groups", "channel_pruning", "low_rank"),
     "fewer images at once": ("gradient_accumulation",),

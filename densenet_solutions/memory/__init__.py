@@ -14,6 +14,7 @@ from densenet_solutions.memory import (
     learned_groups,
     low_rank,
     offload,
+    one_shot_aggregation,
     plain,
     pool_first,
     quantized_inference,
@@ -38,7 +39,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
             *(recompute, selective_checkpointing, shared_storage, compiled),
             *(pool_first, offload),
             *(bfloat16, saved_in_8_bits, quantized_inference),
-            *(connections, gates),
+            *(connections, one_shot_aggregation, gates),
             *(learned_groups, channel_pruning, low_rank),
             gradient_accumulation,
         )

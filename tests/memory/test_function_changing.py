@@ -20,6 +20,7 @@ from densenet_solutions.memory.gradient_accumulation import (
 from densenet_solutions.memory.layers import dense_blocks
 from densenet_solutions.memory.learned_groups import GatheredNorm, learned_groups
 from densenet_solutions.memory.low_rank import low_rank
+from densenet_solutions.memory.one_shot_aggregation import one_shot_aggregation
 from densenet_solutions.memory.strategy import training_step
 from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.connectivity import dense, logarithmic
@@ -114,6 +115,7 @@ CHANGES: dict[str, Change] = {
         "random_connections",
         "logarithmic_connections",
         "harmonic_connections",
+        "one_shot_aggregation",
         "learned_groups",
         "gates",
         "low_rank",
@@ -228,6 +230,24 @@ def test_sparse_blocks_read_what_the_pattern_says() -> None:
     )
     layers = dense_blocks(sparse)["denseblock1"]
     assert [layer.conv1.in_channels for layer in layers] == [16, 24, 16, 32]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_one_shot_aggregation_is_a_chain_that_is_concatenated_once(network: str) -> None:
+    """Section 3.2 of arXiv:1904.09730, written out."""
+    torch.manual_seed(0)
+    block = dense_blocks(one_shot_aggregation(NETWORKS[network]()))["denseblock1"].eval()
+    width = block[0].conv1.in_channels
+    x = torch.randn(2, width, 6, 6)
+    out, written = x, [x]
+    for layer in block:
+        out = layer(out)
+        written.append(out)
+    assert torch.equal(block(x), torch.cat(written, dim=1))
+    assert [layer.conv1.in_channels for layer in block] == [
+        width,
+        *(out.shape[1] for _ in written[2:]),
+    ]
 
 
 def test_accumulation_is_exact_without_batch_statistics_and_only_then() -> None:

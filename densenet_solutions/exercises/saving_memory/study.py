@@ -21,6 +21,7 @@ from densenet_solutions.exercises.saving_memory.reach import Reach
 from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTimeline, thinned
 from densenet_solutions.measure import (
     MemoryResult,
+    count_flops,
     count_parameters,
     predict_memory,
     saved_bytes,
@@ -117,6 +118,30 @@ def sharing_blocks_only() -> int:
     ours = STRATEGIES["shared_storage"]
     result = predict_memory(ours.apply(model), FULL_SHAPE, step=ours.step)
     return result.peak_beyond_parameters
+
+
+def predicted_costs(names: Sequence[str]) -> dict[str, StrategyCost]:
+    """`cost` of strategies at full size, but for what takes a real step: gradients and times."""
+    with torch.device("meta"):
+        model = densenet121()
+    found = {}
+    for name in names:
+        changed, step = STRATEGIES[name].apply(model), STRATEGIES[name].step
+        found[name] = StrategyCost(
+            strategy=name,
+            training_peak=predict_memory(changed, FULL_SHAPE, step=step).peak_beyond_parameters,
+            inference_peak=predict_memory(changed, FULL_SHAPE, train=False).peak_beyond_parameters,
+            method="predicted",
+            state_bytes=sum(t.nbytes for t in (*changed.parameters(), *changed.buffers())),
+            parameters=count_parameters(changed).total,
+            multiply_adds=count_flops(changed, FULL_SHAPE).multiply_adds,
+            gradient_error=None,
+            seconds=(),
+            plain_seconds=(),
+            input_shape=FULL_SHAPE,
+            trial_shape=FULL_SHAPE,
+        )
+    return found
 
 
 def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
