@@ -275,6 +275,9 @@ assert times(slower) == times(more_operations)
 # %%
 selective = study.predicted_peaks(["selective_checkpointing"])["selective_checkpointing"]
 assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
+gradients = study.gradients_of_inputs()
+# At its end the backward pass has the parameters' gradients; there is no room for these besides.
+assert gradients + 4 * study.parameters() > peak["torchvision"]
 
 # %% [markdown]
 # ## What the framework must change
@@ -284,8 +287,13 @@ assert peak["recompute_layer"] < selective < peak["recompute_bottleneck_input"]
 #
 # !!! note "The model's code"
 #     A *module* could own the memory that its results are written to. In Lua Torch it did, and the
-#     authors' own implementation let all layers of a block share it, in four steps (`-optMemory`),
-#     in 2017. In PyTorch, without an `autograd.Function`, the model can read fewer features, as
+#     authors' own implementation let modules share it, in four steps
+#     ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)), in 2017. The
+#     first was a general tool. The second shared gradients, of which each module kept its own: they
+#     come to {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is used, so
+#     PyTorch has that saving already. The third shared what layers concatenate, and the fourth their
+#     normalised copies, computed again in the backward pass: Pleiss's way, with running statistics
+#     put back. In PyTorch, without an `autograd.Function`, the model can read fewer features, as
 #     one-shot aggregation does ([VoVNet](https://arxiv.org/abs/1904.09730)).
 #
 # !!! note "Autograd"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from densenet_solutions.exercises.saving_memory import claims as memory_claims
@@ -15,6 +16,7 @@ from densenet_solutions.exercises.saving_memory.costs import StrategyCost
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.models import densenet121
 from densenet_solutions.records.serialise import to_json
 from densenet_solutions.records.store import Made, Provenance, Record
 
@@ -154,6 +156,21 @@ def test_against_float64_exact_ways_are_as_near_as_the_plain_network() -> None:
     errors = study.float32_errors(["plain", "shared_storage", "saved_in_8_bits"])
     assert errors["shared_storage"] < 3 * errors["plain"] < 1e-5
     assert errors["saved_in_8_bits"] > 1e-3
+
+
+def test_gradients_that_modules_keep_are_those_of_what_they_read() -> None:
+    """Against hooks on the tensors of a step in which each ReLU writes into new memory."""
+    model, sizes = STRATEGIES["out_of_place"].apply(densenet121()), []
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].requires_grad and not isinstance(module, nn.ReLU):
+            inputs[0].register_hook(lambda gradient: sizes.append(gradient.nbytes))
+
+    for module in model.modules():
+        if not list(module.children()):
+            module.register_forward_pre_hook(note)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert study.gradients_of_inputs((2, 3, 32, 32)) == sum(sizes)
 
 
 def test_the_first_block_by_hand() -> None:

@@ -206,6 +206,24 @@ def kept_for_backward(input_shape: Sequence[int] = FULL_SHAPE) -> dict[str, int]
     return {kind: size for kind, size in kept.items() if kind != _STATISTICS}
 
 
+def gradients_of_inputs(input_shape: Sequence[int] = FULL_SHAPE) -> int:
+    """Bytes of the gradients of what DenseNet-121's modules read, all kept: as in Lua Torch.
+
+    There each module owns the gradient of its input. The first convolution has none, and a ReLU in
+    place has none of its own.
+    """
+    with torch.device("meta"):
+        model = densenet121()
+        images = torch.empty(*input_shape)
+    sizes: list[int] = []
+    for name, module in model.named_modules():
+        is_leaf = not list(module.children())
+        if is_leaf and not isinstance(module, nn.ReLU) and name != "features.conv0":
+            module.register_forward_pre_hook(lambda _, args: sizes.append(args[0].nbytes))
+    model(images)
+    return sum(sizes)
+
+
 def feature_bytes(input_shape: Sequence[int] = FULL_SHAPE) -> int:
     """Bytes of all features of DenseNet-121's dense blocks, each stored once, in float32."""
     return _bytes_in_blocks(input_shape, lambda width_in, width_out, layers: width_out)
