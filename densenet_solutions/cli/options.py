@@ -22,7 +22,7 @@ STRATEGIES = {
     "as it is": ("plain", "out_of_place", "in_place"),
     "recompute": (
         *("recompute_bottleneck_input", "recompute_layer", "recompute_block"),
-        *("selective_checkpointing", "shared_storage", "compiled"),
+        *("selective_checkpointing", "shared_storage", "in_place_normalization", "compiled"),
     ),
     "reorder or move": ("pool_first", "offload"),
     "fewer bits": ("bfloat16", "saved_in_8_bits", "quantized_inference"),

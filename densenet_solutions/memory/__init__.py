@@ -11,6 +11,7 @@ from densenet_solutions.memory import (
     gates,
     gradient_accumulation,
     in_place,
+    in_place_normalization,
     learned_groups,
     low_rank,
     offload,
@@ -36,7 +37,8 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         row.name: row
         for file in (
             *(plain, in_place),
-            *(recompute, selective_checkpointing, shared_storage, compiled),
+            *(recompute, selective_checkpointing, shared_storage),
+            *(in_place_normalization, compiled),
             *(pool_first, offload),
             *(bfloat16, saved_in_8_bits, quantized_inference),
             *(connections, one_shot_aggregation, gates),

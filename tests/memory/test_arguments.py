@@ -60,6 +60,8 @@ REFUSED = [
     ("True", apply("learned_groups", 2, True), TypeError, "condensation is an integer, got True"),
     ("0 parts", apply("gradient_accumulation", 0), ValueError, "parts is at least 1, got 0"),
     ("1.5 parts", apply("gradient_accumulation", 1.5), TypeError, "parts is an integer, got 1.5"),
+    ("slope 0", apply("in_place_normalization", 0), ValueError, r"slope lies in \(0, 1\], got 0"),
+    ("slope", apply("in_place_normalization", "x"), TypeError, "slope is a number, got 'x'"),
     ("budget", apply("compiled", -1), ValueError, r"budget lies in \[0, 1\], got -1"),
     ("half", apply("bfloat16", of=lambda: model().half()), TypeError, "takes float32 parameters"),
     ("no ReLU", apply("in_place", of=no_relu), ValueError, "the network has no ReLU"),
