@@ -33,13 +33,23 @@ def keep_convolutions(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> Checkpoin
 
 
 class SelectiveSecondRun(SecondRun):
-    """The second run of `module`: `kept` hands out what was kept, running statistics stay."""
+    """The second run of `module`: `kept` hands out what was kept, running statistics stay.
+
+    Raises:
+        RuntimeError: (on entering) as `SecondRun`, or it is entered again.
+    """
 
     def __init__(self, module: nn.Module, kept: AbstractContextManager[Any]) -> None:
         super().__init__(module)
-        self.kept = kept
+        self.kept, self.is_over = kept, False
 
     def __enter__(self) -> SelectiveSecondRun:
+        if self.is_over:  # some versions of PyTorch would hand out the wrong outputs
+            raise RuntimeError(
+                "selective checkpointing hands out once what it has kept, got a second backward "
+                "pass through the same graph: use recompute_layer"
+            )
+        self.is_over = True
         super().__enter__()
         self.kept.__enter__()
         return self
@@ -54,8 +64,8 @@ def recompute_selectively(
 ) -> Tensor:
     """`function(*inputs)`, a part of `module`, keeping its inputs and what the policy keeps.
 
-    What `recompute` says of its conditions holds here too. PyTorch gives out what the policy kept
-    once: a second backward pass through the same graph raises a `RuntimeError`.
+    What `recompute` says of its conditions holds here too. A second backward pass through the same
+    graph raises a `RuntimeError`: PyTorch hands out once what the policy kept.
     """
     if not torch.is_grad_enabled():
         return function(*inputs)
