@@ -50,7 +50,13 @@ def test_activations_in_8_bits_save_most_of_the_peak(small: dict[str, StrategyCo
     assert 0 < error < 0.05
 
 
-@pytest.mark.parametrize("name", ["saved_in_8_bits", "channel_pruning", "gradient_accumulation"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("saved_in_8_bits", "channel_pruning", "gradient_accumulation"),
+        *("selective_checkpointing", "in_place_normalization", "one_shot_aggregation"),
+    ],
+)
 def test_predictions_agree_with_the_allocator(name: str, small: dict[str, StrategyCost]) -> None:
     strategy = STRATEGIES[name]
     changed = strategy.apply(strategies_cost.small_network())
