@@ -105,7 +105,7 @@ def _meant(value: object, choices: Collection[Any]) -> str:
     if not isinstance(value, str):
         return ""
     known = {re.sub(r"[\s_-]", "", item).lower(): item for item in choices if isinstance(item, str)}
-    near = difflib.get_close_matches(re.sub(r"[\s_-]", "", value).lower(), known, n=1)
+    near = difflib.get_close_matches(re.sub(r"[\s_-]", "", value).lower(), known, n=1, cutoff=0.75)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
@@ -151,7 +151,9 @@ def device(value: object) -> torch.device:
     if where is None or where.type not in ("cpu", "cuda"):
         raise ValueError(f"device is 'cpu' or 'cuda' (or 'cuda:1', …), got {value!r}")
     if where.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(where)!r} needs a CUDA GPU, and PyTorch finds none")
+        raise ValueError(
+            f"device {str(where)!r} needs a CUDA GPU, and PyTorch finds none: use 'cpu'"
+        )
     if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise ValueError(f"device {str(where)!r} is not there: PyTorch finds {count} CUDA GPU(s)")

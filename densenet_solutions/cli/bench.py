@@ -54,6 +54,7 @@ def memory(
     with faults_in_words():
         checks.choice("NETWORK", network, IMAGENET)
         where = chosen_device(device)
+        _check_size(network, batch, resolution)
         import torch
 
         from densenet_solutions.exercises.saving_memory.bench import bench_memory
@@ -82,6 +83,7 @@ def speed(
     """Compare times of our DenseNet-121 and torchvision's: forward pass and training step."""
     with faults_in_words():
         device = chosen_device(device)
+        _check_size("densenet121", batch, resolution)
         from densenet_solutions.exercises.table_1.speed import against_torchvision
 
         with progress("densenet121, timing in turn"):
@@ -99,6 +101,16 @@ def speed(
         interval = f"{ratio.low:.2f} to {ratio.high:.2f}"
         table.add_row(name, f"{ratio.median:.2f}", interval, f"{ratio.seconds:.3f}")
     Console().print(table)
+
+
+def _check_size(network: str, batch: int, resolution: int) -> None:
+    """Raise a `ValueError` in our words where the images are too small or too few to train on."""
+    import torch
+
+    from densenet_solutions.models import TABLE_1
+
+    with torch.device("meta"):
+        TABLE_1[network].build().train()(torch.empty(batch, 3, resolution, resolution))
 
 
 def report(bench: MemoryBench) -> Table:

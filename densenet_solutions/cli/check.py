@@ -25,8 +25,8 @@ app = typer.Typer(
     add_completion=False,
     help="Check your own solution, and be told which mistake it is. Without a command: all "
     "exercises of the folder that `densenet-solutions start` wrote. Exit code: 0 passed, 1 not "
-    "passed, 2 wrong usage. Marks: ✓ right, ✗ a mistake, ○ a difference that does no harm, "
-    "· a note.",
+    "passed, 2 wrong usage. Marks: ✓ right, ✗ a mistake, ○ a difference that does no harm (of a "
+    "number: the build that has it), · a note.",
 )
 
 Target = Annotated[

@@ -67,6 +67,10 @@ def chosen_device(device: str | None) -> str:
     return str(checks.device(device))
 
 
+#: Names in Python → what they are called on the command line.
+_OPTIONS = {"batch_size": "--batch", "learning_rate": "--learning-rate"}
+
+
 @contextlib.contextmanager
 def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
     """One line instead of a traceback, and an exit code: 2 wrong usage, 1 failure, 130 Ctrl-C."""
@@ -76,7 +80,10 @@ def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
         missing = f"there is no file {error.filename}" if error.filename else str(error)
         raise typer.BadParameter(missing) from error
     except (ValueError, TypeError) as error:
-        raise typer.BadParameter(str(error)) from error
+        words = str(error)
+        for name, option in _OPTIONS.items():
+            words = words.replace(name, option)
+        raise typer.BadParameter(words) from error
     except (OSError, ImportError, FloatingPointError, MemoryError) as error:
         words = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.strerror:

@@ -31,7 +31,12 @@ def record(
     ] = None,
     device: Device = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where NAME.json is; ./records without.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where NAME.json is written, ./records without. What --list reads; without, the "
+            "package's records.",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -52,6 +57,9 @@ def record(
 ) -> None:
     with faults_in_words(resumes=True):
         if show:
+            if name is not None:
+                for case in only or ():
+                    checks.choice("--only", case, recipe(name).cases)
             _list(out, name)
             return
         if name is None:
