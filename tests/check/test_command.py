@@ -197,7 +197,7 @@ from densenet_solutions.models.densenet import Transition, DenseNetConfig
 assert check.parameter_count(7_978_856).passed
 assert check.densenet(book_densenet(), "book-densenet").passed
 assert check.transition(Transition(8, 4, DenseNetConfig()), 8).passed
-assert not check.memory(book_densenet, "book-densenet", batch=1, resolution=32).passed
+assert not check.memory(book_densenet, "book-densenet", batch=2, resolution=32).passed
 check.start({str(tmp_path)!r})
 assert len(check.course({str(tmp_path)!r}).open) == 7
 assert "<ul" in check.parameter_count(1)._repr_html_()

@@ -142,7 +142,7 @@ def test_a_device_that_is_not_there_is_a_line(
         (["measure", "book-densenet", "--batch", "100000000000000000000"], "fewer than 2^59"),
         (["train", "densenet121"], "NETWORK is one of"),
         (["train", "book-resnet18", "--pooling", "max"], "option of DenseNets"),
-        (["train", "book-densenet", "--learning-rate", "inf"], "learning_rate is finite"),
+        (["train", "book-densenet", "--learning-rate", "inf"], "--learning-rate is finite"),
         (["train", "book-densenet", "--out", "/proc/no/metrics.json"], "cannot be written to"),
         (["train", "book-densenet", "--out", "/tmp"], "is a folder"),
         (["bench", "memory", "book-densenet"], "NETWORK is one of"),
@@ -211,7 +211,10 @@ def test_a_refusal_is_all_that_is_said(command: list[str], monkeypatch: pytest.M
     ("command", "line"),
     [
         (["measure", "book-densenet", "--batch", "1", "--device", "cpu"], "book-densenet"),
-        (["bench", "memory", "--resolution", "5"], "densenet121"),
+        (
+            ["bench", "speed", "--batch", "2", "--resolution", "32", "--repeats", "1"],
+            "densenet121, timing in turn",
+        ),
         (["check", "memory", "densenet_solutions.models:book_densenet"], "checking"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
