@@ -22,14 +22,15 @@ from densenet_solutions.exercises.saving_memory import timelines as saving_memor
 from densenet_solutions.records.recorder import Recipe
 
 
-def _houses(name: str) -> Callable[[], Recipe]:
+def _houses(function: str, *, rivals: bool = False) -> Callable[[], Recipe]:
     """A recipe of exercise 5, imported when it is made: its libraries come with an extra."""
 
     def make() -> Recipe:
         checks.library("pandas", extra="houses")
-        from densenet_solutions.exercises.houses import options
+        from densenet_solutions.exercises.houses import recordings
+        from densenet_solutions.exercises.houses import rivals as others
 
-        return options.RECIPES[name]()
+        return getattr(others if rivals else recordings, function)()
 
     return make
 
@@ -54,11 +55,16 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bench-memory": saving_memory_bench.recipe,
     "pooling-training": pooling_training.full_recipe,
     "pooling-training-reduced": pooling_training.reduced_recipe,
-    **{name: _houses(name) for name in (
-        "houses-depth", "houses-final", "houses-growth", "houses-partitions",
-        "houses-partitions-rivals", "houses-search", "houses-search-rivals", "houses-steps",
-    )},
-}  # fmt: skip
+    "houses-search": _houses("search_recipe"),
+    "houses-finalists": _houses("finalists_recipe"),
+    "houses-judged": _houses("judged_recipe"),
+    "houses-factors": _houses("factors_recipe"),
+    "houses-final": _houses("final_recipe"),
+    "houses-search-rivals": _houses("search_recipe", rivals=True),
+    "houses-finalists-rivals": _houses("finalists_recipe", rivals=True),
+    "houses-judged-rivals": _houses("judged_recipe", rivals=True),
+    "houses-final-rivals": _houses("final_recipe", rivals=True),
+}
 
 
 def recipe(name: str) -> Recipe:
