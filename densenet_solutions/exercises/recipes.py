@@ -59,6 +59,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "houses-finalists": _houses("finalists_recipe"),
     "houses-judged": _houses("judged_recipe"),
     "houses-factors": _houses("factors_recipe"),
+    "houses-deep": _houses("deep_recipe"),
     "houses-final": _houses("final_recipe"),
     "houses-search-rivals": _houses("search_recipe", rivals=True),
     "houses-finalists-rivals": _houses("finalists_recipe", rivals=True),

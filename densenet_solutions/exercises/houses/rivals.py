@@ -6,7 +6,7 @@ read at each of `ROUNDS`, so that slow learning rates with many rounds cost no m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from densenet_solutions.exercises.houses.search import (
     TRIALS,
     chosen,
     finalists,
+    latin,
 )
 from densenet_solutions.houses.cross_validation import splits
 from densenet_solutions.houses.data import load_houses
@@ -30,41 +31,30 @@ from densenet_solutions.houses.models import Estimator, encode, log_price
 from densenet_solutions.records.recorder import Recipe
 
 ROUNDS = (500, 1000, 1500, 2000, 2500, 3000)
-TREE_TRIALS = 8
+TREE_TRIALS = 6
 TREES = ("lightgbm", "xgboost", "catboost")
 
-Draw = Callable[[np.random.Generator], Any]
-
-
-def one_of(*values: Any) -> Draw:
-    return lambda generator: values[generator.integers(len(values))]
-
-
-def between(low: float, high: float) -> Draw:
-    """Log-uniform."""
-    return lambda generator: float(f"{np.exp(generator.uniform(np.log(low), np.log(high))):.3g}")
-
-
-#: Bins tell a tree nothing that the number does not, so trees have none.
-SPACES: Mapping[str, Mapping[str, Draw]] = {
-    "ridge": {"alpha": between(3, 1000), "n_bins": one_of(0, 6)},
+#: Options and their values as in `search.latin`. Bins tell a tree nothing that the number does not,
+#: so trees have none.
+SPACES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "ridge": {"alpha": (3, 1000, "log"), "n_bins": (0, 6)},
     "svr": {
-        "C": between(0.3, 30), "gamma": between(3e-5, 3e-3), "epsilon": between(0.01, 0.1),
-        "n_bins": one_of(0, 6),
+        "C": (0.3, 30, "log"), "gamma": (3e-5, 3e-3, "log"), "epsilon": (0.01, 0.1, "log"),
+        "n_bins": (0, 6),
     },
     "lightgbm": {
-        "learning_rate": between(0.005, 0.05), "num_leaves": one_of(4, 8, 16, 31),
-        "reg_lambda": between(0.1, 30), "colsample_bytree": one_of(0.05, 0.1, 0.2, 0.4),
-        "subsample": one_of(0.4, 0.6, 0.8), "min_child_samples": one_of(2, 4, 8, 16),
+        "learning_rate": (0.005, 0.05, "log"), "num_leaves": (4, 8, 16),
+        "reg_lambda": (0.1, 30, "log"), "colsample_bytree": (0.05, 0.1, 0.2),
+        "subsample": (0.4, 0.6, 0.8), "min_child_samples": (2, 4, 8),
     },
     "xgboost": {
-        "learning_rate": between(0.005, 0.05), "max_depth": one_of(2, 3, 4, 5, 6),
-        "reg_lambda": between(0.1, 30), "colsample_bytree": one_of(0.05, 0.1, 0.2, 0.4),
-        "subsample": one_of(0.4, 0.6, 0.8), "min_child_weight": one_of(1, 2, 4, 8),
+        "learning_rate": (0.005, 0.05, "log"), "max_depth": (3, 4, 5),
+        "reg_lambda": (0.1, 30, "log"), "colsample_bytree": (0.05, 0.1, 0.2),
+        "subsample": (0.4, 0.6, 0.8), "min_child_weight": (1, 2, 4),
     },
     "catboost": {
-        "learning_rate": between(0.01, 0.08), "depth": one_of(3, 4, 5, 6),
-        "l2_leaf_reg": between(1, 30), "rsm": one_of(0.05, 0.1, 0.2, 0.4),
+        "learning_rate": (0.01, 0.08, "log"), "depth": (4, 5, 6),
+        "l2_leaf_reg": (1, 30, "log"), "rsm": (0.05, 0.1, 0.2),
     },
 }  # fmt: skip
 
@@ -73,11 +63,14 @@ def trials(family: str) -> int:
     return TREE_TRIALS if family in TREES else TRIALS
 
 
+def places(family: str) -> int:
+    """Finalists: a quarter of the trials, and at least two."""
+    return max(2, trials(family) // 4)
+
+
 def configurations(family: str) -> list[dict[str, Any]]:
-    """What is tried for a rival: random draws, the same at every call."""
-    generator = np.random.default_rng(5)
-    space = SPACES[family]
-    return [{name: draw(generator) for name, draw in space.items()} for _ in range(trials(family))]
+    """What is tried for a rival; the same at every call."""
+    return latin(SPACES[family], trials(family), np.random.default_rng(5))
 
 
 def build(family: str, configuration: Mapping[str, Any]) -> Estimator:
@@ -168,7 +161,7 @@ def search_recipe() -> Recipe:
 
 def _final_search(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     family = case["family"]
-    before = finalists("houses-search-rivals", family, trials(family) // 4)[case["place"]]
+    before = finalists("houses-search-rivals", family, places(family))[case["place"]]
     result = evaluate(build(family, before["configuration"]), FINAL_SEARCH, (1,))
     return {
         "family": family,
@@ -179,11 +172,11 @@ def _final_search(case: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def finalists_recipe() -> Recipe:
-    """The best quarter of each rival on the second search partition."""
+    """The finalists of each rival on the second search partition."""
     cases = {
         f"{family} {place}": {"family": family, "place": place}
         for family in SPACES
-        for place in range(trials(family) // 4)
+        for place in range(places(family))
     }
     return Recipe("houses-finalists-rivals", cases, _final_search, seed=1, needs=_libraries)
 
