@@ -118,7 +118,7 @@ def _function(call: _Caller, title: str) -> HousePricesReport:
         mean[folds == k] = target[folds != k].mean() - target[folds == k]
     assert first is not None
     rmse = _rmse(error)
-    ruler = {"the mean price": _rmse(mean)} | _recorded("houses-partitions", " book")
+    ruler = {"the mean price": _rmse(mean)} | _recorded("houses-judged", " book")
     findings = _leaks(call, *first, truth=target[folds == 0], mean=_rmse(mean[folds == 0]))
     if call.changes_frames:
         findings.append(Finding("note", "Your function changes the frames that it is given."))
@@ -205,9 +205,7 @@ def _submission(path: Path) -> HousePricesReport:
 
 def _recorded(record: str, suffix: str) -> dict[str, float]:
     """Scores of others from the records."""
-    cases = dict(load_record(record).cases)
-    if record == "houses-partitions":
-        cases |= load_record("houses-partitions-rivals").cases
+    cases = {**load_record(record).cases, **load_record(f"{record}-rivals").cases}
     return {name: cases[key + suffix]["rmse"] for key, name in RECORDED if key + suffix in cases}
 
 

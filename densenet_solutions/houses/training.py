@@ -122,7 +122,7 @@ def _optimizer(
     """AdamW that decays matrices, not biases and norms, with warm-up and a cosine over `total`."""
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
-        [
+        [  # type: ignore[arg-type]
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ],

@@ -187,7 +187,11 @@ FACTOR_NETWORK = {"growth_rate": 32, "block_config": (4,)}
 def _factor(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     dropout, input_dropout = DROPOUT[case["dropout"]]
     options = {**FACTOR_NETWORK, "dropout": dropout, "input_dropout": input_dropout}
-    network = Network(options, TrainingOptions(), ENCODERS[case["features"]])
+    network = Network(
+        options,
+        TrainingOptions(),
+        ENCODERS[case["features"]],  # type: ignore[arg-type]
+    )
     return {**case, "member_rmse": _rounded(evaluate(network, "book", (0, 1)).member_rmse)}
 
 
