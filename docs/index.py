@@ -27,7 +27,7 @@ assert more_memory > 1.4
 shared = saving_memory.timelines(load_record("step-timelines"))["shared_storage"]
 plain = saving_memory.plain_timeline()
 assert plain.peak > 6 * shared.peak
-(plain_mlp,) = (row.against_dense for row in houses.standings() if row.family == "plain")
+plain_mlp = houses.connections()["plain"].difference
 assert plain_mlp.low < 0 < plain_mlp.high  # "is not shown"
 depth = TABLE_1["densenet264"].config.depth
 ledgers = [ledger("plain"), ledger("shared_storage")]

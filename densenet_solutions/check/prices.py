@@ -110,7 +110,7 @@ def _function(predict: Predict, title: str) -> HousePricesReport:
         predicted[folds == k] = call(train, valid)
         mean[folds == k] = target[folds != k].mean()
     rmse, first = _rmse(predicted - target), folds == 0
-    ruler = {"the mean price": _rmse(mean - target)} | _recorded("houses-partitions", " book")
+    ruler = {"the mean price": _rmse(mean - target)} | _recorded("houses-judged", " book")
     findings = _leaks(
         call, *parts[0], predicted[first], target[first], _rmse((mean - target)[first])
     )
@@ -186,9 +186,7 @@ def _submission(path: Path) -> HousePricesReport:
 
 def _recorded(record: str, suffix: str) -> dict[str, float]:
     """Scores of others from the records."""
-    cases = dict(load_record(record).cases)
-    if record == "houses-partitions":
-        cases |= load_record("houses-partitions-rivals").cases
+    cases = {**load_record(record).cases, **load_record(f"{record}-rivals").cases}
     names = {name: key + suffix for key, name in RECORDED.items()}
     return {name: cases[key]["rmse"] for name, key in names.items() if key in cases}
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 RECORDINGS = (
     *("bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage"),
-    *("feature-reuse", "gpu-published", "houses-depth", "houses-final", "houses-growth"),
-    *("houses-partitions", "houses-partitions-rivals", "houses-search", "houses-search-rivals"),
-    *("houses-steps", "how-far", "how-far-gpu", "memory-fair", "memory-grid"),
-    *("memory-grid-predicted", "memory-grid-rehearsal", "memory-headline", "memory-reported"),
-    "memory-witness",
+    *("feature-reuse", "gpu-published", "houses-deep", "houses-factors", "houses-final"),
+    *("houses-final-rivals", "houses-finalists", "houses-finalists-rivals", "houses-judged"),
+    *("houses-judged-rivals", "houses-search", "houses-search-rivals", "how-far", "how-far-gpu"),
+    *("memory-fair", "memory-grid", "memory-grid-predicted", "memory-grid-rehearsal"),
+    *("memory-headline", "memory-reported", "memory-witness"),
     *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
     *("step-operations", "step-timelines", "step-times", "strategies-accuracy"),
     "strategies-study",
@@ -32,9 +32,6 @@ def recipe(name: str) -> Recipe:
     checks.choice("NAME", name, RECORDINGS)
     if name.startswith("houses"):
         checks.library("pandas", extra="houses")
-        from densenet_solutions.exercises.houses import options
-
-        return options.RECIPES[name]()
     match name:
         case "bench-memory":
             from densenet_solutions.exercises.saving_memory.bench import recipe as make
@@ -48,6 +45,26 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.parameters.reuse import recipe as make
         case "gpu-published":
             from densenet_solutions.exercises.memory.published import recipe as make
+        case "houses-deep":
+            from densenet_solutions.exercises.houses.recordings import deep_recipe as make
+        case "houses-factors":
+            from densenet_solutions.exercises.houses.recordings import factors_recipe as make
+        case "houses-final":
+            from densenet_solutions.exercises.houses.recordings import final_recipe as make
+        case "houses-final-rivals":
+            from densenet_solutions.exercises.houses.rivals import final_recipe as make
+        case "houses-finalists":
+            from densenet_solutions.exercises.houses.recordings import finalists_recipe as make
+        case "houses-finalists-rivals":
+            from densenet_solutions.exercises.houses.rivals import finalists_recipe as make
+        case "houses-judged":
+            from densenet_solutions.exercises.houses.recordings import judged_recipe as make
+        case "houses-judged-rivals":
+            from densenet_solutions.exercises.houses.rivals import judged_recipe as make
+        case "houses-search":
+            from densenet_solutions.exercises.houses.recordings import search_recipe as make
+        case "houses-search-rivals":
+            from densenet_solutions.exercises.houses.rivals import search_recipe as make
         case "how-far":
             from densenet_solutions.exercises.saving_memory.reach import recipe as make
         case "how-far-gpu":

@@ -1,7 +1,6 @@
 """The models compared on this task, behind one interface: training rows in, predictions out.
 
-A prediction is the logarithm of a price in dollars. All folds are handed over at once, so that
-networks of all folds can train together; every row of `train` still only sees its own fold.
+A prediction is the logarithm of a price in dollars.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import pandas as pd
 
 from densenet_solutions import checks
 from densenet_solutions.houses.encoders import BookEncoder, HouseEncoder
-from densenet_solutions.houses.training import OnEpoch, Task, TrainingOptions, fit_predict
+from densenet_solutions.houses.training import Task, TrainingOptions, distinct, fit_predict
 from densenet_solutions.models.mlp import DenseMLP
 
 
@@ -140,7 +139,7 @@ class Estimator:
 
 @dataclass(frozen=True)
 class Network:
-    """An ensemble of MLPs: one network a seed, their predictions to be averaged.
+    """MLPs of one configuration: a network a seed, which depends on no other seed.
 
     Args:
         options: arguments of `DenseMLP` beside `in_features`.
@@ -159,12 +158,38 @@ class Network:
             raise TypeError(f"training is a TrainingOptions, got {self.training!r}")
 
     def predict(
-        self, splits: Sequence[Split], seeds: Sequence[int], on_epoch: OnEpoch | None = None
+        self,
+        splits: Sequence[Split],
+        seeds: Sequence[int],
+        on_epoch: Callable[[], None] = lambda: None,
     ) -> list[np.ndarray]:
-        return fit_predict(
-            lambda width: DenseMLP(width, **self.options),
-            [encode(self.encoder, split) for split in splits],
-            seeds,
-            self.training,
-            on_epoch=on_epoch,
-        )
+        """Log price of each split's new rows, `(seeds, rows)`; `on_epoch()` after each epoch.
+
+        Raises:
+            ValueError: a seed comes twice.
+        """
+        seeds = distinct(seeds)
+
+        def network(width: int) -> DenseMLP:
+            return DenseMLP(width, **self.options)
+
+        return [
+            np.stack([fit_predict(network, t, s, self.training, on_epoch=on_epoch) for s in seeds])
+            for t in (encode(self.encoder, split) for split in splits)
+        ]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several networks; their members, `(networks · seeds, rows)`, are to be averaged."""
+
+    networks: tuple[Network, ...]
+
+    def predict(
+        self,
+        splits: Sequence[Split],
+        seeds: Sequence[int],
+        on_epoch: Callable[[], None] = lambda: None,
+    ) -> list[np.ndarray]:
+        members = [network.predict(splits, seeds, on_epoch) for network in self.networks]
+        return [np.concatenate(answers) for answers in zip(*members, strict=True)]

@@ -20,7 +20,27 @@ COLUMNS = ("Id", "SalePrice")
 TEST_IDS = range(1461, 2920)
 #: No house of the competition was sold for less (the cheapest cost $12,789).
 _LOWEST = 1000
+#: What a file is by its first bytes.
+_OTHER_FILES = {
+    b"\x1f\x8b": "packed with gzip: unpack it",
+    b"PK": "a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"\xff\xfe": "text in UTF-16: save it in UTF-8",
+    b"\xfe\xff": "text in UTF-16: save it in UTF-8",
+    b"<": "a page of the web: download the file itself",
+}
 _PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
+
+
+def output_path(path: str | Path) -> Path:
+    """Where a submission can be written: asked before training starts.
+
+    Raises:
+        ValueError: the name is that of a packed file, or nothing can be written there.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _PACKED:
+        raise ValueError(f"a submission is written as plain text, got the name {path.name!r}")
+    return checks.output_file(path)
 
 
 def write_submission(path: str | Path, ids: Iterable[int], prices: Iterable[float]) -> Path:
@@ -31,10 +51,7 @@ def write_submission(path: str | Path, ids: Iterable[int], prices: Iterable[floa
         ValueError: the submission would be refused (see `score_submission`), the name is that of a
             packed file, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() in _PACKED:
-        raise ValueError(f"a submission is written as plain text, got the name {path.name!r}")
-    checks.output_file(path)
+    path = output_path(path)
     houses = [checks.integer("every Id", i) for i in _items("ids", ids)]
     dollars = [checks.number("every price", p) for p in _items("prices", prices)]
     if len(houses) != len(dollars):
@@ -58,13 +75,14 @@ def score_submission(path: str | Path) -> float:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and a submission is a file")
+    content = path.read_bytes()
+    for start, what in _OTHER_FILES.items():
+        if content.startswith(start):
+            raise ValueError(f"a submission is a CSV file in UTF-8, and {path.name} is {what}")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        lines = list(csv.reader(io.StringIO(text, newline="")))
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{path.name} is not a CSV file in UTF-8 (unpack it, or save it as one): {error}"
-        ) from None
+        raise ValueError(f"{path.name} is not a CSV file in UTF-8: {error}") from None
     predicted = _parse(lines, path.name)
     truth = hidden_prices()
     off = np.log([predicted[i] for i in truth.index]) - np.log(truth.to_numpy(dtype=float))
@@ -80,9 +98,8 @@ def _items(name: str, values: Iterable[object]) -> list[object]:
 def _parse(lines: Sequence[Sequence[str]], name: str) -> dict[int, float]:
     """Prices by Id; line numbers in messages count from 1 and include the header."""
     if not lines or tuple(cell.strip() for cell in lines[0]) != COLUMNS:
-        raise ValueError(
-            f"{name} has the columns {list(COLUMNS)}, got {list(lines[0]) if lines else []}"
-        )
+        header = [cell.strip() for cell in lines[0]] if lines else []
+        raise ValueError(f"{name} has the columns {list(COLUMNS)}, got {header}{_hint(header)}")
     prices: dict[int, float] = {}
     for number, line in enumerate(lines[1:], start=2):
         where = f"{name}, line {number}"
@@ -108,11 +125,25 @@ def _parse(lines: Sequence[Sequence[str]], name: str) -> dict[int, float]:
     return prices
 
 
+def _hint(header: Sequence[str]) -> str:
+    """What has probably gone wrong with a header."""
+    if not header:
+        return ": the file is empty"
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        return ": cells are separated by commas"
+    if header[0] == "" or header[0].startswith("Unnamed"):
+        return ": an index has been written too, which to_csv(..., index=False) leaves out"
+    if all(re.fullmatch("[0-9.]+", cell) for cell in header):
+        return ": the first line names the columns"
+    return ""
+
+
 def _id(cell: str, where: str) -> int:
     # Python reads more as a number than the competition does: 1_461, or digits of other scripts.
     if not re.fullmatch("[0-9]{1,9}", cell.strip()) or int(cell) not in TEST_IDS:
         raise ValueError(
-            f"{where}: an Id is an integer from {TEST_IDS[0]} to {TEST_IDS[-1]}, got {cell!r}"
+            f"{where}: an Id is an integer from {TEST_IDS[0]} to {TEST_IDS[-1]} (those before are "
+            f"the training houses), got {cell!r}"
         )
     return int(cell)
 

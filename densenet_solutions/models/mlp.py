@@ -1,8 +1,9 @@
 """A multilayer perceptron whose layers are connected plainly, by shortcuts, or densely.
 
-One argument tells the three apart. With `H_l` for layer `l` and `x_0` for its block's input:
+One argument tells the four apart. With `H_l` for layer `l` and `x_0` for its block's input:
 
     plain     x_l = H_l(x_{l-1})
+    shortcut  as plain, but the head reads [x_0, x_L]  Cheng et al., arXiv:1606.07792, section 3
     residual  x_l = x_{l-1} + H_l(x_{l-1})             He et al., arXiv:1512.03385, equation 1
     dense     x_l = H_l([x_0, x_1, ..., x_{l-1}])      Huang et al., arXiv:1608.06993, equation 2
 
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 
 from densenet_solutions import checks
 
-Connection = Literal["plain", "residual", "dense"]
+Connection = Literal["plain", "shortcut", "residual", "dense"]
+Initialization = Literal["default", "he"]
 Norm = Literal["none", "layer", "batch"]
 Activation = Literal["silu", "relu", "gelu", "selu", "mish"]
 
@@ -37,19 +39,21 @@ class DenseMLP(nn.Module):
 
     Args:
         in_features: columns of the table.
-        connection: `"plain"`, `"residual"` or `"dense"`, see above.
-        growth_rate: features each layer writes: `k` in the DenseNet paper. A plain or residual
-            network has this width throughout.
-        block_config: number of layers in each block; a plain or residual network is as deep.
+        connection: `"plain"`, `"shortcut"`, `"residual"` or `"dense"`, see above.
+        growth_rate: features each layer writes: `k` in the DenseNet paper. A network that is not
+            dense has this width throughout.
+        block_config: number of layers in each block; a network that is not dense is as deep.
         compression: share of its features that the transition between two dense blocks keeps, `θ`
             in the paper, in (0, 1]. The other connections have no transitions.
-        num_init_features: width of a linear stem before the first block; `None` lets a dense or
-            plain network read the table itself (a residual one always needs a stem, and gets one
-            of width `growth_rate`).
+        num_init_features: width of a linear stem before the first block; `None` lets the network
+            read the table itself (a residual one always needs a stem, and gets one of width
+            `growth_rate`).
         norm: normalisation of each layer's new features.
         activation: what follows it.
         dropout: probability that a new feature is zeroed, in [0, 1).
         input_dropout: the same for the table's columns.
+        init: `"default"` is PyTorch's; `"he"` draws all weights but the head's as He et al.
+            (arXiv:1502.01852, equation 10), with biases of zero.
 
     A layer is linear, normalisation, activation, dropout. The paper normalises first; here `x_0` is
     the standardised table itself, whose scale says something. The head starts at zero, so an
@@ -76,6 +80,7 @@ class DenseMLP(nn.Module):
         activation: Activation = "silu",
         dropout: float = 0.0,
         input_dropout: float = 0.0,
+        init: Initialization = "default",
     ) -> None:
         super().__init__()
         self.in_features = checks.integer("in_features", in_features)
@@ -86,6 +91,7 @@ class DenseMLP(nn.Module):
         checks.choice("connection", connection, get_args(Connection))
         checks.choice("norm", norm, get_args(Norm))
         checks.choice("activation", activation, tuple(_ACTIVATIONS))
+        checks.choice("init", init, get_args(Initialization))
         checks.share("compression", compression, zero=False)
         checks.share("dropout", dropout, one=False)
         checks.share("input_dropout", input_dropout, one=False)
@@ -93,7 +99,12 @@ class DenseMLP(nn.Module):
         self.input_dropout = nn.Dropout(input_dropout)
         width = self.in_features
         if connection == "residual":
-            num_init_features = growth_rate  # a shortcut needs equal widths on both sides
+            if num_init_features not in (None, growth_rate):
+                raise ValueError(
+                    "the stem of a residual network is as wide as its layers, "
+                    f"got num_init_features={num_init_features} and growth_rate={growth_rate}"
+                )
+            num_init_features = growth_rate
         self.stem = (
             nn.Identity() if num_init_features is None else nn.Linear(width, num_init_features)
         )
@@ -114,13 +125,20 @@ class DenseMLP(nn.Module):
                 width = compressed
             else:
                 self.transitions.append(nn.Identity())
+        if init == "he":
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                    nn.init.zeros_(module.bias)
+        if connection == "shortcut":
+            width += num_init_features or self.in_features
         self.head = nn.Linear(width, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
-        x = self.stem(self.input_dropout(x))  # (rows, init)
+        x = table = self.stem(self.input_dropout(x))  # (rows, init)
         for block, transition in zip(self.blocks, self.transitions, strict=True):
             assert isinstance(block, nn.ModuleList)
             for layer in block:
@@ -131,6 +149,8 @@ class DenseMLP(nn.Module):
                 else:
                     x = layer(x)  # (rows, k)
             x = transition(x)
+        if self.connection == "shortcut":
+            x = torch.cat([table, x], dim=-1)  # (rows, init + k)
         return self.head(x).squeeze(-1)  # (rows,)
 
     def _check(self, x: Tensor) -> None:

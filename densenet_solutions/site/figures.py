@@ -27,6 +27,7 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "dense": "#0072b2",
         "residual": "#cc5500",
         "plain": "#75757d",
+        "shortcut": "#00808a",
         "neutral": "#75757d",
         # what memory holds
         "parameters": "#7a5cc2",

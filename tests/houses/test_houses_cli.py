@@ -1,4 +1,4 @@
-"""The command line on a small network; the page's number is what the command prints."""
+"""The command line on small networks; the page's number is what the command prints."""
 
 import numpy as np
 import pandas as pd
@@ -6,68 +6,78 @@ import pytest
 from typer.testing import CliRunner
 
 import densenet_solutions.cli.houses as cli
-import densenet_solutions.exercises.houses.study as study
-from densenet_solutions.exercises.houses.recordings import evaluate, summary, unpack
-from densenet_solutions.exercises.houses.search import (
-    SPACES,
-    build,
-    configurations,
-)
-from densenet_solutions.houses import Network, load_houses, score_submission
-from densenet_solutions.houses.cross_validation import splits
-from densenet_solutions.houses.folds import contiguous_folds
-from densenet_solutions.houses.models import log_price
+from densenet_solutions.exercises.houses import networks, recordings, rivals, search
+from densenet_solutions.houses import Ensemble, Network, score_submission
 from densenet_solutions.houses.training import TrainingOptions
-from densenet_solutions.records import load_record
+
+
+def small_networks(connection):
+    options = {"connection": connection, "activation": "relu", "norm": "none", "init": "he",
+               "dropout": 0.0, "input_dropout": 0.1}  # fmt: skip
+    return tuple(
+        Network({**options, "growth_rate": k, "block_config": (1,)}, TrainingOptions(epochs=3))
+        for k in (3, 4)
+    )
 
 
 @pytest.fixture
 def small(monkeypatch):
-    network = Network({"growth_rate": 4, "block_config": (1,)}, TrainingOptions(epochs=4))
-    monkeypatch.setattr(study, "chosen_network", lambda: network)
-    study.live_fold.cache_clear()
-    yield network
-    study.live_fold.cache_clear()
+    monkeypatch.setattr(recordings, "chosen_networks", small_networks)
 
 
 def run(*args):
     return CliRunner().invoke(cli.app, list(args))
 
 
-def test_the_command_prints_what_is_recorded(small):
-    """The record behind the page is made by the same two functions."""
-    result = run("cv", "--seeds", "2")
+@pytest.mark.usefixtures("small")
+def test_the_command_prints_what_is_recorded():
+    """The record behind the page is made by the same functions."""
+    result = run("cv")
     assert result.exit_code == 0, result.output
-    recorded = summary(*evaluate(small, "book", range(2)))
-    assert f"ensemble of 2          {recorded['rmse']:.4f}" in result.output
-    assert f"one network (mean)     {np.mean(recorded['member_rmse']):.4f}" in result.output
+    recorded = recordings._judge({"family": "dense", "partition": "book"}, "cpu")
+    printed = [float(line.split()[-1]) for line in result.stdout.splitlines()[2:]]
+    expected = [*recorded["folds"], np.mean(recorded["member_rmse"]), recorded["rmse"]]
+    assert printed == pytest.approx(expected, abs=6e-5)
+    errors = recordings.unpack(recorded["errors"])
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(recorded["rmse"], abs=2e-5)
 
 
-def test_the_learning_curve_ends_where_the_network_does(small):
-    curve = study.live_fold()
-    houses = load_houses().train
-    split = splits(houses, contiguous_folds(len(houses)))[0]
-    (predicted,) = small.predict([split], range(1))
-    truth = log_price(houses)[: len(split.new)]
-    assert curve.epochs == (2, 4)
-    assert curve.rmse[-1] == pytest.approx(np.sqrt(np.mean((predicted[0] - truth) ** 2)))
+@pytest.mark.usefixtures("small")
+def test_options_change_every_network_and_are_printed():
+    result = run("cv", "--connection", "plain", "--depth", "2", "--growth-rate", "5", "--epochs",
+                 "1", "--seeds", "2", "--features", "bins", "--folds", "search-1")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == lines[1]
+    assert lines[0].startswith("plain: 2 layers of 5, relu, norm none, init he, dropout 0 (inputs")
+    assert lines[0].endswith("1 epochs, features bins")
+    assert "ensemble of 4" in result.output
 
 
-def test_the_recorded_errors_are_those_of_the_recorded_score():
-    dense = study.dense_on_the_books_folds()
-    assert np.sqrt(np.mean(dense.errors**2)) == pytest.approx(dense.rmse, abs=1e-5)
-    assert dense.rmse < max(dense.members)
-    case = load_record("houses-partitions").cases["dense fresh-1"]
-    assert np.sqrt(np.mean(unpack(case["errors"]) ** 2)) == pytest.approx(case["rmse"], abs=1e-5)
+@pytest.mark.parametrize("features", networks.ENCODERS)
+@pytest.mark.usefixtures("small")
+def test_features_are_told_by_their_name(features):
+    for network in networks.ensemble("residual", features=features).networks:
+        assert networks.features_of(network) == features
 
 
-def test_a_submission_is_written_and_scored(small, tmp_path):
+@pytest.mark.usefixtures("small")
+def test_a_submission_is_written_and_scored(tmp_path):
     path = tmp_path / "submission.csv"
-    assert run("submit", "--out", str(path), "--seeds", "1").exit_code == 0
+    assert run("submit", "--out", str(path)).exit_code == 0
     assert len(pd.read_csv(path)) == 1459
     result = run("score", str(path))
     assert result.exit_code == 0
     assert f"{score_submission(path):.5f}" in result.output
+
+
+@pytest.mark.parametrize("name", [".", "s.csv.gz", "/proc/x/s.csv"])
+def test_the_path_is_checked_before_training(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Ensemble, "predict", lambda *_: pytest.fail("it trains"))
+    result = run("submit", "--out", name)
+    assert result.exit_code == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bad_submission_is_refused_with_the_reason(tmp_path):
@@ -78,17 +88,64 @@ def test_a_bad_submission_is_refused_with_the_reason(tmp_path):
     assert "line 2: a price is a positive number" in result.output
 
 
-def test_an_unknown_partition_is_refused():
-    assert run("cv", "--folds", "lucky").exit_code == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [("--folds", "lucky"), ("--connection", "wide"), ("--depth", "0"), ("--features", "none")],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_refused(arguments):
+    assert run("cv", *arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("family", SPACES)
-def test_every_configuration_can_be_built(family):
-    for configuration in configurations(family):
-        build(family, configuration)
+@pytest.mark.parametrize("connection", search.CONNECTIONS)
+def test_every_trial_spends_the_same_in_every_connection(connection):
+    for configuration in search.configurations():
+        network = search.build(connection, configuration)
+        model = network_on(network, search.FEATURES[configuration["n_bins"]])
+        spent = sum(p.numel() for p in model.parameters())
+        assert spent == pytest.approx(configuration["parameters"], rel=0.15)
 
 
-def test_a_training_that_fails_has_made_no_folder(small, monkeypatch, tmp_path):
+def network_on(network, width):
+    from densenet_solutions.models import DenseMLP
+
+    return DenseMLP(width, **network.options)
+
+
+def test_a_latin_hypercube_has_every_value_equally_often():
+    trials = search.configurations()
+    assert len(trials) == search.TRIALS
+    for depth in search.DEPTHS:
+        at_depth = [t for t in trials if t["depth"] == depth]
+        assert sorted(t["dropout"] for t in at_depth) == [0.0, 0.05, 0.1, 0.3]
+        assert sorted(t["init"] for t in at_depth) == ["default", "default", "he", "he"]
+        rates = sorted(t["learning_rate"] for t in at_depth)
+        edges = np.geomspace(5e-4, 8e-3, 5)
+        assert [np.searchsorted(edges, rate) for rate in rates] == [1, 2, 3, 4]
+
+
+def test_boosted_trees_are_read_after_each_number_of_rounds(monkeypatch):
+    """A prefix of a long run is the short run: histogram boosting stands in for the libraries."""
+    from sklearn.ensemble import HistGradientBoostingRegressor as Trees
+
+    monkeypatch.setattr(rivals, "ROUNDS", (3, 6))
+
+    def make(family, configuration, seed):
+        return Trees(max_iter=configuration.get("rounds", 6), random_state=seed)
+
+    def after(family, model, x, rounds):
+        return list(model.staged_predict(x))[rounds - 1]
+
+    monkeypatch.setattr(rivals, "_regressor", make)
+    monkeypatch.setattr(rivals, "_after", after)
+    found = rivals.by_rounds("xgboost", {}, "search-1")
+    for rounds, rmse in found.items():
+        model = rivals.build("xgboost", {"rounds": rounds})
+        assert recordings.evaluate(model, "search-1").rmse == pytest.approx(rmse, abs=2e-5)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_training_that_fails_has_made_no_folder(monkeypatch, tmp_path):
     def stop(*_, **__):
         raise FloatingPointError("the loss is no longer finite")
 

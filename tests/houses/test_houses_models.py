@@ -1,6 +1,5 @@
 """Preprocessing, folds, networks and stacked training."""
 
-import copy
 from functools import partial
 
 import joblib
@@ -14,9 +13,11 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from densenet_solutions.houses import (
     BookEncoder,
+    Ensemble,
     HouseEncoder,
     Network,
     contiguous_folds,
+    corrected_difference,
     load_houses,
     out_of_fold,
     paired_difference,
@@ -196,89 +197,116 @@ def test_matched_networks_have_equal_size(connection):
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(60_000, rel=0.04)
 
 
+def test_one_shortcut_is_a_plain_network_whose_head_reads_the_table_too():
+    torch.manual_seed(0)
+    shortcut = DenseMLP(7, connection="shortcut", growth_rate=4, block_config=(2,))
+    plain = DenseMLP(7, connection="plain", growth_rate=4, block_config=(2,))
+    plain.load_state_dict({**shortcut.state_dict(), "head.weight": torch.zeros(1, 4)})
+    x = torch.randn(5, 7)
+    both = torch.cat([x, _before_head(plain, x)], dim=1)
+    torch.testing.assert_close(_before_head(shortcut, x), both)
+
+
+def test_he_initialisation_keeps_the_signal_through_depth():
+    """With He's weights the mean square stays through 16 ReLU layers; with PyTorch's it dies."""
+    torch.manual_seed(0)
+    x = torch.randn(256, 100)
+    left = {}
+    for init in ("he", "default"):
+        model = DenseMLP(
+            100, connection="plain", growth_rate=100, block_config=(16,), activation="relu",
+            init=init,
+        )  # fmt: skip
+        left[init] = _before_head(model, x).square().mean() / x.square().mean()
+        assert not model.head.weight.any()
+    assert 0.2 < left["he"] < 5
+    assert left["default"] < 0.01
+
+
 # Training ---------------------------------------------------------------------------------------
 
 
-def linear_tasks(count=2, rows=96):
+def linear_task(rows=96):
     generator = np.random.default_rng(3)
-    tasks = []
-    for t in range(count):
-        x = generator.normal(size=(rows, 4 + t))
-        y = 12 + x @ generator.normal(size=4 + t)
-        tasks.append(Task(x[:80], y[:80], x[80:]))
-    return tasks
+    x = generator.normal(size=(rows, 4))
+    y = 12 + x @ generator.normal(size=4)
+    return Task(x[:80], y[:80], x[80:])
 
 
-def test_stacked_members_learn_what_least_squares_knows():
-    tasks = linear_tasks()
+def test_a_network_learns_what_least_squares_knows():
+    task = linear_task()
     training = TrainingOptions(epochs=150, batch_size=20, learning_rate=2e-2, weight_decay=0)
-    answers = fit_predict(
-        lambda width: DenseMLP(width, growth_rate=2, block_config=(1,)), tasks, (0, 1), training
-    )
-    for task, answer in zip(tasks, answers, strict=True):
-        expected = LinearRegression().fit(task.x, task.y).predict(task.x_new)
-        assert answer.shape == (2, 16)
-        assert np.abs(answer - expected).max() < 0.3
-        assert not np.array_equal(answer[0], answer[1])
+    expected = LinearRegression().fit(task.x, task.y).predict(task.x_new)
+    answers = [
+        fit_predict(
+            lambda width: DenseMLP(width, growth_rate=2, block_config=(1,)), task, seed, training
+        )
+        for seed in (0, 1)
+    ]
+    assert all(np.abs(answer - expected).max() < 0.3 for answer in answers)
+    assert not np.array_equal(*answers)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.6])
-def test_stack_equals_one_by_one(decay):
-    """A member trains as an ordinary module does with the same batches.
-
-    With full batches the gradient of the head's bias would be zero but for rounding, and Adam
-    would follow the rounding.
-    """
-    task = linear_tasks(1)[0]
-    epochs, batch, seeds = 4, 20, (5, 6)
+def test_training_is_adamw_with_warm_up_and_cosine():
+    """Step by step against the same network, batches and learning rates written out."""
+    task, epochs, batch = linear_task(), 4, 20
     training = TrainingOptions(
-        epochs=epochs,
-        batch_size=batch,
-        learning_rate=1e-2,
-        weight_decay=0.1,
-        warmup=0.25,
-        ema_decay=decay,
+        epochs=epochs, batch_size=batch, learning_rate=1e-2, weight_decay=0.1, warmup=0.25
     )
 
     def make(width):
         return DenseMLP(width, growth_rate=3, block_config=(2,), norm="layer")
 
-    stacked = fit_predict(make, [task], seeds, training)[0]
-    generator = np.random.default_rng(list(seeds))
-    orders = [[generator.permutation(80) for _ in seeds] for _ in range(epochs)]
+    ours = fit_predict(make, task, 5, training)
     mean, scale = task.y.mean(), task.y.std()
     x = torch.tensor(task.x, dtype=torch.float32)
     y = torch.tensor((task.y - mean) / scale, dtype=torch.float32)
-    for member, seed in enumerate(seeds):
-        torch.manual_seed(seed)
-        model = make(4)
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.ndim == 1]
-        optimizer = torch.optim.AdamW(
-            [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], weight_decay=0.1
-        )
-        average = copy.deepcopy(model)
-        batches = [rows for order in orders for rows in order[member].reshape(-1, batch)]
-        for step, rows in enumerate(batches):
-            warm, cosine = (step + 1) / 4, 0.5 + 0.5 * np.cos(np.pi * step / len(batches))
+    torch.manual_seed(5)
+    model = make(4)
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], weight_decay=0.1
+    )
+    step, steps = 0, epochs * 80 // batch
+    for _ in range(epochs):
+        for rows in torch.randperm(80).reshape(-1, batch):
+            warm, cosine = (step + 1) / 4, 0.5 + 0.5 * np.cos(np.pi * step / steps)
             for group in optimizer.param_groups:
                 group["lr"] = 1e-2 * min(warm, cosine)
             optimizer.zero_grad()
             (model(x[rows]) - y[rows]).square().mean().backward()
             optimizer.step()
-            for mean_p, p in zip(average.parameters(), model.parameters(), strict=True):
-                mean_p.data = decay * mean_p.data + (1 - decay) * p.data
-        with torch.no_grad():
-            alone = average(torch.tensor(task.x_new, dtype=torch.float32)).numpy() * scale + mean
-        np.testing.assert_allclose(stacked[member], alone, atol=1e-4)
+            step += 1
+    with torch.no_grad():
+        alone = model(torch.tensor(task.x_new, dtype=torch.float32)).numpy() * scale + mean
+    np.testing.assert_allclose(ours, alone, atol=1e-4)
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
-def test_same_seed_same_numbers(norm):
+def test_a_member_depends_on_its_own_seed_only(norm):
     houses = TRAIN.head(150)
     network = Network({"growth_rate": 4, "dropout": 0.1, "norm": norm}, TrainingOptions(epochs=2))
     folds = contiguous_folds(150)
-    once = out_of_fold(network, houses, folds, (0, 1))
-    assert np.array_equal(once, out_of_fold(network, houses, folds, (0, 1)))
-    assert np.isfinite(once).all()
-    assert not np.array_equal(once, out_of_fold(network, houses, folds, (2, 3)))
+    alone = out_of_fold(network, houses, folds, (1,))
+    together = out_of_fold(network, houses, folds, (0, 1, 2))
+    assert np.isfinite(together).all()
+    assert np.array_equal(together[1], alone[0])
+    assert not np.array_equal(together[0], together[1])
+    in_ensemble = out_of_fold(Ensemble((Network({"growth_rate": 3}), network)), houses, folds, (1,))
+    assert in_ensemble.shape == (2, 150)
+    assert np.array_equal(in_ensemble[1], alone[0])
+
+
+def test_the_corrected_interval_is_nadeaus_and_bengios():
+    """Written out for 25 folds: 1/25 + 1/4 times the variance, and t with 24 degrees."""
+    generator = np.random.default_rng(2)
+    ours, theirs = generator.normal(0.12, 0.01, (2, 5, 5))
+    found = corrected_difference(ours, theirs, confidence=0.95)
+    difference = (ours - theirs).ravel()
+    half = 2.0639 * np.sqrt((1 / 25 + 292 / 1168) * difference.var(ddof=1))
+    assert found.difference == pytest.approx(difference.mean())
+    assert found.high - found.difference == pytest.approx(half, rel=1e-4)
+    assert found.difference - found.low == pytest.approx(half, rel=1e-4)
+    wider = corrected_difference(ours, theirs, confidence=1 - 0.05 / 8)
+    assert wider.low < found.low < found.high < wider.high

@@ -98,6 +98,13 @@ REFUSED = [
     ),
     ("not a model", lambda: load_densenet_weights(None, {}), TypeError, "is a torch.nn.Module"),
     ("columns", lambda: DenseMLP(0), ValueError, "in_features is at least 1, got 0"),
+    ("start", mlp(init="xavier"), ValueError, "init is one of 'default', 'he', got 'xavier'"),
+    (
+        "residual stem",
+        mlp(connection="residual", num_init_features=7),
+        ValueError,
+        "got num_init_features=7 and growth_rate=32",
+    ),
     ("connection", mlp(connection="skip"), ValueError, "connection is one of 'plain'"),
     ("norm", mlp(norm="group"), ValueError, "norm is one of 'none'"),
     ("activation", mlp(activation="tanh"), ValueError, "activation is one of 'silu'"),

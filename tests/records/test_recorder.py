@@ -159,7 +159,7 @@ def test_only_rivals_and_the_published_need_more_than_the_package_does():
         for case in recipe.cases.values()
         for module in recipe.needs(case)
     }
-    rivals = ("houses-search-rivals", "houses-partitions-rivals", "houses-final")
+    rivals = [f"houses-{what}-rivals" for what in ("search", "finalists", "judged", "final")]
     trees = set(itertools.product(rivals, ("lightgbm", "xgboost", "catboost")))
     assert needed == trees | {("gpu-published", "timm")}
 

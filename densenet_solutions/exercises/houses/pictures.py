@@ -1,134 +1,214 @@
-"""Pictures of exercise 5: results in, inline SVG out."""
+"""Pictures of exercise 5: results in, drawings out, wide and for a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from densenet_solutions.site.figures import COLOURS, new_figure, svg
+from densenet_solutions.houses.comparison import HouseDifference
+from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
+from densenet_solutions.site.numbers import decimal, signed
 
-_ERROR = "RMSE of log price"
-
-#: family → how a page writes it.
+#: family → how a page writes it, and its colour.
 NAMES = {
+    "plain": "plain",
+    "shortcut": "one shortcut",
+    "residual": "residual",
+    "dense": "dense",
+    "ridge": "ridge",
     "svr": "SVR",
-    "hist-boosting": "histogram boosting",
     "lightgbm": "LightGBM",
     "xgboost": "XGBoost",
     "catboost": "CatBoost",
-    **{name: name for name in ("dense", "residual", "plain", "ridge")},
 }
+_COLORS = {
+    "plain": "plain", "shortcut": "shortcut", "residual": "resnet", "dense": "densenet",
+}  # fmt: skip
 
 
-def depth_figure(
-    depths: Sequence[int],
-    as_it_is: Mapping[str, Sequence[float]],
-    tuned: Mapping[str, Sequence[float]],
-) -> Html:
-    """Error over depth, one line a connection; left the recipe as it is, right tuned."""
-    fig, axes = new_figure(width=7.0, height=3.3, columns=2, sharey=True)
-    titles = ("the recipe as it is", "tuned at each depth")
-    for ax, title, lines in zip(axes, titles, (as_it_is, tuned), strict=True):
-        for name, values in lines.items():
-            ax.plot(depths, values, marker="o", color=COLOURS[name], label=name)
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(list(depths), [str(d) for d in depths])
-        ax.set_xlabel("layers")
-        ax.set_title(title)
-    axes[0].set_ylabel(f"{_ERROR}, one network")
-    axes[0].legend()
-    ends = [
-        ", ".join(f"{name} {values[-1]:.3f}" for name, values in lines.items())
-        for lines in (as_it_is, tuned)
-    ]
-    alt = (
-        f"Cross-validated error over depth. At {depths[-1]} layers with the recipe as it is: "
-        f"{ends[0]}; tuned: {ends[1]}."
-    )
-    return svg(fig, alt=alt)
+def _both(draw: Callable[[float], Board], caption: str, alt: str) -> Html:
+    return figure(draw(COLUMN), draw(PHONE), caption=caption, alt=alt)
 
 
-def dense_mlp_drawing(features: int, growth_rate: int, layers: int) -> Html:
+def network(features: int, growth_rate: int, layers: int, caption: str) -> Html:
     """What each layer reads: the table, and the features of all layers before it."""
-    fig, ax = new_figure(width=7.0, height=0.38 * (layers + 1) + 0.8)
-    gap = 6
-    for i in range(layers + 1):
-        y, left = layers - i, 0
-        ax.barh(y, features, color=COLOURS["input"], height=0.6)
-        left += features + gap
-        for _ in range(i):
-            ax.barh(y, growth_rate, left=left, color=COLOURS["dense"], height=0.6)
-            left += growth_rate + gap
-        width = features + i * growth_rate
-        says = f"reads {width}" + (
-            f", writes {growth_rate}" if i < layers else ", writes the price"
-        )
-        ax.text(left + 8, y, says, va="center", fontsize=10)
-    ax.set_yticks(range(layers + 1), ["head", *(f"layer {i}" for i in range(layers, 0, -1))])
-    ax.set_xlim(0, 1.55 * features + layers * growth_rate)
-    ax.set_xticks([features / 2], [f"the table, {features} columns"])
-    ax.tick_params(axis="both", length=0)
-    ax.spines[:].set_visible(False)
-    ax.grid(False)
-    return svg(
-        fig,
-        alt=f"A dense MLP: {layers} layers that each write {growth_rate} features and read the "
-        f"table's {features} columns and all features before them; so does the head.",
+
+    def draw(width: float) -> Board:
+        size, step = (13.0, 34.0) if width > 400 else (11.5, 32.0)
+        left, right = (66.0, 160.0) if width > 400 else (54.0, 110.0)
+        board = Board(width, (layers + 1) * step + 26)
+        gap = 3.0
+        scale = (width - left - right - gap * layers) / (features + layers * growth_rate)
+        for i in range(layers + 1):
+            y = 4 + i * step
+            name = f"layer {i + 1}" if i < layers else "head"
+            board.text(0, y + 11, name, size=size)
+            board.box(left, y, features * scale, 22, "input", opacity=0.6)
+            x = left + features * scale + gap
+            for _ in range(i):
+                board.box(x, y, growth_rate * scale, 22, "densenet", opacity=0.75)
+                x += growth_rate * scale + gap
+            reads = features + i * growth_rate
+            writes = f"writes {growth_rate}" if i < layers else "the price"
+            board.text(width, y + 11, f"reads {reads}, {writes}" if width > 400 else
+                       f"{reads} → {growth_rate if i < layers else 1}",
+                       size=size, anchor="end", fill="quiet")  # fmt: skip
+        floor = (layers + 1) * step + 10
+        board.text(left, floor, f"the table, {features} columns", size=size, fill="quiet")
+        return board
+
+    return _both(
+        draw, caption,
+        f"A dense MLP: {layers} layers that each write {growth_rate} features and read the table's "
+        f"{features} columns and all features before them; so does the head.",
+    )  # fmt: skip
+
+
+def four_connections(caption: str) -> Html:
+    """Three layers and a head in each of the four ways."""
+    extra = {
+        "plain": [],
+        "shortcut": [(0, 4)],
+        "residual": [(0, 2), (1, 3), (2, 4)],
+        "dense": [(a, b) for a in range(4) for b in range(a + 2, 5)],
+    }
+
+    def draw(width: float) -> Board:
+        columns = 2
+        wide, tall = width / columns, 118.0
+        board = Board(width, 2 * tall)
+        step = (wide - 44) / 4
+        labels = [f"x{sub(0)}", *(f"H{sub(i)}" for i in (1, 2, 3)), "ŷ"]
+        for n, (name, arcs) in enumerate(extra.items()):
+            left, top = (n % columns) * wide + 18, (n // columns) * tall
+            base = top + 92
+            board.text(left - 14, top + 10, NAMES[name], size=13, bold=True, fill=_COLORS[name])
+            for a, b in arcs:
+                start, end = left + a * step, left + b * step
+                rise = 26 + 11 * (b - a)
+                board.curve((start, base - 13), ((start + end) / 2, base - 13 - rise),
+                            (end, base - 14), stroke=_COLORS[name], thickness=1.75, arrow=True,
+                            opacity=0.85)  # fmt: skip
+            for i, label in enumerate(labels):
+                x = left + i * step
+                if i:
+                    board.line((x - step + 12, base), (x - 13, base), stroke="quiet", arrow=True)
+                board.box(x - 11, base - 12, 22, 24, "wash", stroke="line", radius=4)
+                board.text(x, base, label, size=12, anchor="middle")
+        return board
+
+    return _both(
+        draw, caption,
+        "Four small networks of three layers. Plain is a chain. One shortcut adds an arrow from "
+        "the table to the head. Residual adds an arrow around every layer. Dense adds an arrow "
+        "from every layer, and from the table, to everything after it.",
+    )  # fmt: skip
+
+
+def search_strip(trials: Mapping[str, Sequence[Mapping[str, float]]], caption: str) -> Html:
+    """Every trial as a dot, deeper networks as larger dots, the median as a line."""
+    ticks = (0.12, 0.13, 0.15, 0.2, 0.3, 0.4)
+
+    def draw(width: float) -> Board:
+        left, right, step = (96.0, 14.0, 46.0) if width > 400 else (84.0, 10.0, 44.0)
+        board = Board(width, 4 * step + 44)
+        low, high = np.log(0.115 - 0.11), np.log(0.45 - 0.11)
+
+        def at(rmse: float) -> float:
+            share = (np.log(min(max(rmse, 0.1151), 0.45) - 0.11) - low) / (high - low)
+            return float(left + share * (width - left - right))
+
+        floor = 4 * step + 8
+        for tick in ticks:
+            board.line((at(tick), 4), (at(tick), floor), stroke="line", thickness=0.75)
+            board.text(at(tick), floor + 12, f"{tick:g}", size=11, anchor="middle", fill="quiet")
+        board.text(left, floor + 28, "RMSE of log price (stretched axis)", size=11, fill="quiet")
+        for i, (name, of) in enumerate(trials.items()):
+            y = 26.0 + i * step
+            board.text(0, y, NAMES[name], size=12.5, bold=True, fill=_COLORS[name])
+            for trial in of:
+                radius = {2: 3.0, 4: 4.0, 8: 5.5, 16: 7.0}[int(trial["depth"])]
+                board.circle(at(trial["rmse"]), y, radius, stroke=_COLORS[name])
+            middle = at(float(np.median([trial["rmse"] for trial in of])))
+            board.line((middle, y - 14), (middle, y + 14), stroke="ink", thickness=2)
+        return board
+
+    medians = ", ".join(
+        f"{NAMES[name]} {np.median([t['rmse'] for t in of]):.3f} (best "
+        f"{min(t['rmse'] for t in of):.4f})"
+        for name, of in trials.items()
     )
+    return _both(draw, caption, f"Errors of all trials by connection. Medians: {medians}.")
 
 
-def learning_curve_figure(epochs: Sequence[int], rmse: Sequence[float]) -> Html:
-    """Error on unseen rows over the epochs of the live run."""
-    fig, ax = new_figure(width=5.0, height=2.8)
-    ax.plot(epochs, rmse, color=COLOURS["dense"])
-    ax.set_ylim(0.9 * min(rmse), 1.5 * min(rmse))  # the first epochs are far above
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(_ERROR)
-    return svg(
-        fig,
-        alt=f"The error on unseen houses falls from {rmse[0]:.3f} at epoch {epochs[0]} "
-        f"to {rmse[-1]:.4f} at epoch {epochs[-1]}.",
-    )
-
-
-def ladder_figure(names: Sequence[str], rmse: Sequence[float], networks: int) -> Html:
-    """The ladder from the mean to our network, one bar a rung; the last `networks` are MLPs."""
-    fig, ax = new_figure(width=7.0, height=0.42 * len(names) + 0.7)
-    places = np.arange(len(names))[::-1]
-    colours = [COLOURS["neutral"]] * (len(names) - networks) + [COLOURS["dense"]] * networks
-    ax.barh(places, rmse, color=colours, height=0.62)
-    for place, value in zip(places, rmse, strict=True):
-        ax.text(value + 0.004, place, f"{value:.4f}", va="center", fontsize=10)
-    ax.set_yticks(places, list(names))
-    ax.set_xlim(0, max(rmse) * 1.15)
-    ax.set_xlabel(f"{_ERROR}, five folds")
-    ax.grid(False)
-    pairs = "; ".join(f"{name}: {value:.4f}" for name, value in zip(names, rmse, strict=True))
-    return svg(fig, alt=f"Cross-validated error, rung by rung. {pairs}.")
-
-
-def residual_figure(
-    prices: np.ndarray, errors: np.ndarray, ids: Sequence[int], named: Sequence[int]
+def intervals(
+    differences: Mapping[str, HouseDifference], margin: float, caption: str, against: str
 ) -> Html:
-    """Error over price in cross-validation, the named houses labelled by Id."""
-    fig, ax = new_figure(width=6.4, height=3.4)
-    ax.scatter(prices / 1000, errors, s=7, alpha=0.5, color=COLOURS["dense"], linewidths=0)
-    ax.axhline(0, color=COLOURS["neutral"], linewidth=0.8)
-    rows = [list(ids).index(house) for house in named]
-    for house, i in zip(named, rows, strict=True):
-        crowded = any(
-            1 < prices[j] / prices[i] < 1.4 and abs(errors[j] - errors[i]) < 0.08 for j in rows
-        )
-        ax.annotate(f"Id {house}", (prices[i] / 1000, errors[i]), xytext=(-5 if crowded else 5, -3),
-                    ha="right" if crowded else "left", textcoords="offset points",
-                    fontsize=9)  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_xticks([50, 100, 200, 400, 700], ["50", "100", "200", "400", "700"])
-    ax.minorticks_off()
-    ax.set_xlabel("sale price, thousands of dollars")
-    ax.set_ylabel("predicted minus true log price")
-    inside = np.mean(np.abs(errors) < 0.2)
-    labels = ", ".join(f"Id {house}" for house in named)
-    return svg(fig, alt=f"Errors over price: {inside:.0%} lie within ±0.2; labelled: {labels}.")
+    """Error minus that of `against`: a point and an interval a row, and the margin as a band."""
+    low = min(-1.2 * margin, *(d.low for d in differences.values()))
+    high = max(1.2 * margin, *(d.high for d in differences.values()))
+
+    def draw(width: float) -> Board:
+        left, right = (108.0, 172.0) if width > 400 else (100.0, 60.0)
+        step = 34.0
+        board = Board(width, len(differences) * step + 66)
+
+        def at(value: float) -> float:
+            return left + (value - low) / (high - low) * (width - left - right)
+
+        floor = len(differences) * step + 26
+        board.box(at(-margin), 20, at(margin) - at(-margin), floor - 20, "line", opacity=0.4)
+        board.line((at(0), 20), (at(0), floor), stroke="quiet", dashed=True)
+        board.text(at(0) - 6, 8, f"better than {against}", size=11, anchor="end", fill="quiet")
+        board.text(at(0) + 6, 8, "worse", size=11, fill="quiet")
+        for i, (name, d) in enumerate(differences.items()):
+            y = 38 + i * step
+            color = _COLORS.get(name, "ink")
+            board.text(0, y, NAMES[name], size=13, bold=True, fill=color)
+            board.line((at(d.low), y), (at(d.high), y), stroke=color, thickness=2.5)
+            board.circle(at(d.difference), y, 4.5, color)
+            text = signed(d.difference, 4)
+            if width > 400:
+                text += f" [{decimal(d.low, 4)}, {decimal(d.high, 4)}]"
+            board.text(width, y, text, size=12, anchor="end")
+        for tick in _ticks(low, high, 0.002 if width > 400 and high - low < 0.014 else 0.004):
+            board.text(at(tick), floor + 10, decimal(tick, 3), size=11, anchor="middle",
+                       fill="quiet")  # fmt: skip
+        band = f"grey band: ±{margin:g}, the margin of equivalence"
+        board.text(left if width > 400 else 0, floor + 28, band, size=11, fill="quiet")
+        return board
+
+    said = "; ".join(
+        f"{NAMES[name]} {signed(d.difference, 4)}, from {decimal(d.low, 4)} to {decimal(d.high, 4)}"
+        for name, d in differences.items()
+    )
+    return _both(draw, caption, f"Error minus that of {against}, with intervals. {said}.")
+
+
+def _ticks(low: float, high: float, step: float) -> list[float]:
+    first = int(np.ceil(low / step))
+    return [i * step for i in range(first, int(np.floor(high / step)) + 1)]
+
+
+def ruler(marks: Mapping[str, float], caption: str) -> Html:
+    """Scores of known models on one scale, the best at the top."""
+    rows = sorted(marks.items(), key=lambda item: item[1])
+
+    def draw(width: float) -> Board:
+        step, left = 25.0, 8.0
+        bar = (width - left) * (0.3 if width > 400 else 0.2)
+        board = Board(width, len(rows) * step + 6)
+        top = np.log(rows[-1][1] / 0.1)
+        for i, (name, rmse) in enumerate(rows):
+            y = 14 + i * step
+            board.text(left + 42, y, decimal(rmse, 4), size=12.5, anchor="end", bold=True)
+            board.box(left + 50, y - 7, float(bar * np.log(rmse / 0.1) / top), 14, "neutral",
+                      opacity=0.45)  # fmt: skip
+            board.text(left + 58 + bar, y, name, size=12 if width > 400 else 11)
+        return board
+
+    said = "; ".join(f"{name} {rmse:.4f}" for name, rmse in rows)
+    return _both(draw, caption, f"Errors of known models, best first. {said}.")

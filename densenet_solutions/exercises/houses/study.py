@@ -2,96 +2,200 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
 
-from densenet_solutions.exercises.houses.options import DEPTHS
-from densenet_solutions.exercises.houses.recordings import unpack
+from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
 from densenet_solutions.exercises.houses.search import (
+    COMPARISONS,
+    CONNECTIONS,
     FRESH,
-    NETWORKS,
-    SPACES,
-    best_configuration,
-    build,
+    chosen,
 )
-from densenet_solutions.houses.cross_validation import (
+from densenet_solutions.houses.comparison import (
     HouseDifference,
-    HouseScores,
-    cross_validate,
+    corrected_difference,
     paired_difference,
 )
-from densenet_solutions.houses.cross_validation import splits as make_splits
+from densenet_solutions.houses.cross_validation import HouseScores, cross_validate, splits
 from densenet_solutions.houses.data import load_houses
-from densenet_solutions.houses.encoders import BookEncoder
+from densenet_solutions.houses.encoders import BookEncoder, HouseEncoder
 from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import (
     BookLinear,
     Estimator,
     Mean,
     Model,
-    Network,
+    Split,
+    encode,
     log_price,
 )
+from densenet_solutions.houses.training import Task
 from densenet_solutions.records.store import load_record
 
-#: The records behind the page.
-RECORDS = (
-    "houses-search",
-    "houses-search-rivals",
-    "houses-partitions",
-    "houses-partitions-rivals",
-    "houses-steps",
-    "houses-depth",
-    "houses-growth",
-    "houses-final",
-)
-#: Families of boosted trees.
-TREES = ("hist-boosting", "lightgbm", "xgboost", "catboost")
+#: Coverage of one interval of the judgement, so that all hold together at 95%.
+CONFIDENCE = 1 - 0.05 / COMPARISONS
 
 
-def chosen_network() -> Network:
-    """The dense MLP that the recorded search chose; without that record, the default."""
-    network = build("dense", best_configuration("dense"))
-    assert isinstance(network, Network)
-    return network
+# The judgement ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One step from the book's baseline to ours: what it is, and its cross-validation."""
+class Judged:
+    """A model on partitions that did not choose it.
 
-    name: str
-    scores: HouseScores
+    `folds` are errors of the fresh folds, `(partitions, folds)`; `book` is the pooled error on the
+    book's folds. `difference` is its mean error by fold minus that of the dense network.
+    """
+
+    book: float
+    folds: np.ndarray
+    difference: HouseDifference
+
+    @property
+    def mean(self) -> float:
+        return float(self.folds.mean())
+
+
+def _cases(record: str, family: str) -> list[Mapping[str, Any]]:
+    cases = load_record(record).cases
+    return [cases[f"{family} {where}"] for where in ("book", *FRESH)]
 
 
 @cache
-def ladder() -> tuple[Rung, ...]:
-    """From the mean and the book's linear model to ridge regression on our features, live.
-
-    Every rung changes one thing. All are scored on the book's five folds.
-    """
-    ridge = partial(_ridge, alpha=30.0)
-    models: dict[str, Model] = {
-        "the mean of the training fold": Mean(),
-        "the book: linear, SGD, 10 epochs": BookLinear(encoder=_fitted_on_all_rows),
-        "fitted on the training fold only": BookLinear(),
-        "target centred": BookLinear(centered=True),
-        "solved exactly with a penalty (ridge)": Estimator(ridge, encoder=BookEncoder),
-        "our features": Estimator(ridge),
+def connections() -> dict[str, Judged]:
+    """Single networks of each connection, the mean of its chosen configurations."""
+    cases = {c: _cases("houses-judged", c) for c in CONNECTIONS}
+    book = {c: float(np.mean(cases[c][0]["member_rmse"])) for c in CONNECTIONS}
+    folds = {
+        c: np.array([np.mean(case["member_folds"], axis=0) for case in cases[c][1:]])
+        for c in CONNECTIONS
     }
-    train = load_houses().train
-    return tuple(Rung(name, cross_validate(model, train)) for name, model in models.items())
+    return {c: _judged(book[c], folds[c], folds["dense"]) for c in CONNECTIONS}
 
 
-def _ridge(seed: int, alpha: float) -> Any:
-    from sklearn.linear_model import Ridge
+@cache
+def standings() -> dict[str, Judged]:
+    """The dense ensemble and the rivals, best first."""
+    dense = _cases("houses-judged", "dense")
+    families = dict.fromkeys(case.rpartition(" ")[0] for case in _rivals())
+    all_cases = {"dense": dense, **{f: _cases("houses-judged-rivals", f) for f in families}}
+    ours = np.array([case["folds"] for case in dense[1:]])
+    found = {
+        family: _judged(cases[0]["rmse"], np.array([c["folds"] for c in cases[1:]]), ours)
+        for family, cases in all_cases.items()
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1].mean))
 
+
+def rounds(family: str) -> int:
+    """Rounds of boosting that the chosen configuration uses."""
+    return chosen("houses-finalists-rivals", family, 1)[0]["rounds"]
+
+
+def _rivals() -> list[str]:
+    return list(load_record("houses-judged-rivals").cases)
+
+
+def _judged(book: float, folds: np.ndarray, dense: np.ndarray) -> Judged:
+    return Judged(book, folds, corrected_difference(folds, dense, confidence=CONFIDENCE))
+
+
+@cache
+def trials() -> dict[str, list[Mapping[str, Any]]]:
+    """Every trial of the search, by connection."""
+    cases = load_record("houses-search").cases.values()
+    return {c: [case for case in cases if case["family"] == c] for c in CONNECTIONS}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of the pooled error of one dense network.
+
+    `seeds` within a partition, `partitions` beyond what seeds explain (0 where that is negative).
+    """
+
+    seeds: float
+    partitions: float
+
+
+def spread() -> Spread:
+    """How far seeds and partitions move the error of the best dense configuration."""
+    cases = load_record("houses-judged").cases
+    rmse = np.array([
+        [cases[f"dense {where}"]["member_rmse"][0],
+         *(cases[f"dense {where} seed {seed}"]["rmse"] for seed in (1, 2))]
+        for where in FRESH
+    ])  # fmt: skip
+    seeds = rmse.var(axis=1, ddof=1).mean()
+    between = rmse.mean(axis=1).var(ddof=1) - seeds / rmse.shape[1]
+    return Spread(float(np.sqrt(seeds)), float(np.sqrt(max(between, 0))))
+
+
+def dense_on_the_books_folds() -> tuple[float, tuple[float, ...], np.ndarray]:
+    """What `houses cv` prints, as recorded: ensemble, members, and errors by row."""
+    case = load_record("houses-judged").cases["dense book"]
+    return case["rmse"], tuple(case["member_rmse"]), unpack(case["errors"])
+
+
+# Crossed factors --------------------------------------------------------------------------------
+
+
+def factors() -> dict[str, dict[str, float]]:
+    """Features → dropout → error of one network on the book's folds, and a ridge regression's."""
+    cases = load_record("houses-factors").cases
+    return {
+        features: {
+            "ridge": ridge(encoder).rmse,
+            **{d: float(np.mean(cases[f"{features}, {d}"]["member_rmse"])) for d in DROPOUT},
+        }
+        for features, encoder in ENCODERS.items()
+    }
+
+
+def deep() -> dict[str, dict[str, float]]:
+    """Dropout of features and initialisation → connection → error of one network of 16 layers."""
+    found: dict[str, dict[str, float]] = {}
+    for case in load_record("houses-deep").cases.values():
+        start = {"he": "He's start", "default": "default start"}[case["init"]]
+        cell = found.setdefault(f"{case['dropout']:g}, {start}", {})
+        cell[case["connection"]] = float(np.mean(case["member_rmse"]))
+    return found
+
+
+# The book's baseline, live ----------------------------------------------------------------------
+
+
+@cache
+def ladder() -> dict[str, HouseScores]:
+    """From the mean and the book's linear model to ridge regression on our features."""
+    models: dict[str, Model] = {
+        "the mean": Mean(),
+        "the book: linear, SGD, 10 epochs": BookLinear(encoder=_fitted_on_all_rows),
+        "the same, target centred": BookLinear(encoder=_fitted_on_all_rows, centered=True),
+    }
+    found = {name: cross_validate(model, load_houses().train) for name, model in models.items()}
+    return {
+        **found,
+        "solved exactly with a penalty (ridge)": ridge(BookEncoder),
+        "ridge, our features": ridge(HouseEncoder),
+    }
+
+
+@cache
+def ridge(encoder: Any, alpha: float = 30.0) -> HouseScores:
+    """Ridge regression on the book's folds."""
+    return cross_validate(Estimator(partial(_ridge, alpha), encoder), load_houses().train)
+
+
+def _ridge(alpha: float, seed: int) -> Any:
     return Ridge(alpha=alpha)
 
 
@@ -102,206 +206,95 @@ def _fitted_on_all_rows() -> FrozenEstimator:
 
 
 def leak() -> float:
-    """What ridge regression gains from features fitted on all rows, rows to be predicted included.
-
-    The error with the leak minus the error without it, on the book's folds.
-    """
-    leaking = Estimator(partial(_ridge, alpha=30.0), encoder=_fitted_on_all_rows)
-    honest = next(r for r in ladder() if r.name.endswith("(ridge)"))
-    return cross_validate(leaking, load_houses().train).rmse - honest.scores.rmse
+    """Error of ridge regression with the book's leak minus that without it, the book's folds."""
+    return ridge(_fitted_on_all_rows).rmse - ridge(BookEncoder).rmse
 
 
-@dataclass(frozen=True)
-class BaselineFailure:
-    """Why the book's baseline fails: errors by how many unusual levels a house has.
-
-    `groups` are the bounds of the count of levels shared by fewer than a tenth of the houses;
-    `mean_error` is predicted minus true log price in each group, `rows` its size.
-    """
-
-    groups: tuple[str, ...]
-    rows: tuple[int, ...]
-    mean_error: tuple[float, ...]
-
-
-def baseline_failure() -> BaselineFailure:
-    """The book's baseline undervalues houses with rare levels: their columns have hardly moved."""
+def books_bias() -> float:
+    """How far the constant b of the book's regression has come after 10 epochs."""
     train = load_houses().train
-    book = next(r for r in ladder() if r.name.startswith("the book"))
-    x = BookEncoder().fit(train)
-    dummies = x.transform(train)[:, len(x.mean_) :]
-    rare = (dummies[:, dummies.mean(axis=0) < 0.1] > 0).sum(axis=1)
-    errors = np.asarray(book.scores.errors)
-    bounds = [(0, 3), (4, 5), (6, 7), (8, 99)]
-    masks = [(rare >= low) & (rare <= high) for low, high in bounds]
-    return BaselineFailure(
-        groups=("0–3", "4–5", "6–7", "8 or more"),
-        rows=tuple(int(m.sum()) for m in masks),
-        mean_error=tuple(float(errors[m].mean()) for m in masks),
-    )
+    task = encode(_fitted_on_all_rows, Split(train, train.head(1)))
+    nowhere = Task(task.x, task.y, np.zeros((1, task.x.shape[1])))
+    return float(BookLinear()._fit_predict(nowhere, 0)[0])
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """Error on the rows that a network does not see, after each of `epochs`."""
-
-    epochs: tuple[int, ...]
-    rmse: tuple[float, ...]
-
-
-@cache
-def live_fold(fold: int = 0, epochs: int = 16, every: int = 2) -> LearningCurve:
-    """One network, trained on all of the book's folds but one and scored on that.
-
-    For `epochs` at most: a page is built in seconds.
-    """
-    network = chosen_network()
-    training = replace(network.training, epochs=min(epochs, network.training.epochs))
-    train = load_houses().train
-    split = make_splits(train, contiguous_folds(len(train)))[fold]
-    target = log_price(train)[contiguous_folds(len(train)) == fold]
-    seen: list[int] = []
-    rmse: list[float] = []
-
-    def watch(epoch: int, predict: Callable[[], list[np.ndarray]]) -> None:
-        if epoch % every == 0:
-            seen.append(epoch)
-            rmse.append(float(np.sqrt(np.mean((predict()[0][0] - target) ** 2))))
-
-    replace(network, training=training).predict([split], range(1), on_epoch=watch)
-    return LearningCurve(tuple(seen), tuple(rmse))
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The chosen dense MLP on the book's folds: an ensemble, its members, its errors by row."""
-
-    rmse: float
-    members: tuple[float, ...]
-    folds: tuple[float, ...]
-    errors: np.ndarray
-
-
-def dense_on_the_books_folds() -> Recorded:
-    """What `houses cv` prints, as recorded."""
-    case = load_record("houses-partitions").cases["dense book"]
-    errors = unpack(case["errors"])
-    folds = contiguous_folds(len(errors))
-    return Recorded(
-        rmse=case["rmse"],
-        members=tuple(case["member_rmse"]),
-        folds=tuple(float(np.sqrt(np.mean(errors[folds == k] ** 2))) for k in np.unique(folds)),
-        errors=errors,
-    )
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A family on the book's folds and on the fresh partitions.
-
-    `against_dense` is its error minus that of the dense network over all fresh partitions.
-    """
-
-    family: str
-    book: float
-    fresh: tuple[float, ...]
-    against_dense: HouseDifference
-
-
-@cache
-def standings() -> tuple[Standing, ...]:
-    """All families on all partitions, best first by their mean over the fresh ones."""
-    cases = {
-        **load_record("houses-partitions").cases,
-        **load_record("houses-partitions-rivals").cases,
-    }
-
-    def fresh_errors(family: str) -> np.ndarray:
-        return np.stack([unpack(cases[f"{family} {name}"]["errors"]) for name in FRESH])
-
-    rows = [
-        Standing(
-            family=family,
-            book=cases[f"{family} book"]["rmse"],
-            fresh=tuple(cases[f"{family} {name}"]["rmse"] for name in FRESH),
-            against_dense=paired_difference(fresh_errors(family), fresh_errors("dense")),
-        )
-        for family in SPACES
-    ]
-    return tuple(sorted(rows, key=lambda row: float(np.mean(row.fresh))))
+# The test rows ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FinalScore:
-    """A family on the test rows; `against_dense` is its error minus the dense network's."""
+    """A model on the test rows; the interval is over houses and knows nothing of retraining."""
 
-    family: str
     rmse: float
+    without_two: float
     against_dense: HouseDifference
 
 
-def scores_on_the_test_rows() -> tuple[FinalScore, ...]:
-    """What every family scored on the test rows, best first."""
-    cases = load_record("houses-final").cases
-    dense = unpack(cases["dense"]["errors"])
-    rows = [
-        FinalScore(name, case["rmse"], paired_difference(unpack(case["errors"]), dense))
-        for name, case in cases.items()
-    ]
-    return tuple(sorted(rows, key=lambda row: row.rmse))
+def scores_on_the_test_rows() -> dict[str, FinalScore]:
+    """What every model scored on the test rows, best first; and without the two worst houses."""
+    cases = {**load_record("houses-final").cases, **load_record("houses-final-rivals").cases}
+    errors = {family: unpack(case["errors"]) for family, case in cases.items()}
+    kept = np.ones(len(errors["dense"]), bool)
+    kept[list(worst_test_rows())] = False
+    found = {
+        family: FinalScore(
+            cases[family]["rmse"],
+            float(np.sqrt(np.mean(e[kept] ** 2))),
+            paired_difference(e, errors["dense"]),
+        )
+        for family, e in errors.items()
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1].rmse))
 
 
-def dense_test_errors() -> dict[int, float]:
-    """Id of each test house → predicted minus true log price of the dense networks."""
+def worst_test_rows() -> tuple[int, int]:
+    """Positions of the two test houses with the largest errors of the dense ensemble."""
     errors = unpack(load_record("houses-final").cases["dense"]["errors"])
-    return dict(zip(load_houses().test["Id"].tolist(), errors.tolist(), strict=True))
+    first, second = np.argsort(-np.abs(errors))[:2].tolist()
+    return first, second
+
+
+# Houses that are hard ---------------------------------------------------------------------------
+
+
+def share_of(ids: Sequence[int], errors: Sequence[float] | np.ndarray) -> float:
+    """Share of some training houses in the squared error."""
+    squared = np.square(errors)
+    return float(squared[np.asarray(ids) - 1].sum() / squared.sum())
+
+
+def partial_sales() -> tuple[int, float, float]:
+    """Houses that were not complete when last assessed: how many, their median price, others'."""
+    train = load_houses().train
+    unfinished = train["SaleCondition"] == "Partial"
+    prices = train["SalePrice"]
+    normal = prices[train["SaleCondition"] == "Normal"]
+    return int(unfinished.sum()), float(prices[unfinished].median()), float(normal.median())
 
 
 @dataclass(frozen=True)
-class Depths:
-    """Error over depth, `connection → one value a depth`, on the book's folds."""
+class WithoutGiants:
+    """Ridge regression trained with and without houses above 4000 square feet.
 
-    depths: tuple[int, ...]
-    as_it_is: dict[str, tuple[float, ...]]
-    tuned: dict[str, tuple[float, ...]]
-    chosen: dict[str, tuple[str, ...]]
+    Each is `(error on all rows, error on the others)`; `giants` is how many there are.
+    """
 
-
-def depths() -> Depths:
-    """The recorded comparison of connections over depth."""
-    cases = load_record("houses-depth").cases
-
-    def lines(kind: str) -> dict[str, tuple[float, ...]]:
-        return {
-            n: tuple(float(np.mean(cases[f"{n} {d}"][kind]["member_rmse"])) for d in DEPTHS)
-            for n in NETWORKS
-        }
-
-    chosen = {
-        n: tuple(
-            f"{tuned['learning_rate']:g}{', layer norm' if tuned['norm'] == 'layer' else ''}"
-            for d in DEPTHS
-            for tuned in (cases[f"{n} {d}"]["tuned"],)
-        )
-        for n in NETWORKS
-    }
-    return Depths(DEPTHS, lines("as_it_is"), lines("tuned"), chosen)
+    giants: int
+    trained_on_all: tuple[float, float]
+    trained_without: tuple[float, float]
 
 
-def largest_seed_range(connections: Sequence[str]) -> float:
-    """How far seeds of one network of `depths` lie apart at most."""
-    cases = load_record("houses-depth").cases
-    runs = [
-        cases[f"{name} {depth}"][kind]["member_rmse"]
-        for name in connections
-        for depth in DEPTHS
-        for kind in ("as_it_is", "tuned")
-    ]
-    return float(max(max(seeds) - min(seeds) for seeds in runs))
-
-
-def unfinished_giants() -> pd.DataFrame:
-    """The houses over 4500 square feet that were sold unfinished: two in train, one in test."""
-    houses = pd.concat(load_houses(), ignore_index=True)
-    giant = (houses["GrLivArea"] > 4500) & (houses["SaleCondition"] == "Partial")
-    return houses.loc[giant, ["Id", "GrLivArea", "OverallQual", "Neighborhood", "SalePrice"]]
+def de_cock(encoder: Any) -> WithoutGiants:
+    """De Cock's advice, to leave houses above 4000 square feet out, on the book's folds."""
+    train = load_houses().train
+    target, folds = log_price(train), contiguous_folds(len(train))
+    giant = train["GrLivArea"].to_numpy() > 4000
+    model = Estimator(partial(_ridge, 30.0), encoder)
+    errors = np.stack([ridge(encoder).errors, np.empty(len(train))])
+    for k, split in enumerate(splits(train, folds)):
+        cut = Split(split.train[split.train["GrLivArea"] <= 4000], split.new)
+        errors[1, folds == k] = model.predict([cut], (0,))[0][0] - target[folds == k]
+    on_all, without = (
+        (float(np.sqrt(np.mean(e**2))), float(np.sqrt(np.mean(e[~giant] ** 2)))) for e in errors
+    )
+    return WithoutGiants(int(giant.sum()), on_all, without)
