@@ -334,6 +334,12 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # Everything else that is suggested, from fewer bits to fewer
 # connections, has [a page of its own](3-2b-other-ways.py), with what it does to accuracy.
 #
+# ## What people say
+#
+# !!! does-not-hold "The more you recompute, the less memory you need."
+#     Recomputing whole blocks peaks at {{ mib(peak["recompute_block"], 0) }}, recomputing single
+#     layers at {{ mib(peak["recompute_layer"], 0) }}.
+#
 # ## Check yours
 #
 # !!! check "Check yours"

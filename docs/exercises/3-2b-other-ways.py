@@ -289,8 +289,6 @@ catalogue = table(
 
 # %%
 zeros = claims.zero_weights()
-block_peak, layer_peak = peak["recompute_block"], peak["recompute_layer"]
-assert block_peak > 1.5 * layer_peak
 sparse = {share: claims.sparse_bytes_per_dense_byte(share) for share in (0.5, 0.9)}
 clipped = claims.relu6()
 taught = claims.distillation()
@@ -305,10 +303,6 @@ assert full_rank.peak > quarter.peak > quarter.reference_peak
 assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_peak / 2
 
 # %% [markdown]
-# !!! does-not-hold "The more you recompute, the less memory you need."
-#     Recomputing whole blocks of DenseNet-121 peaks at {{ mib(block_peak, 0) }}, recomputing single
-#     layers at {{ mib(layer_peak, 0) }}: what is recomputed together is in memory together.
-#
 # !!! holds-with-a-condition "Checkpointing is exact."
 #     Its gradients are, if nothing changes between the passes. Running statistics are not, unless
 #     someone [looks after them](3-2-saving-memory.py#the-trap-batch-normalisation-remembers-how-often-it-ran).
