@@ -59,7 +59,7 @@ TAKEN: list[tuple[str, Callable[[], Any]]] = [
     ("alt in a sentence", lambda: figure(ALT)),
     *((form.__name__, lambda f=form: f(1)) for form in FORMATS),
     ("drawing with a box", lambda: adapt_svg(BOX, ALT)),
-    ("source of ours", lambda: page.source(table)),
+    ("source of ours", lambda: page.source(mib)),
     ("no rows", lambda: table([], {"A": "b"})),
     ("rows as a generator", lambda: table((row for row in ([1], [2])), {"A": 0})),
     ("rows by key", lambda: table({"x": 1}, {"A": KEY}, align="c")),
