@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,16 +191,30 @@ def _memory(network: Any) -> Iterator[Report]:
 
 
 def _table_1(build: Any) -> Iterator[Report]:
-    for name, row in TABLE_1.items():
-        c = row.config
-        report = densenet(
-            partial(build, growth_rate=c.growth_rate, block_config=c.block_config,
-                    num_init_features=c.num_init_features), name,
-        )  # fmt: skip
+    """DenseNet-121 and a small network by what they compute, the others by their parameters."""
+    small = DenseNetConfig(growth_rate=6, block_config=(1, 2, 3, 2), num_init_features=10)
+    for name, config in (("densenet121", TABLE_1["densenet121"].config), ("a small one", small)):
+        report = densenet(partial(build, **_of_table_1(config)), config)
         yield report
-        if report.expected != row.parameters:
+        right = right_network(config).network()
+        if report.expected != sum(p.numel() for p in right.parameters()):
             text = f"It is to have 3 channels and 1000 classes; it is {report.title}."
             yield Report(name, (Finding("wrong", text),))
+    for name, row in TABLE_1.items():
+        title = right_network(name).title
+        with their_code(f"Building {title}"):
+            theirs = [tuple(p.shape) for p in build(**_of_table_1(row.config)).parameters()]
+        with torch.device("meta"):
+            ours = [tuple(p.shape) for p in DenseNet(row.config).parameters()]
+        if sorted(map(math.prod, theirs)) != sorted(map(math.prod, ours)):
+            n = sum(map(math.prod, theirs))
+            finding = wrong_count(n, row.parameters, title)
+            yield Report(name, (replace(finding, text=f"{title}: {finding.text}"),))
+
+
+def _of_table_1(config: DenseNetConfig) -> dict[str, Any]:
+    names = ("growth_rate", "block_config", "num_init_features")
+    return {name: getattr(config, name) for name in names}
 
 
 def _prices(predict: Any) -> Iterator[Report]:

@@ -109,6 +109,12 @@ WRONG = [
         "are 3 blocks",
     ),
     ("exercise_4.py", "features)\n", "features, num_classes=10)\n", "3 channels and 1000 classes"),
+    (
+        "exercise_4.py",
+        "DenseNet(growth_rate,",
+        "DenseNet(32 if growth_rate == 48 else growth_rate,",
+        "DenseNet-161: ",
+    ),
     ("exercise_4.py", "return DenseNet(", "return growth_rate(", "'int' object is not callable"),
     ("exercise_5.py", "train[numbers].mean()", "houses[numbers].mean()", "Leak"),
 ]
