@@ -249,6 +249,6 @@ def _final(case: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def final_recipe() -> Recipe:
-    """The test score of each connection's ensemble, read once, after all choices."""
+    """The test score of each connection's ensemble, read once, after its own choice."""
     cases = {connection: {"family": connection} for connection in CONNECTIONS}
     return Recipe("houses-final", cases, _final, seed=0)

@@ -207,7 +207,7 @@ def _final(case: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def final_recipe() -> Recipe:
-    """The test score of each chosen rival, read once, after all choices."""
+    """The test score of each chosen rival, read once, after its own choice."""
     cases = {family: {"family": family} for family in SPACES}
     return Recipe("houses-final-rivals", cases, _final, seed=0, needs=_libraries)
 
