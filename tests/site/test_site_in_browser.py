@@ -63,7 +63,7 @@ def test_search_finds_what_a_reader_types(browser: Any, server: str) -> None:
         tab.goto(server, wait_until="networkidle")
         query = tab.locator("input[name=query]")
         found = tab.locator(f".md-search-result__link[href*='{page}']").first
-        for _ in range(10):  # the index loads in the background; keys wake it, a value does not
+        for _ in range(20):  # the index loads in the background; keys wake it, a value does not
             query.fill("")
             query.press_sequentially(words, delay=20)
             with contextlib.suppress(PlaywrightTimeout):
