@@ -27,6 +27,7 @@ from densenet_solutions.models.densenet import DenseBlock, Transition
 
 
 def keep_convolutions(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    """What to do with the output of an operation: keep a convolution's, compute any other again."""
     if op is torch.ops.aten.convolution.default:
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE

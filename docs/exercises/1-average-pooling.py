@@ -14,7 +14,7 @@ from densenet_solutions import check
 from densenet_solutions.exercises.network.layer import operations
 from densenet_solutions.exercises.network.window import pool, window
 from densenet_solutions.exercises.pooling import pictures, study
-from densenet_solutions.exercises.pooling.converged import LEARNING_RATES
+from densenet_solutions.exercises.pooling.converged import LEARNING_RATES, SEEDS, VARIANTS
 from densenet_solutions.exercises.pooling.swap import swap_frames
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models.densenet import Transition
@@ -262,7 +262,7 @@ chosen_record, training_record = (
     load_record("pooling-learning-rates"),
     load_record("pooling-converged"),
 )
-planned = 35
+planned = len(VARIANTS) * len(SEEDS)
 done = sum(map(len, converged.values()))
 one = converged["average"][0]
 

@@ -31,11 +31,7 @@ assert 9.5 < ratio < 10.5 and 1 < time["shared_storage"] < 1.1
 assert min(peak, key=peak.get) == "shared_storage"
 assert all(ratio >= time["shared_storage"] for name, ratio in time.items() if name != "torchvision")
 gpu_record = load_record("bench-memory-gpu")
-gpu_batches = (8, 32, 128, 256)
-gpu = {
-    batch: from_json(MemoryBench, gpu_record.cases[f"densenet121-{batch}x224-float32"])
-    for batch in gpu_batches
-}
+gpu = study.gpu_benches(gpu_record)
 on_gpu = {batch: {row.name: row for row in result.rows} for batch, result in gpu.items()}
 large = on_gpu[256]
 gpu_ratio = {

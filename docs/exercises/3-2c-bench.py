@@ -134,11 +134,7 @@ pictures.two_timelines(study.plain_timeline(), lines["shared_storage"])
 
 # %%
 gpu_record = load_record("bench-memory-gpu")
-gpu_batches = (8, 32, 128, 256)
-gpu = {
-    batch: from_json(MemoryBench, gpu_record.cases[f"densenet121-{batch}x224-float32"])
-    for batch in gpu_batches
-}
+gpu = study.gpu_benches(gpu_record)
 gpu_rows = {batch: {row.name: row for row in result.rows} for batch, result in gpu.items()}
 gpu_half = from_json(MemoryBench, gpu_record.cases["densenet121-32x224-bfloat16"])
 operations = load_record("step-operations").cases
@@ -165,7 +161,7 @@ table(
             f"{batch} images": lambda row, batch=batch: mib(
                 gpu_rows[batch][row.name].peak_beyond_parameters, 0
             )
-            for batch in gpu_batches
+            for batch in gpu
         },
     },
     caption="Peak beyond parameters, buffers and input.",
@@ -178,7 +174,7 @@ table(
         "way": (KEY, words),
         **{
             f"{batch} images": lambda row, batch=batch: spread(gpu_rows[batch][row.name])
-            for batch in gpu_batches
+            for batch in gpu
         },
     },
     caption=f"Time, torchvision's default being 1: median and quartiles of {gpu[8].repeats} rounds "

@@ -1,4 +1,5 @@
 import mmap
+from pathlib import Path
 
 import torch
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from densenet_solutions.exercises.explorer.study import OFFERED
 from densenet_solutions.exercises.recipes import recipe
+from densenet_solutions.exercises.saving_memory import study
 from densenet_solutions.exercises.saving_memory.bench import (
     BASELINE,
     _page_faults,
@@ -13,6 +15,8 @@ from densenet_solutions.exercises.saving_memory.bench import (
     contestants,
 )
 from densenet_solutions.exercises.saving_memory.reach import BUDGETS, largest
+from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.records import load_record
 
 
 def test_contestants_have_the_same_weights_and_names():
@@ -63,3 +67,19 @@ def test_recipes_cover_every_exact_strategy_and_budget():
         "densenet121-8x224-float32-one-thread",
         "densenet121-8x224-bfloat16",
     ]
+
+
+def test_what_is_said_of_a_gpu_is_what_its_record_holds():
+    """The strategy's row and the README name numbers; no page computes those."""
+    found = {
+        batch: {row.name: row for row in bench.rows}
+        for batch, bench in study.gpu_benches(load_record("bench-memory-gpu")).items()
+    }
+    ratios = [rows["shared_storage"].time_ratio for rows in found.values()]
+    span = f"{min(ratios):.1f} to {max(ratios):.1f} times"
+    layer, plain = found[256]["recompute_layer"], found[256][BASELINE]
+    less = plain.peak_beyond_parameters / layer.peak_beyond_parameters
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert span in STRATEGIES["shared_storage"].costs
+    assert span in readme
+    assert f"{less:.1f} times less memory at {layer.time_ratio:.1f} times the time" in readme

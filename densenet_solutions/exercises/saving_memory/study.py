@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.costs import (
     FULL_SHAPE,
     SMALL_SHAPE,
@@ -103,6 +104,14 @@ def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
             STRATEGIES[name].apply(model), FULL_SHAPE, step=STRATEGIES[name].step
         ).peak_beyond_parameters
         for name in names
+    }
+
+
+def gpu_benches(record: Record) -> dict[int, MemoryBench]:
+    """DenseNet-121 in float32 from the record `bench-memory-gpu`, by batch."""
+    return {
+        batch: from_json(MemoryBench, record.cases[f"densenet121-{batch}x224-float32"])
+        for batch in (8, 32, 128, 256)
     }
 
 
