@@ -137,7 +137,9 @@ copied = sum(in_blocks.values())
 assert 0.45 < copied / most < 0.55
 outside = study.kept_outside(128, 224)
 in_blocks |= outside
-in_blocks["the end of the network, loss and images"] = most - copied - sum(outside.values())
+rest = most - copied - sum(outside.values())
+assert 0 < rest < 0.01 * most
+in_blocks["the end of the network"] = rest
 assert 0.9 < outside["stem"] / outside["transitions"] < 1.1
 
 # %% [markdown]

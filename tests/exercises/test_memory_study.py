@@ -16,6 +16,16 @@ def test_what_the_books_blocks_keep_is_what_their_layers_read() -> None:
     assert kept["input"] + kept["concatenation"] == 4 * batch * read
 
 
+def test_nothing_that_is_kept_is_counted_twice() -> None:
+    """Blocks, stem and transitions leave a little for the end of the network, and not less."""
+    batch, side = 2, 64
+    kept = sum(study.kept_in_blocks(batch, side).values())
+    outside = sum(study.kept_outside(batch, side).values())
+    everything = study.book_steps(batch, side)["DenseNet"].most("activations")
+    features = 4 * batch * 248 * (side // 32) ** 2  # the last map, 248 channels
+    assert 2 * features < everything - kept - outside < 3 * features + 20_000
+
+
 def test_the_line_meets_its_two_batches() -> None:
     line = study.line("DenseNet", 96)
     for batch in (64, 128):

@@ -60,9 +60,14 @@ def kept_in_blocks(batch: int, side: int) -> dict[str, int]:
 
 
 def kept_outside(batch: int, side: int) -> dict[str, int]:
-    """What autograd keeps of the stem and of the transitions of the book's DenseNet, in bytes."""
+    """What autograd keeps of the stem and of the transitions of the book's DenseNet, in bytes.
+
+    The images themselves are the input and no activation.
+    """
 
     def place(path: str, tensor: Tensor) -> str:
+        if tensor.shape == (batch, 1, side, side):
+            return "images"
         return "transitions" if "transition" in path else "stem" if _IN_STEM(path) else "elsewhere"
 
     kept = saved_bytes(book_densenet, (batch, 1, side, side), by=place)
