@@ -79,7 +79,7 @@ def measure(
     autocast: Autocast = None,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="STRATEGY", help="A way to save memory; none without."),
+        typer.Option("--strategy", metavar="STRATEGY", help="A way to save memory; none without."),
     ] = None,
     list_strategies: Annotated[
         bool,
@@ -93,6 +93,7 @@ def measure(
     device: Annotated[
         str | None,
         typer.Option(
+            "--device",
             metavar="DEVICE",
             help="cpu or cuda (or cuda:1, …): measure there too; only predict without.",
         ),

@@ -46,7 +46,9 @@ Resolution = Annotated[int, typer.Option(min=1, help="Height and width of the im
 Device = Annotated[
     str | None,
     typer.Option(
-        metavar="DEVICE", help="cpu or cuda (or cuda:1, …); by default cuda if there is one."
+        "--device",
+        metavar="DEVICE",
+        help="cpu or cuda (or cuda:1, …); by default cuda if there is one.",
     ),
 ]
 Autocast = Annotated[

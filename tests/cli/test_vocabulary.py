@@ -1,11 +1,14 @@
 """One vocabulary: every command is named, its choices are listed, faults are a line."""
 
+import importlib
 import re
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from densenet_solutions import __version__, progress
@@ -45,6 +48,21 @@ def test_one_thing_has_one_name(command: list[str]) -> None:
     for other in ("--side", "--variant", "--batch-size", "--image-size"):
         assert other not in text
     assert "--device" in text
+
+
+def options(command: Any) -> list[str]:
+    found = [name for one in command.params for name in one.opts if name.startswith("-")]
+    return found + [
+        name for one in getattr(command, "commands", {}).values() for name in options(one)
+    ]
+
+
+def test_options_are_called_what_the_pages_call_them() -> None:
+    # Typer 0.25 to 0.27 take a metavar of the option's own name, DEVICE, for the option.
+    apps = [importlib.import_module(module).app for module in COMMANDS.values()]
+    found = [name for app in apps for name in options(typer.main.get_command(app))]
+    assert {"--device", "--strategy", "--batch", "--json", "--list"} <= set(found)
+    assert all(name == name.lower() for name in found)
 
 
 def test_help_and_tables_name_the_same_networks_and_strategies() -> None:
