@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +46,15 @@ class Made:
 
     `roots` are the modules, relative to the package, whose imports the `fingerprint` covers; see
     `densenet_solutions.records.closure`. `date` is ISO 8601 in UTC; `commit` that of the checkout,
-    with `+` when files had been changed since, or `None` where there was no checkout.
+    with `+` when files had been changed since, or `None` where there was no checkout. `device` is
+    that of this case if it is not the record's.
     """
 
     roots: tuple[str, ...]
     fingerprint: str
     date: str
     commit: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,17 +86,26 @@ class Record:
         )
 
     @property
+    def devices(self) -> Mapping[str, str]:
+        """Name of a case → the device that it was measured on."""
+        return {case: made.device or self.provenance.device for case, made in self.made.items()}
+
+    @property
     def date(self) -> str:
         """When the latest case was measured, ISO 8601 in UTC; empty without cases."""
         return max((made.date for made in self.made.values()), default="")
 
     @property
     def origin(self) -> str:
-        """One line for a page: device, library, dates, and a warning when the code has changed."""
+        """One line for a page: devices, library, dates, and a warning when the code has changed."""
         made = self.provenance
+        counts = Counter(self.devices.values())
+        where = made.device
+        if len(counts) > 1:
+            where = " and ".join(f"{device} ({n} cases)" for device, n in counts.most_common())
         dates = sorted({case.date[:10] for case in self.made.values()})
         line = (
-            f"{made.device}, PyTorch {made.packages.get('torch', 'unknown')}, "
+            f"{where}, PyTorch {made.packages.get('torch', 'unknown')}, "
             f"Python {made.python}, {' to '.join(dates[:: max(1, len(dates) - 1)])}"
         )
         stale = self.stale_cases

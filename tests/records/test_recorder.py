@@ -101,6 +101,17 @@ def test_a_page_says_which_cases_are_of_older_code(tmp_path):
     assert aged(record, *"abc").origin.endswith("recorded with an earlier version of the code")
 
 
+def test_a_page_says_on_which_devices_the_cases_were_measured(tmp_path):
+    record = run_recipe(recipe_of(lambda case, device: 1), directory=tmp_path)
+    made = {**record.made, "b": replace(record.made["b"], device="NVIDIA H200")}
+    save_record(replace(record, made=made), tmp_path)
+    mixed = load_record("tiny", tmp_path)
+    here = record.provenance.device
+    assert mixed.devices == {"a": here, "b": "NVIDIA H200", "c": here}
+    assert mixed.origin.startswith(f"{here} (2 cases) and NVIDIA H200 (1 cases), PyTorch")
+    assert record.origin.startswith(f"{here}, PyTorch")
+
+
 def elsewhere(record: Record, **changes: object) -> Record:
     return replace(record, provenance=replace(record.provenance, **changes))
 
