@@ -17,7 +17,13 @@ RECORDINGS = (
     *("memory-fair", "memory-grid", "memory-grid-predicted", "memory-grid-rehearsal"),
     *("memory-headline", "memory-reported", "memory-witness"),
     *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
-    *("step-operations", "step-timelines", "step-times", "strategies-accuracy"),
+    *(
+        "shared-storage-slices",
+        "step-operations",
+        "step-timelines",
+        "step-times",
+        "strategies-accuracy",
+    ),
     "strategies-study",
 )
 
@@ -91,6 +97,8 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.pooling.features import features_recipe as make
         case "pooling-learning-rates":
             from densenet_solutions.exercises.pooling.converged import learning_rates_recipe as make
+        case "shared-storage-slices":
+            from densenet_solutions.exercises.saving_memory.dial import recipe as make
         case "step-operations":
             from densenet_solutions.exercises.saving_memory.operations import recipe as make
         case "step-timelines":

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
+from densenet_solutions.exercises.saving_memory.operations import OperationCount
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.shared_storage import arithmetic, obstacle, shared_storage
+from densenet_solutions.memory.shared_storage import obstacle, shared_storage
 from densenet_solutions.memory.shared_storage.block import dense_block
+from densenet_solutions.memory.shared_storage.plan import Plan, planned_for, slices_on
 from densenet_solutions.memory.shared_storage.reference import dense_block_reference
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
 from densenet_solutions.models import book_densenet, densenet121
@@ -332,19 +334,18 @@ def test_distributed_data_parallel_over_two_processes():
 
 
 def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
-    """A GPU works on an eighth of a large batch at once, a CPU on a thirty-second."""
-    size, meta = (64, 224, 224), torch.device("meta")
-    at_once = {}
-    for kind in ("cpu", "cuda"):
-        with arithmetic.planned_for(kind):
-            at_once[kind] = arithmetic.images_at_once(size, 64, meta)
-    assert at_once == {"cpu": 2, "cuda": 8}
-    assert arithmetic.images_at_once(size, 64, meta) == at_once["cpu"]
+    """A GPU works on the whole batch at once, a CPU on a thirty-second."""
+    meta = torch.device("meta")
+    with planned_for("cuda"):
+        assert slices_on(meta) == slices_on(torch.device("cuda")) == 1
+    assert slices_on(meta) == slices_on(torch.device("cpu")) == 32
+    assert Plan((64, 224, 224), 32).images_at_once(64) == 2
+    assert Plan((64, 224, 224), 1).images_at_once(64) == 64
 
     strategy = STRATEGIES["shared_storage"]
 
     def step(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        with arithmetic.planned_for("cuda"):
+        with planned_for("cuda"):
             strategy.step(model, images, labels)
 
     model = strategy.apply(densenet121(block_config=(2, 2), num_classes=10))
@@ -354,4 +355,41 @@ def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
     )
     assert planned > usual
     with pytest.raises(ValueError, match="kind is one of 'cpu', 'cuda', got 'meta'"):
-        arithmetic.planned_for("meta").__enter__()
+        planned_for("meta").__enter__()
+
+
+@pytest.mark.parametrize("slices", [1, 2, 5, 32])
+@pytest.mark.parametrize("bn_size", [4, None])
+def test_the_results_do_not_depend_on_the_slices(slices, bn_size):
+    # Large enough that a slice is not the whole batch: 40·48² rows, and 2^19 numbers in a slice.
+    plain = network(bn_size=bn_size, num_init_features=32)
+    ours = shared_storage(plain, slices=slices)
+    x = images(n=40, side=96)
+    outputs = []
+    for model in (plain, ours):
+        y = model.train()(x)
+        y.square().sum().backward()
+        outputs.append(y.detach())
+    torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-10)
+    assert_same(plain, ours)
+
+
+def test_slices_trade_memory_for_operations():
+    peaks, counts = [], []
+    for slices in (1, 2, 4, 8):
+        model = shared_storage(densenet121(block_config=(2, 2), num_classes=10), slices=slices)
+        peaks.append(predict_memory(lambda model=model: model, (64, 3, 96, 96)).peak_bytes)
+        with OperationCount() as counted:
+            model.to("meta")(torch.empty(64, 3, 96, 96, device="meta")).sum().backward()
+        counts.append(counted.count)
+    assert peaks == sorted(peaks, reverse=True)
+    assert counts == sorted(counts)
+    assert len(set(peaks)) == len(set(counts)) == 4
+
+
+@pytest.mark.parametrize(
+    ("slices", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)]
+)
+def test_slices_are_a_positive_integer(slices, error):
+    with pytest.raises(error, match="slices is"):
+        shared_storage(network(), slices=slices)

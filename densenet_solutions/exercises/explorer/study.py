@@ -14,7 +14,7 @@ import torch
 
 from densenet_solutions.measure import count_flops, count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.shared_storage.arithmetic import planned_for
+from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe

@@ -123,6 +123,8 @@ class Watch(StorageTracker):
                 self._maps |= {id(record)} & born
         read = [storage_key(a.untyped_storage()) for a in args if isinstance(a, Tensor)]
         name = func.overloadpacket.__name__
+        if name == "cat" and not self._is_map(out):
+            name = "cat of vectors"
         self._names.append(name + " bottleneck" * bool(self._of_bottleneck.intersection(read)))
         layers = [self._layer_of[key] for key in read if key in self._layer_of]
         # `detach` is the hook at work, on all that a function saves at once.

@@ -121,8 +121,23 @@ def bench_memory(
     """
     if device.split(":")[0] not in ("cpu", "cuda"):
         raise ValueError(f"device is the CPU or a CUDA device, got {device!r}")
-    models = contestants(network, compiled=compiled)
     shape = (batch, 3, resolution, resolution)
+    models = contestants(network, compiled=compiled)
+    rows = compare(models, shape, device, autocast, repeats, progress)
+    dtype = "float32" if autocast is None else f"{autocast} autocast".removeprefix("torch.")
+    return MemoryBench(network, shape, dtype, torch.device(device).type, repeats, rows)
+
+
+def compare(
+    models: Mapping[str, tuple[nn.Module, Step]],
+    shape: tuple[int, ...],
+    device: str,
+    autocast: torch.dtype | None,
+    repeats: int,
+    progress: Callable[[str], None] = lambda what: None,
+) -> tuple[MemoryBenchRow, ...]:
+    """Peak and time of a step of each model, with that of the model called `BASELINE`."""
+    batch = shape[0]
     peaks = {}
     for name, (model, step) in models.items():
         progress(f"memory: {name}")
@@ -156,12 +171,10 @@ def bench_memory(
     fitting = {name: timed(name, *models[name]) for name, peak in peaks.items() if peak is not None}
     progress("time, in turn")
     seconds = time_interleaved(fitting, repeats=repeats, device=device, warmup=1)
-    rows = tuple(
+    return tuple(
         _row(name, peak, seconds, faults[name][1:] if device == "cpu" else ())
         for name, peak in peaks.items()
     )
-    dtype = "float32" if autocast is None else f"{autocast} autocast".removeprefix("torch.")
-    return MemoryBench(network, shape, dtype, torch.device(device).type, repeats, rows)
 
 
 def _page_faults() -> int:

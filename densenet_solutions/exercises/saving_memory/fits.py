@@ -61,7 +61,7 @@ def fit(case: Mapping[str, Any], device: str) -> Fit:
     place = place if place.index is not None else torch.device(place.type, 0)
     total = torch.cuda.get_device_properties(place).total_memory
     torch.cuda.set_per_process_memory_fraction(BUDGET / total, place)
-    model = strategy.apply(densenet121()).to(device)
+    model = strategy.apply(densenet121(), **case.get("options", {})).to(device)
     step = strategy.step
     assert step is not None
     reserved = {}
@@ -92,10 +92,12 @@ def fit(case: Mapping[str, Any], device: str) -> Fit:
 
 
 def recipe() -> Recipe:
-    """Every exact strategy that can be predicted."""
+    """Every exact strategy that can be predicted, and shared storage in more slices."""
+    cases: dict[str, dict[str, Any]] = {name: {"strategy": name} for name in OFFERED}
+    cases["shared_storage in 8 slices"] = {"strategy": "shared_storage", "options": {"slices": 8}}
     return Recipe(
         name="how-far-gpu",
-        cases={name: {"strategy": name} for name in OFFERED},
+        cases=cases,
         measure=fit,
         uses=lambda case: STRATEGIES[case["strategy"]].functions,
     )

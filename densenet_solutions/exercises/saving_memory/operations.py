@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions.exercises.saving_memory.bench import OURS
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.shared_storage.arithmetic import planned_for
+from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import densenet121
 from densenet_solutions.records.recorder import Recipe
 

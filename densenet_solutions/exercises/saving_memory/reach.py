@@ -9,7 +9,7 @@ from typing import Any
 from densenet_solutions.exercises.explorer.study import OFFERED
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.memory.shared_storage.arithmetic import planned_for
+from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
 

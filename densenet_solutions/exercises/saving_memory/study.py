@@ -28,7 +28,7 @@ from densenet_solutions.measure import (
     saved_bytes,
 )
 from densenet_solutions.memory import STRATEGIES, training_step
-from densenet_solutions.memory.shared_storage.arithmetic import planned_for
+from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.serialise import from_json

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from densenet_solutions import checks
 from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
@@ -29,6 +30,8 @@ class SharedStorageFeatures(nn.Sequential):
     memory too.
     """
 
+    slices: int | None = None
+
     def forward(self, x: Tensor) -> Tensor:
         if len(x) == 0:  # there is nothing to store
             return super().forward(x)
@@ -37,7 +40,7 @@ class SharedStorageFeatures(nn.Sequential):
             if len(segment) > 1:
                 reason = obstacle(segment)
                 if reason is None:
-                    x = _run(segment, x)
+                    x = _run(segment, x, self.slices)
                     continue
                 if not isinstance(segment[0], DenseBlock) or obstacle(tuple(segment[0])) is None:
                     _warn(reason)
@@ -49,11 +52,13 @@ class SharedStorageFeatures(nn.Sequential):
 class SharedStorageBlock(DenseBlock):
     """A dense block that is called by itself; its output is laid out as `channels_last`."""
 
+    slices: int | None = None
+
     def forward(self, x: Tensor) -> Tensor:
         layers = tuple(self)
         reason = obstacle(layers)
         if reason is None and len(x):
-            return dense_block(x, layers)
+            return dense_block(x, layers, slices=self.slices)
         if reason is not None:
             _warn(reason)
         return super().forward(x)
@@ -142,21 +147,29 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
         del modules[:length]
 
 
-def _run(segment: tuple[nn.Module, ...], x: Tensor) -> Tensor:
+def _run(segment: tuple[nn.Module, ...], x: Tensor, slices: int | None) -> Tensor:
     if isinstance(segment[0], DenseBlock):
-        return dense_block(x, list(segment[0]), *segment[1:])
-    return imagenet_stem(x, segment[0], segment[1])  # type: ignore[arg-type]
+        transition = segment[1] if len(segment) > 1 else None
+        return dense_block(x, list(segment[0]), transition, slices)
+    return imagenet_stem(x, segment[0], segment[1], slices)  # type: ignore[arg-type]
 
 
-def shared_storage(model: nn.Module) -> nn.Module:
+def shared_storage(model: nn.Module, *, slices: int | None = None) -> nn.Module:
     """A copy whose DenseNets keep each feature once and nothing else.
 
     Where a trunk is an `nn.Sequential`, the stem and the transitions share too; elsewhere each
     dense block does by itself. There are no second derivatives and no `torch.func`.
 
+    Args:
+        slices: into how many the work on a large batch is cut. Fewer start fewer operations, more
+            hold less at a time. Without it 32 on a CPU, for its caches, and 1 on a GPU.
+
     Raises:
         TypeError: `model` has no DenseNet in it, or one whose features run in a way of their own.
+        TypeError, ValueError: `slices` is not a positive integer.
     """
+    if slices is not None:
+        checks.integer("slices", slices)
     model = with_trunks(model)
     for trunk in find_trunks(model).values():
         blocks = [part for part in trunk.children() if isinstance(part, DenseBlock)]
@@ -168,9 +181,11 @@ def shared_storage(model: nn.Module) -> nn.Module:
                 )
         if type(trunk) is nn.Sequential:
             trunk.__class__ = SharedStorageFeatures
+            trunk.slices = slices  # type: ignore[assignment]
         for block in blocks:
             if type(block) is DenseBlock:
                 block.__class__ = SharedStorageBlock
+                block.slices = slices  # type: ignore[assignment]
     return model
 
 

@@ -8,72 +8,14 @@ PyTorch's `channels_last`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions import checks
-
-#: `(N, H, W)` of a feature map.
-Size = tuple[int, int, int]
-
-
-def images_at_once(size: Size, columns: int, device: torch.device) -> int:
-    """How many images a convolution or a pool with `columns` channels works on at once.
-
-    About half a million numbers: few enough for a CPU's cache, many enough for its convolutions.
-    A GPU would rather start fewer kernels and gets an eighth of the batch, and no device takes
-    more than 32 turns. Without a device (`meta`) the plan is the CPU's, but for `planned_for`.
-    """
-    n, height, width = size
-    images = -(-n // _turns(device))
-    return min(n, max(images, (1 << 19) // (height * width * columns)))
-
-
-def image_chunks(
-    size: Size, columns: int, device: torch.device
-) -> Iterator[tuple[slice, slice, Size]]:
-    """Some images after the other: which images, which rows, and their own `(N, H, W)`."""
-    n, height, width = size
-    pixels = height * width
-    for few in chunks(n, images_at_once(size, columns, device)):
-        rows = slice(few.start * pixels, few.stop * pixels)
-        yield few, rows, (few.stop - few.start, height, width)
-
-
-def rows_at_once(count: int, device: torch.device) -> int:
-    """How many rows a matrix product and what surrounds it work on at once."""
-    return min(count, max(1024, -(-count // _turns(device))))
-
-
-_planned: ContextVar[str | None] = ContextVar("planned", default=None)
-
-
-@contextmanager
-def planned_for(kind: str) -> Iterator[None]:
-    """Within it, batches are cut as on a device of this kind, wherever the step runs.
-
-    For predictions: a step on the meta device is then cut as on the GPU that is asked about.
-
-    Raises:
-        ValueError: `kind` is not `"cpu"` or `"cuda"`.
-    """
-    token = _planned.set(checks.choice("kind", kind, ("cpu", "cuda")))
-    try:
-        yield
-    finally:
-        _planned.reset(token)
-
-
-def _turns(device: torch.device) -> int:
-    """Into how many chunks a large batch is cut at most."""
-    # PyTorch 2.11 cannot compile a context variable.
-    planned = None if torch.compiler.is_compiling() else _planned.get()
-    return 8 if (planned or device.type) == "cuda" else 32
+from densenet_solutions.memory.shared_storage.plan import Size, chunks
 
 
 def as_images(rows: Tensor, size: Size) -> Tensor:
@@ -86,23 +28,22 @@ def as_rows(images: Tensor) -> Tensor:
     return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
 
 
-def chunks(total: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `range(total)`; an empty one where that is empty."""
-    for start in range(0, max(total, 1), max(size, 1)):
-        yield slice(start, min(start + size, total))
-
-
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """What sums are kept in: single precision for the half-precision formats."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each column, in two passes so that nothing cancels."""
+def statistics(rows: Tensor, at_once: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each column, in two passes so that nothing cancels.
+
+    The second pass has `at_once` rows in its hands at a time.
+    """
     dtype, count = accumulator(rows.dtype), rows.shape[0]
-    mean = rows.sum(0, dtype=dtype) / count
+    mean = rows.mean(0, dtype=dtype)
+    if at_once >= count:
+        return mean, (rows - mean).square_().mean(0)
     squares = torch.zeros_like(mean)
-    for part in chunks(count, rows_at_once(count, rows.device)):
+    for part in chunks(count, at_once):
         squares += (rows[part] - mean).square_().sum(0)
     return mean, squares / count
 
@@ -117,106 +58,109 @@ class Normalization:
 
     mean: Tensor
     inverse_std: Tensor
-    weight: Tensor
-    bias: Tensor
+    scale: Tensor
+    shift: Tensor
     of_batch: bool
 
-    @property
-    def scale(self) -> Tensor:
-        return self.weight * self.inverse_std
+    def part(self, channels: slice) -> Normalization:
+        """The same for some of the channels."""
+        return Normalization(
+            self.mean[channels], self.inverse_std[channels],
+            self.scale[channels], self.shift[channels], self.of_batch,
+        )  # fmt: skip
 
-    @property
-    def shift(self) -> Tensor:
-        return self.bias - self.mean * self.scale
+
+def batch_normalization(
+    norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor, of_batch: tuple[Tensor, Tensor] | None
+) -> Normalization:
+    """What `norm` does with mean and variance of the batch, or else with its running ones.
+
+    Its own epsilon keeps the root from zero.
+    """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, variance = of_batch or (norm.running_mean.clone(), norm.running_var)
+    inverse_std = (variance + norm.eps).rsqrt_()
+    scale = weight * inverse_std
+    shift = torch.addcmul(bias, mean, scale, value=-1)
+    return Normalization(mean, inverse_std, scale, shift, of_batch is not None)
 
 
-def normalize_relu(rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
+def normalize_relu(rows: Tensor, norm: Normalization, out: Tensor) -> Tensor:
     """`out = max(scale·rows + shift, 0)`; `out` may be `rows`."""
+    scale, shift = norm.scale, norm.shift
     if out.dtype == scale.dtype == rows.dtype:
         return torch.addcmul(shift, rows, scale, out=out).relu_()
     return out.copy_(torch.addcmul(shift, rows, scale).relu_())
 
 
 class NormalizationGradient:
-    """Collects the gradient of one normalization while rows come by in chunks.
+    """Collects the gradient of one normalization while rows come by in slices.
 
     With `g = ∂L/∂y` and `M` rows, the gradient of the input is (Ioffe and Szegedy, section 3)
 
         ∂L/∂x = scale·g − scale·(Σg + x̂·Σg·x̂) / M
 
-    The first part belongs to the chunk. The second is `constant + slope·x` with one number each a
-    channel, known only when all chunks have been seen.
+    The first part belongs to the slice. The second is `constant + slope·x` with one number each a
+    channel, known only when all slices have been seen.
     """
 
     def __init__(self, norm: Normalization) -> None:
         self.norm = norm
-        self.sum = torch.zeros_like(norm.mean)  # Σ g
-        self.dot = torch.zeros_like(norm.mean)  # Σ g·x
+        self.sums: tuple[Tensor, Tensor] | None = None  # Σ g and Σ g·x
 
-    def add(self, gradient: Tensor, x: Tensor) -> None:
-        """Take notice of a chunk: `gradient` with respect to the output, and the input `x`."""
-        dtype = self.sum.dtype
-        self.sum += gradient.sum(0, dtype=dtype)
-        self.dot += torch.mul(gradient, x.to(dtype)).sum(0)
+    def add(self, gradient: Tensor, x: Tensor, *, consume: bool = False) -> None:
+        """Take notice of a slice: `gradient` with respect to the output, and the input `x`.
 
-    def part(self, channels: slice) -> NormalizationGradient:
-        """The same for some of the channels; what it collects is collected here."""
-        norm = self.norm
-        part = NormalizationGradient(
-            Normalization(
-                norm.mean[channels], norm.inverse_std[channels],
-                norm.weight[channels], norm.bias[channels], norm.of_batch,
-            )
-        )  # fmt: skip
-        part.sum, part.dot = self.sum[channels], self.dot[channels]
-        return part
+        `consume` says that the gradient is of no use to anybody afterwards.
+        """
+        dtype = self.norm.mean.dtype
+        found = gradient.sum(0, dtype=dtype)
+        inside = consume and gradient.dtype == dtype
+        product = gradient.mul_(x) if inside else gradient * x.to(dtype)
+        dot = product.sum(0)
+        if self.sums is None:
+            self.sums = found, dot
+        else:
+            self.sums[0].add_(found)
+            self.sums[1].add_(dot)
 
-    @property
-    def weight(self) -> Tensor:
-        """`Σ g·x̂`, the gradient of the weight."""
-        return (self.dot - self.norm.mean * self.sum) * self.norm.inverse_std
+    def found(self) -> FoundGradient:
+        """What has been collected."""
+        assert self.sums is not None
+        bias, dot = self.sums
+        weight = torch.addcmul(dot, self.norm.mean, bias, value=-1).mul_(self.norm.inverse_std)
+        return FoundGradient(self.norm, weight, bias)
 
-    @property
-    def bias(self) -> Tensor:
-        """`Σ g`, the gradient of the bias."""
-        return self.sum
 
-    def correction(self, rows: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class FoundGradient:
+    """Gradients of a normalization's weight, `Σ g·x̂`, and of its bias, `Σ g`."""
+
+    norm: Normalization
+    weight: Tensor
+    bias: Tensor
+
+    def correction(self, rows: int) -> tuple[Tensor, Tensor] | None:
         """`(constant, slope)`: what `scale·g` has too much is `constant + slope·x`."""
         if not self.norm.of_batch:
-            return torch.zeros_like(self.sum), torch.zeros_like(self.sum)
-        slope = self.norm.scale * self.norm.inverse_std * self.weight / rows
-        constant = self.norm.scale * self.sum / rows - slope * self.norm.mean
-        return constant, slope
+            return None
+        share = self.norm.scale / rows
+        slope = (share * self.norm.inverse_std).mul_(self.weight)
+        return share.mul_(self.bias).addcmul_(slope, self.norm.mean, value=-1), slope
 
 
-class Scratch:
-    """Memory for the chunks, taken once and used again and again."""
-
-    def __init__(self, like: Tensor, rows: int, columns: int) -> None:
-        self.memory = like.new_empty(rows * columns)
-
-    def take(self, rows: int, columns: int) -> Tensor:
-        return self.memory[: rows * columns].view(rows, columns)
-
-
-def scratch_for_images(like: Tensor, size: Size, columns: int, taken: int | None = None) -> Scratch:
-    """Memory for any one of `image_chunks(size, columns, …)`, `taken` (else `columns`) wide."""
-    images = images_at_once(size, columns, like.device)
-    return Scratch(like, images * size[1] * size[2], columns if taken is None else taken)
-
-
-def batch_normalization(
-    norm: nn.BatchNorm2d,
-    weight: Tensor,
-    bias: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    *,
-    of_batch: bool,
-) -> Normalization:
-    """What `norm` does with this mean and variance; its own epsilon keeps the root from zero."""
-    return Normalization(mean, (variance + norm.eps).rsqrt(), weight, bias, of_batch)
+def through_norm(
+    dz: Tensor, z: Tensor, scale: Tensor, correction: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """`scale·dz − constant − slope·z`, in the memory of `dz`. Consumes `z`."""
+    dz.mul_(scale)
+    if correction is None:
+        return dz
+    constant, slope = correction
+    if dz.dtype == slope.dtype:
+        return dz.addcmul_(z, slope, value=-1).sub_(constant)
+    return dz.sub_(constant).sub_(z.mul_(slope))
 
 
 def first_derivatives_only() -> None:
@@ -277,29 +221,38 @@ def pool_backward(dy: Tensor, x: Tensor) -> Tensor:
     return torch.ops.aten.avg_pool2d_backward(dy, x, [2, 2], [2, 2], [0, 0], False, True, None)
 
 
-def update_running_statistics(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, rows: int) -> None:
-    """What `norm` does to its buffers in a training step; the variance it keeps is unbiased."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum
-    if momentum is None:  # a plain average over all batches
-        momentum = 1.0 / float(norm.num_batches_tracked)
-    norm.running_mean.mul_(1 - momentum).add_(mean, alpha=momentum)
-    norm.running_var.mul_(1 - momentum).add_(var, alpha=momentum * rows / (rows - 1))
+#: A normalization in training mode, and mean and variance of its batch.
+Used = tuple[nn.BatchNorm2d, tuple[Tensor, Tensor]]
 
 
-def used_statistics(
-    norm: nn.BatchNorm2d, of_batch: tuple[Tensor, Tensor] | None, rows: int
-) -> tuple[Tensor, Tensor]:
-    """Mean and variance that `norm` normalizes with; updates its buffers in training mode.
+def update_running_statistics(used: Sequence[Used], rows: int) -> None:
+    """What normalizations do to their buffers in a training step; the variance is unbiased.
 
-    Those of the batch are given in training mode and `None` in evaluation mode.
+    All at once, because each operation that is started takes time of its own on a GPU.
     """
-    if of_batch is not None:
-        update_running_statistics(norm, *of_batch, rows)
-        return of_batch
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    return norm.running_mean.clone(), norm.running_var.clone()
+    if not used:
+        return
+    torch._foreach_add_([_buffers(norm)[2] for norm, _ in used], 1)
+    for momentum in {norm.momentum for norm, _ in used}:
+        group = [(norm, found) for norm, found in used if norm.momentum == momentum]
+        if momentum is not None:
+            _average(group, momentum, rows)
+            continue
+        for norm, found in group:  # a plain average over all batches
+            _average([(norm, found)], 1.0 / float(_buffers(norm)[2]), rows)
+
+
+def _average(used: Sequence[Used], momentum: float, rows: int) -> None:
+    means = [_buffers(norm)[0] for norm, _ in used]
+    variances = [_buffers(norm)[1] for norm, _ in used]
+    torch._foreach_mul_([*means, *variances], 1 - momentum)
+    torch._foreach_add_(means, [mean for _, (mean, _) in used], alpha=momentum)
+    unbiased = momentum * rows / (rows - 1)
+    torch._foreach_add_(variances, [variance for _, (_, variance) in used], alpha=unbiased)
+
+
+def _buffers(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor]:
+    """Running mean, running variance and the number of batches."""
+    found = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+    assert all(buffer is not None for buffer in found)
+    return found  # type: ignore[return-value]

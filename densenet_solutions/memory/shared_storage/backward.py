@@ -8,7 +8,7 @@ the layer that wrote the feature is reached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,23 +18,20 @@ from torch import Tensor, nn
 
 from densenet_solutions.memory.layers import Stage, bn_relu_conv
 from densenet_solutions.memory.shared_storage.arithmetic import (
+    FoundGradient,
+    Normalization,
     NormalizationGradient,
-    Scratch,
-    Size,
     accumulator,
     add_product,
     as_images,
     as_rows,
-    batch_normalization,
-    chunks,
     conv_backward,
-    image_chunks,
     normalize_relu,
     pool_backward,
     relu_backward,
-    rows_at_once,
-    scratch_for_images,
+    through_norm,
 )
+from densenet_solutions.memory.shared_storage.plan import Plan, Size, chunks
 
 #: Scale and shift of a stage's normalization, kernel and bias (or `None`) of its convolution.
 Tensors = Sequence[Any]
@@ -48,10 +45,8 @@ class Part:
     tensors: Sequence[Tensors]
     #: of which of them a gradient is needed
     needed: Sequence[Sequence[bool]]
-    #: mean and variance that each normalization used in the forward pass
-    statistics: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    #: whether they are those of the batch
-    of_batch: list[bool] = field(default_factory=list)
+    #: what each normalization did in the forward pass
+    norms: list[Normalization] = field(default_factory=list)
     #: where dropout let pass: `(N·H·W, k)`, one byte an entry
     dropout_mask: Tensor | None = None
 
@@ -82,16 +77,8 @@ class StageGradient:
     """
 
     def __init__(self, part: Part, stage: int, dtype: torch.dtype) -> None:
-        weight, shift, kernel, bias = part.tensors[stage]
-        self.norm = NormalizationGradient(
-            batch_normalization(
-                part.stages[stage][0],
-                weight,
-                shift,
-                *part.statistics[stage],
-                of_batch=part.of_batch[stage],
-            )
-        )
+        _, _, kernel, bias = part.tensors[stage]
+        self.norm = part.norms[stage]
         self.dkernel, self.dbias = (
             None
             if parameter is None or not need
@@ -101,48 +88,70 @@ class StageGradient:
         self.parameters, self.needed = part.tensors[stage], part.needed[stage]
         self.kernel = kernel.to(dtype)
 
-    def all(self) -> list[Tensor | None]:
+    def add_bias(self, dy: Tensor) -> None:
+        """Take notice of the gradient of the convolution's output."""
+        if self.dbias is not None:
+            self.dbias += dy.sum(0, dtype=self.dbias.dtype)
+
+    def all(self, weight: Tensor, bias: Tensor) -> list[Tensor | None]:
         """Gradients of the four parameters, each in its parameter's own type."""
-        gradients = (self.norm.weight, self.norm.bias, self.dkernel, self.dbias)
         return [
             None if gradient is None or not need else gradient.to(parameter.dtype)
             for gradient, parameter, need in zip(
-                gradients, self.parameters, self.needed, strict=True
+                (weight, bias, self.dkernel, self.dbias), self.parameters, self.needed, strict=True
             )
         ]
+
+
+class Normalized:
+    """`max(scale·x + shift, 0)` of a few rows of the features, computed again from them.
+
+    The rows that were asked for last are there still: in one slice they are computed once.
+    """
+
+    def __init__(self, features: Tensor, norm: Normalization, plan: Plan) -> None:
+        self.features, self.norm = features, norm
+        self.scratch = plan.scratch(features, features.shape[1])
+        self.held: slice | None = None
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        h = self.scratch.take(rows.stop - rows.start, self.features.shape[1])
+        if rows != self.held:
+            normalize_relu(self.features[rows], self.norm, h)
+            self.held = rows
+        return h
 
 
 class Backward:
     """The backward pass of one block: its buffer of gradients and what is subtracted from it."""
 
-    def __init__(self, size: Size, features: Tensor) -> None:
-        self.size, self.features = size, features
-        self.count, self.columns = features.shape  # columns that are not gone through yet
+    def __init__(self, plan: Plan, features: Tensor) -> None:
+        self.plan, self.features = plan, features
+        self.columns = features.shape[1]  # that are not gone through yet
         self.gradient = torch.empty_like(features)  # ∂L/∂features, before `constant + slope·x`
         dtype = accumulator(features.dtype)
         self.constant = features.new_zeros(self.columns, dtype=dtype)
         self.slope = features.new_zeros(self.columns, dtype=dtype)
-        self.rows = rows_at_once(self.count, features.device)
 
     def transition(self, part: Part, grad_output: Tensor) -> list[Tensor | None]:
         """Through the convolution, the pool, the ReLU and the normalization of the transition."""
-        stage = self._stage(part, 0)
-        norm, matrix = stage.norm.norm, stage.kernel.flatten(1)  # (C', C)
-        scratch = scratch_for_images(self.features, self.size, self.columns)
-        for few, rows, size in self._images(self.columns):
+        stage = StageGradient(part, 0, self.features.dtype)
+        found, matrix = NormalizationGradient(stage.norm), stage.kernel.flatten(1)  # (C', C)
+        scratch = self.plan.scratch_for_images(self.features, self.columns)
+        for few, rows, size in self.plan.images(self.columns):
             dy, x = as_rows(grad_output[few]), self.features[rows]
-            h = normalize_relu(x, norm.scale, norm.shift, scratch.take(*x.shape))
+            h = normalize_relu(x, stage.norm, scratch.take(*x.shape))
             images = as_images(h, size)
             if stage.dkernel is not None:
                 add_product(stage.dkernel.flatten(1), dy.t(), as_rows(F.avg_pool2d(images, 2)))
-            if stage.dbias is not None:
-                stage.dbias += dy.sum(0, dtype=stage.dbias.dtype)
+            stage.add_bias(dy)
             dpool = as_images(dy @ matrix, (size[0], size[1] // 2, size[2] // 2))
             dh = as_rows(pool_backward(dpool, images))
             relu_backward(dh, h, out=dh)
-            stage.norm.add(dh, x)
-            torch.mul(dh, norm.scale, out=self.gradient[rows])
-        return self._finish(stage)
+            torch.mul(dh, stage.norm.scale, out=self.gradient[rows])
+            found.add(dh, x, consume=True)
+            del dh  # or it is still there when the next one is made
+        return self._finish(stage, found.found())
 
     def layer(self, part: Part) -> list[Tensor | None]:
         """Take the gradient of the layer's `k` columns, and add to all columns before them."""
@@ -155,42 +164,42 @@ class Backward:
 
     def input(self, dtype: torch.dtype) -> Tensor:
         """`∂L/∂x`, in memory of its own."""
-        return as_images(self._of_columns(slice(0, self.columns)), self.size).to(dtype)
+        return as_images(self._of_columns(slice(0, self.columns)), self.plan.size).to(dtype)
 
-    def _stage(self, part: Part, stage: int) -> StageGradient:
-        return StageGradient(part, stage, self.features.dtype)
-
-    def _finish(self, stage: StageGradient) -> list[Tensor | None]:
+    def _finish(self, stage: StageGradient, found: FoundGradient) -> list[Tensor | None]:
         """The stage that reads the features is done: note what it subtracts from their gradient."""
-        constant, slope = stage.norm.correction(self.count)
-        self.constant[: self.columns] += constant
-        self.slope[: self.columns] += slope
-        return stage.all()
-
-    def _images(self, columns: int) -> Iterator[tuple[slice, slice, Size]]:
-        return image_chunks(self.size, columns, self.features.device)
+        correction = found.correction(self.plan.rows)
+        if correction is not None:
+            self.constant[: self.columns].add_(correction[0])
+            self.slope[: self.columns].add_(correction[1])
+        return stage.all(found.weight, found.bias)
 
     def _of_columns(self, columns: slice) -> Tensor:
         """True gradient of these features: what all normalizations subtract is subtracted."""
-        x = self.features[:, columns]
-        dy = torch.mul(x, -self.slope[columns]).sub_(self.constant[columns])
-        return dy.add_(self.gradient[:, columns]).to(self.features.dtype)
+        dy = torch.addcmul(
+            self.gradient[:, columns], self.features[:, columns], self.slope[columns], value=-1
+        )
+        return dy.sub_(self.constant[columns]).to(self.features.dtype)
 
     def _convolution(self, part: Part, dy: Tensor) -> list[Tensor | None]:
         """BN-ReLU-Conv(3x3), some images at a time."""
-        stage = self._stage(part, 0)
-        norm = stage.norm.norm
-        if stage.dbias is not None:
-            stage.dbias += dy.sum(0, dtype=stage.dbias.dtype)
-        scratch = scratch_for_images(self.features, self.size, self.columns)
-        for _, rows, size in self._images(self.columns):
+        stage = StageGradient(part, 0, self.features.dtype)
+        found = NormalizationGradient(stage.norm)
+        stage.add_bias(dy)
+        scratch = self.plan.scratch_for_images(self.features, self.columns)
+        for _, rows, size in self.plan.images(self.columns):
             x = self.features[rows, : self.columns]
-            h = normalize_relu(x, norm.scale, norm.shift, scratch.take(*x.shape))
+            h = normalize_relu(x, stage.norm, scratch.take(*x.shape))
             dh = _through_conv(dy[rows], h, size, stage.kernel, stage.dkernel)
-            relu_backward(dh, h, out=dh)
-            stage.norm.add(dh, x)
-            self.gradient[rows, : self.columns].addcmul_(dh, norm.scale.to(dh.dtype))
-        return self._finish(stage)
+            self._add(found, relu_backward(dh, h, out=dh), x, rows)
+            del dh  # or it is still there when the next one is made
+        return self._finish(stage, found.found())
+
+    def _add(self, found: NormalizationGradient, dh: Tensor, x: Tensor, rows: slice) -> None:
+        """The gradient `dh` of normalized features goes to the features. Consumes `dh`."""
+        scale = found.norm.scale.to(dh.dtype)
+        self.gradient[rows, : self.columns].addcmul_(dh, scale)
+        found.add(dh, x, consume=True)
 
     def _bottleneck(self, part: Part, dy: Tensor) -> list[Tensor | None]:
         """BN-ReLU-Conv(1x1)-BN-ReLU-Conv(3x3), some channels of the bottleneck at a time.
@@ -199,69 +208,70 @@ class Backward:
         in it, so the channels may be taken in groups. Two maps of a group are held, of its values
         and their gradients: groups are such that this is at most half of the block's features.
         """
-        second = self._stage(part, 1)
-        if second.dbias is not None:
-            second.dbias += dy.sum(0, dtype=second.dbias.dtype)
-        first = self._stage(part, 0)
+        first, second = (StageGradient(part, stage, self.features.dtype) for stage in (0, 1))
+        second.add_bias(dy)
+        read = self.features[:, : self.columns]
+        normalized = Normalized(read, first.norm, self.plan)
+        found = NormalizationGradient(first.norm)
         bottleneck = first.kernel.shape[0]
         size = min(bottleneck, max(8, self.features.shape[1] // 4 // 8 * 8))
-        values = self.features.new_empty(self.count * size)
+        values = self.features.new_empty(self.plan.rows * size)
         gradients = torch.empty_like(values)
+        groups = []
         for channels in chunks(bottleneck, size):
-            shape = (self.count, channels.stop - channels.start)
+            shape = (self.plan.rows, channels.stop - channels.start)
             z = values[: shape[0] * shape[1]].view(shape)
             dz = gradients[: shape[0] * shape[1]].view(shape)
-            norm2 = second.norm.part(channels)
-            self._to_bottleneck(first, second, norm2, channels, dy, z, dz)
-            self._to_features(first, norm2, channels, z, dz)
-        after = second.all()
-        return [*self._finish(first), *after]
+            group = self._to_bottleneck(first, second, channels, normalized, dy, z, dz)
+            self._to_features(first, group, channels, normalized, found, z, dz)
+            groups.append(group)
+        weight, bias = (
+            torch.cat(parts) if len(parts) > 1 else parts[0]
+            for parts in ([one.weight for one in groups], [one.bias for one in groups])
+        )
+        return [*self._finish(first, found.found()), *second.all(weight, bias)]
 
     def _to_bottleneck(
-        self, first: StageGradient, second: StageGradient, norm2: NormalizationGradient,
-        channels: slice, dy: Tensor, z: Tensor, dz: Tensor,
-    ) -> None:  # fmt: skip
+        self, first: StageGradient, second: StageGradient, channels: slice, normalized: Normalized,
+        dy: Tensor, z: Tensor, dz: Tensor,
+    ) -> FoundGradient:  # fmt: skip
         """Fill `z`, these channels of the bottleneck, and `dz`, the gradient where they are normal.
 
-        `norm2` is the part of the second normalization that belongs to the channels.
+        Returns what the second normalization of these channels finds.
         """
-        matrix, kernel2 = first.kernel[channels].flatten(1), second.kernel[:, channels]
+        matrix, kernel2 = first.kernel[channels].flatten(1).t(), second.kernel[:, channels]
         dkernel2 = None if second.dkernel is None else second.dkernel[:, channels]
-        scale, shift = first.norm.norm.scale, first.norm.norm.shift
-        scale2, shift2 = norm2.norm.scale, norm2.norm.shift
-        scratch = Scratch(z, self.rows, self.columns)
-        hidden = scratch_for_images(z, self.size, 128, z.shape[1])
-        for _, rows, size in self._images(128):
-            for part in chunks(rows.stop - rows.start, self.rows):
-                x = self.features[rows][part, : self.columns]
-                h = normalize_relu(x, scale, shift, scratch.take(*x.shape))
-                torch.mm(h, matrix.t(), out=z[rows][part])
-            h2 = normalize_relu(z[rows], scale2, shift2, hidden.take(*z[rows].shape))
+        norm2 = second.norm.part(channels)
+        found = NormalizationGradient(norm2)
+        scratch = self.plan.scratch_for_images(z, 128, z.shape[1])
+        for _, rows, size in self.plan.images(128):
+            for part in self.plan.row_chunks(rows):
+                torch.mm(normalized[part], matrix, out=z[part])
+            h2 = normalize_relu(z[rows], norm2, scratch.take(*z[rows].shape))
             dh2 = _through_conv(dy[rows], h2, size, kernel2, dkernel2)
             relu_backward(dh2, h2, out=dz[rows])
             del dh2  # or it is still there when the next one is made
-            norm2.add(dz[rows], z[rows])
+            found.add(dz[rows], z[rows])
+        return found.found()
 
     def _to_features(
-        self, first: StageGradient, norm2: NormalizationGradient, channels: slice,
-        z: Tensor, dz: Tensor,
+        self, first: StageGradient, group: FoundGradient, channels: slice, normalized: Normalized,
+        found: NormalizationGradient, z: Tensor, dz: Tensor,
     ) -> None:  # fmt: skip
         """From `dz` on through the second normalization to the features. Consumes `z` and `dz`."""
         matrix = first.kernel[channels].flatten(1)  # (channels, C)
         dmatrix = None if first.dkernel is None else first.dkernel[channels].flatten(1)
-        constant, slope = norm2.correction(self.count)
-        scale2, scale, shift = norm2.norm.scale, first.norm.norm.scale, first.norm.norm.shift
-        forward, backward = (Scratch(z, self.rows, self.columns) for _ in range(2))
-        for part in chunks(self.count, self.rows):
-            x, dz_part = self.features[part, : self.columns], dz[part]
-            dz_part.mul_(scale2).sub_(constant).sub_(z[part].mul_(slope))
-            h = normalize_relu(x, scale, shift, forward.take(*x.shape))
+        correction = group.correction(self.plan.rows)
+        scratch = self.plan.scratch(z, self.columns)
+        for part in self.plan.row_chunks():
+            dz_part = through_norm(dz[part], z[part], group.norm.scale, correction)
+            h = normalized[part]
             if dmatrix is not None:
                 add_product(dmatrix, dz_part.t(), h)
-            dh = torch.mm(dz_part, matrix, out=backward.take(*x.shape))
-            relu_backward(dh, h, out=dh)
-            first.norm.add(dh, x)
-            self.gradient[part, : self.columns].addcmul_(dh, scale.to(dh.dtype))
+            dh = torch.mm(dz_part, matrix, out=scratch.take(*h.shape))
+            self._add(
+                found, relu_backward(dh, h, out=dh), self.features[part, : self.columns], part
+            )
 
 
 def _through_conv(

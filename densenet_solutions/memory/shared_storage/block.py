@@ -20,32 +20,33 @@ from densenet_solutions import checks
 from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.arithmetic import (
     Normalization,
-    Scratch,
+    Used,
     accumulator,
     as_images,
     as_rows,
     autocast_dtype,
     batch_normalization,
-    chunks,
     first_derivatives_only,
-    image_chunks,
     in_this_precision,
     normalize_relu,
-    rows_at_once,
-    scratch_for_images,
     statistics,
-    used_statistics,
+    update_running_statistics,
 )
 from densenet_solutions.memory.shared_storage.backward import Backward, Part, parts_of
+from densenet_solutions.memory.shared_storage.plan import Plan, slices_on
 
 
 def dense_block(
-    x: Tensor, layers: Sequence[nn.Module], transition: nn.Module | None = None
+    x: Tensor,
+    layers: Sequence[nn.Module],
+    transition: nn.Module | None = None,
+    slices: int | None = None,
 ) -> Tensor:
     """`(N, C, H, W)` → `(N, C + layers·k, H, W)`, or through the transition to `(N, C', H/2, W/2)`.
 
     The same function as the modules compute, running statistics included. Each normalization
-    follows its own mode, and so does dropout its layer's. The transition averages.
+    follows its own mode, and so does dropout its layer's. The transition averages. `slices` is into
+    how many the work on a large batch is cut; without it the device decides.
 
     Raises:
         ValueError: a batch that is to be normalized has one value per channel.
@@ -57,26 +58,32 @@ def dense_block(
         for norm, conv in bn_relu_conv(module)
         for parameter in (norm.weight, norm.bias, conv.weight, conv.bias)
     ]
-    return _DenseBlock.apply(modules, len(layers), x, *parameters)
+    return _DenseBlock.apply(modules, len(layers), slices, x, *parameters)
 
 
 class _DenseBlock(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, modules: list[nn.Module], layers: int, x: Tensor, *parameters: Tensor | None
+        ctx: Any,
+        modules: list[nn.Module],
+        layers: int,
+        slices: int | None,
+        x: Tensor,
+        *parameters: Tensor | None,
     ) -> Tensor:
-        parts = parts_of(modules, parameters, ctx.needs_input_grad[3:])
-        forward = _Forward(x, parts[:layers], of_batch=any(p.norms_of_batch for p in parts))
+        parts = parts_of(modules, parameters, ctx.needs_input_grad[4:])
+        forward = _Forward(x, parts[:layers], slices, of_batch=any(p.norms_of_batch for p in parts))
         with in_this_precision(x.device):
             for part in parts[:layers]:
                 forward.layer(part)
             output = (
                 forward.transition(parts[layers])
                 if parts[layers:]
-                else as_images(forward.features, forward.size)
+                else as_images(forward.features, forward.plan.size)
             )
-        ctx.modules, ctx.layers, ctx.size, ctx.input_dtype = modules, layers, forward.size, x.dtype
-        ctx.forward_pass = [(part.statistics, part.of_batch, part.dropout_mask) for part in parts]
+            update_running_statistics(forward.used, forward.plan.rows)
+        ctx.modules, ctx.layers, ctx.plan, ctx.input_dtype = modules, layers, forward.plan, x.dtype
+        ctx.forward_pass = [(part.norms, part.dropout_mask) for part in parts]
         ctx.save_for_backward(forward.features, *parameters)
         return output
 
@@ -84,11 +91,11 @@ class _DenseBlock(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         first_derivatives_only()
         features, *parameters = ctx.saved_tensors
-        parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[3:])
+        parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[4:])
         for part, found in zip(parts, ctx.forward_pass, strict=True):
-            part.statistics, part.of_batch, part.dropout_mask = found
+            part.norms, part.dropout_mask = found
         with in_this_precision(grad_output.device):
-            backward = Backward(ctx.size, features)
+            backward = Backward(ctx.plan, features)
             gradients: list[Tensor | None] = []
             if parts[ctx.layers :]:
                 gradients = backward.transition(parts[ctx.layers], grad_output)
@@ -96,22 +103,25 @@ class _DenseBlock(torch.autograd.Function):
                 backward.gradient.copy_(as_rows(grad_output))
             for part in reversed(parts[: ctx.layers]):
                 gradients = [*backward.layer(part), *gradients]
-            dx = backward.input(ctx.input_dtype) if ctx.needs_input_grad[2] else None
-            return None, None, dx, *gradients
+            dx = backward.input(ctx.input_dtype) if ctx.needs_input_grad[3] else None
+            return None, None, None, dx, *gradients
 
 
 class _Forward:
     """The forward pass of one block: the buffer of features, filled from left to right."""
 
-    def __init__(self, x: Tensor, layers: Sequence[Part], *, of_batch: bool) -> None:
+    def __init__(
+        self, x: Tensor, layers: Sequence[Part], slices: int | None, *, of_batch: bool
+    ) -> None:
         n, channels, height, width = x.shape
-        self.size, self.count = (n, height, width), n * height * width
+        self.plan = Plan((n, height, width), slices or slices_on(x.device))
         self.of_batch = of_batch  # whether any normalization takes the batch's statistics
+        self.used: list[Used] = []  # those that do
         if of_batch:
-            checks.batch_statistics(self.count, x)
+            checks.batch_statistics(self.plan.rows, x)
         total = channels + sum(part.stages[-1][1].out_channels for part in layers)
         dtype = autocast_dtype(x)
-        self.features = x.new_empty(self.count, total, dtype=dtype)
+        self.features = x.new_empty(self.plan.rows, total, dtype=dtype)
         self.means = x.new_empty(total, dtype=accumulator(dtype))  # of every feature, once
         self.variances = torch.empty_like(self.means)
         self.columns = 0  # that are written
@@ -123,15 +133,14 @@ class _Forward:
         if len(part.stages) > 1:
             hidden = self._bottleneck(norm, kernel)
             norm, kernel, bias = self._stage(part, 1, hidden)
-            normalize_relu(hidden, norm.scale, norm.shift, hidden)
-            images = as_images(hidden, self.size)
+            images = as_images(normalize_relu(hidden, norm, hidden), self.plan.size)
             new = as_rows(F.conv2d(images, kernel, bias, padding=1))
             del hidden, images
         else:
             new = self._convolution(norm, kernel, bias)
         if (rate := getattr(part.module, "drop_rate", 0.0)) and part.module.training:
             # On ones laid out as the plain model's output: the same random numbers.
-            n, height, width = self.size
+            n, height, width = self.plan.size
             ones = new.new_ones(n, new.shape[1], height, width)
             mask = as_rows(F.dropout(ones, rate))
             new = new * mask
@@ -141,12 +150,13 @@ class _Forward:
     def transition(self, part: Part) -> Tensor:
         """Pool before the convolution, which commutes: a quarter of its work."""
         norm, kernel, bias = self._stage(part, 0)
-        n, height, width = self.size[0], self.size[1] // 2, self.size[2] // 2
+        n, height, width = self.plan.size
+        height, width = height // 2, width // 2
         output = self.features.new_empty(n * height * width, kernel.shape[0])
-        scratch = scratch_for_images(self.features, self.size, self.columns)
-        for few, rows, size in image_chunks(self.size, self.columns, output.device):
+        scratch = self.plan.scratch_for_images(self.features, self.columns)
+        for few, rows, size in self.plan.images(self.columns):
             x = self.features[rows]
-            h = normalize_relu(x, norm.scale, norm.shift, scratch.take(*x.shape))
+            h = normalize_relu(x, norm, scratch.take(*x.shape))
             pooled = as_rows(F.avg_pool2d(as_images(h, size), 2))
             some = output[few.start * height * width : few.stop * height * width]
             torch.mm(pooled, kernel.flatten(1).t(), out=some)
@@ -157,44 +167,43 @@ class _Forward:
     def _stage(
         self, part: Part, stage: int, rows: Tensor | None = None
     ) -> tuple[Normalization, Tensor, Tensor | None]:
-        """Normalization, kernel and bias of a stage; updates running statistics.
+        """Normalization, kernel and bias of a stage.
 
         It normalizes `rows`, or else the features written so far.
         """
         weight, shift, kernel, bias = part.tensors[stage]
-        norm, _ = part.stages[stage]
+        module, _ = part.stages[stage]
         of_batch = None
-        if norm.training:
-            shared = self.means[: self.columns], self.variances[: self.columns]
-            of_batch = shared if rows is None else statistics(rows)
-        used = used_statistics(norm, of_batch, self.count)
-        part.statistics.append(used)
-        part.of_batch.append(norm.training)
+        if module.training:
+            of_batch = (
+                (self.means[: self.columns], self.variances[: self.columns])
+                if rows is None
+                else statistics(rows, self.plan.rows_at_once)
+            )
+            self.used.append((module, of_batch))
+        norm = batch_normalization(module, weight, shift, of_batch)
+        part.norms.append(norm)
         dtype = self.features.dtype
-        return (
-            batch_normalization(norm, weight, shift, *used, of_batch=norm.training),
-            kernel.to(dtype),
-            None if bias is None else bias.to(dtype),
-        )
+        return norm, kernel.to(dtype), None if bias is None else bias.to(dtype)
 
     def _bottleneck(self, norm: Normalization, kernel: Tensor) -> Tensor:
         """BN-ReLU-Conv(1x1) of the features written so far: `(N·H·W, 4k)`."""
-        step = rows_at_once(self.count, kernel.device)
-        scratch = Scratch(self.features, step, self.columns)
-        hidden = self.features.new_empty(self.count, kernel.shape[0])
-        for part in chunks(self.count, step):
+        scratch = self.plan.scratch(self.features, self.columns)
+        hidden = self.features.new_empty(self.plan.rows, kernel.shape[0])
+        matrix = kernel.flatten(1).t()
+        for part in self.plan.row_chunks():
             x = self.features[part, : self.columns]
-            h = normalize_relu(x, norm.scale, norm.shift, scratch.take(*x.shape))
-            torch.mm(h, kernel.flatten(1).t(), out=hidden[part])
+            h = normalize_relu(x, norm, scratch.take(*x.shape))
+            torch.mm(h, matrix, out=hidden[part])
         return hidden
 
     def _convolution(self, norm: Normalization, kernel: Tensor, bias: Tensor | None) -> Tensor:
         """BN-ReLU-Conv(3x3) of the features written so far: `(N·H·W, k)`."""
-        new = self.features.new_empty(self.count, kernel.shape[0])
-        scratch = scratch_for_images(self.features, self.size, self.columns)
-        for _, rows, size in image_chunks(self.size, self.columns, new.device):
+        new = self.features.new_empty(self.plan.rows, kernel.shape[0])
+        scratch = self.plan.scratch_for_images(self.features, self.columns)
+        for _, rows, size in self.plan.images(self.columns):
             x = self.features[rows, : self.columns]
-            h = normalize_relu(x, norm.scale, norm.shift, scratch.take(*x.shape))
+            h = normalize_relu(x, norm, scratch.take(*x.shape))
             new[rows] = as_rows(F.conv2d(as_images(h, size), kernel, bias, padding=1))
         return new
 
@@ -203,4 +212,6 @@ class _Forward:
         self.features[:, new] = rows
         self.columns = new.stop
         if self.of_batch:
-            self.means[new], self.variances[new] = statistics(self.features[:, new])
+            self.means[new], self.variances[new] = statistics(
+                self.features[:, new], self.plan.rows_at_once
+            )

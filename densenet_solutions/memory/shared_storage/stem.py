@@ -19,18 +19,21 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     autocast_dtype,
     batch_normalization,
     first_derivatives_only,
-    image_chunks,
     in_this_precision,
     normalize_relu,
     relu_backward,
     statistics,
-    used_statistics,
+    through_norm,
+    update_running_statistics,
 )
+from densenet_solutions.memory.shared_storage.plan import Plan, slices_on
 
 
-def imagenet_stem(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+def imagenet_stem(
+    x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, slices: int | None = None
+) -> Tensor:
     """`(N, 3, H, W)` → `(N, C, H/4, W/4)`, as conv0, norm0, relu0 and pool0 compute it."""
-    return _Stem.apply(conv, norm, x, conv.weight, conv.bias, norm.weight, norm.bias)
+    return _Stem.apply(conv, norm, slices, x, conv.weight, conv.bias, norm.weight, norm.bias)
 
 
 class _Stem(torch.autograd.Function):
@@ -39,6 +42,7 @@ class _Stem(torch.autograd.Function):
         ctx: Any,
         conv: nn.Conv2d,
         norm: nn.BatchNorm2d,
+        slices: int | None,
         x: Tensor,
         kernel: Tensor,
         conv_bias: Tensor | None,
@@ -48,33 +52,30 @@ class _Stem(torch.autograd.Function):
         dtype = autocast_dtype(x)
         with in_this_precision(x.device):
             z, size = _convolve(conv, x, kernel, conv_bias, dtype)
-            of_batch = statistics(z) if norm.training else None
-            ctx.statistics = used_statistics(norm, of_batch, z.shape[0])
-            affine = batch_normalization(
-                norm, weight, bias, *ctx.statistics, of_batch=norm.training
-            )
+            ctx.plan = Plan(size, slices or slices_on(x.device))
+            of_batch = statistics(z, ctx.plan.rows_at_once) if norm.training else None
+            ctx.affine = batch_normalization(norm, weight, bias, of_batch)
+            if of_batch is not None:
+                update_running_statistics([(norm, of_batch)], ctx.plan.rows)
             output = []
-            for _, rows, few in image_chunks(size, z.shape[1], z.device):
-                h = normalize_relu(z[rows], affine.scale, affine.shift, z[rows])
+            for _, rows, few in ctx.plan.images(z.shape[1]):
+                h = normalize_relu(z[rows], ctx.affine, z[rows])
                 output.append(F.max_pool2d(as_images(h, few), 3, 2, 1))
-        ctx.conv, ctx.norm, ctx.training, ctx.dtype = conv, norm, norm.training, dtype
+        ctx.conv, ctx.dtype = conv, dtype
         ctx.save_for_backward(x, kernel, conv_bias, weight, bias)
-        return torch.cat(output)
+        return torch.cat(output) if len(output) > 1 else output[0]
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         first_derivatives_only()
         x, kernel, conv_bias, weight, bias = ctx.saved_tensors
-        needs_x, needs_kernel, needs_conv_bias, needs_weight, needs_bias = ctx.needs_input_grad[2:]
+        needs_x, needs_kernel, needs_conv_bias, needs_weight, needs_bias = ctx.needs_input_grad[3:]
         with in_this_precision(x.device):
-            affine = batch_normalization(
-                ctx.norm, weight, bias, *ctx.statistics, of_batch=ctx.training
-            )
-            found = NormalizationGradient(affine)
-            z, size = _convolve(ctx.conv, x, kernel, conv_bias, ctx.dtype)
+            collected = NormalizationGradient(ctx.affine)
+            z, _ = _convolve(ctx.conv, x, kernel, conv_bias, ctx.dtype)
             dz = torch.empty_like(z)
-            for images, rows, few in image_chunks(size, z.shape[1], z.device):
-                h = normalize_relu(z[rows], affine.scale, affine.shift, dz[rows])
+            for images, rows, few in ctx.plan.images(z.shape[1]):
+                h = normalize_relu(z[rows], ctx.affine, dz[rows])
                 maps = as_images(h, few)
                 _, winners = F.max_pool2d_with_indices(maps, [3, 3], [2, 2], [1, 1])
                 dh = torch.ops.aten.max_pool2d_with_indices_backward(
@@ -83,13 +84,14 @@ class _Stem(torch.autograd.Function):
                 )  # fmt: skip
                 relu_backward(as_rows(dh), h, out=dz[rows])
                 del dh, winners  # or they are still there when the next ones are made
-                found.add(dz[rows], z[rows])
-            constant, slope = found.correction(z.shape[0])
+                collected.add(dz[rows], z[rows])
+            found = collected.found()
+            correction = found.correction(ctx.plan.rows)
             dx = torch.empty_like(x) if needs_x else None
             dkernel = torch.zeros_like(kernel) if needs_kernel else None
             dbias = torch.zeros_like(conv_bias) if needs_conv_bias else None
-            for images, rows, few in image_chunks(size, z.shape[1], z.device):
-                dz[rows].mul_(affine.scale).sub_(constant).sub_(z[rows].mul_(slope))
+            for images, rows, few in ctx.plan.images(z.shape[1]):
+                through_norm(dz[rows], z[rows], ctx.affine.scale, correction)
                 dx_part, dk, db = torch.ops.aten.convolution_backward(
                     as_images(dz[rows], few), x[images].to(ctx.dtype), kernel.to(ctx.dtype),
                     None if conv_bias is None else list(conv_bias.shape),
@@ -103,7 +105,7 @@ class _Stem(torch.autograd.Function):
                 if dbias is not None:
                     dbias += db
         return (
-            None, None, dx, dkernel, dbias,
+            None, None, None, dx, dkernel, dbias,
             found.weight.to(weight.dtype) if needs_weight else None,
             found.bias.to(bias.dtype) if needs_bias else None,
         )  # fmt: skip
