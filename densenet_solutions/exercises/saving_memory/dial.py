@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,21 @@ class Dial:
     repeats: int
     rows: tuple[MemoryBenchRow, ...]
     kernel_seconds: Mapping[str, float] | None
+
+    def row(self, name: str) -> MemoryBenchRow:
+        """The row of that name: a number of slices, or `BASELINE`."""
+        return next(row for row in self.rows if row.name == name)
+
+    def seconds(self, name: str) -> float:
+        """Median time of a step."""
+        return statistics.median(self.row(name).seconds)
+
+    def less(self, name: str) -> float:
+        """How many times less it takes than torchvision's network at the peak."""
+        most, least = (self.row(one).peak_beyond_parameters for one in (BASELINE, name))
+        if most is None or least is None:
+            raise ValueError(f"{name!r} or the network that it is compared with did not fit")
+        return most / least
 
 
 def dial(case: Mapping[str, Any], device: str) -> Dial:

@@ -115,6 +115,20 @@ def gpu_benches(record: Record) -> dict[int, MemoryBench]:
     }
 
 
+def card(record: Record) -> str:
+    """The GPU of a record, as people call it, or the GPUs.
+
+    Examples:
+        >>> from densenet_solutions.records import load_record
+        >>> card(load_record("bench-memory-gpu"))
+        'H200'
+        >>> card(load_record("how-far-gpu"))
+        'H100 and H200'
+    """
+    names = {device.removeprefix("NVIDIA ").split()[0] for device in record.devices.values()}
+    return " and ".join(sorted(names))
+
+
 class _Trunk(nn.Sequential):
     """A trunk of another class: there shared storage keeps to the dense blocks."""
 
