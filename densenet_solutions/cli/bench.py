@@ -68,14 +68,14 @@ def memory(
                 autocast=getattr(torch, autocast) if autocast else None,
                 repeats=repeats,
                 compiled=compiled,
-                progress=lambda what: told(what, 0, 0),
+                progress=told,
             )
     Console().print(report(bench))
 
 
 @app.command()
 def speed(
-    batch: Batch = 4,
+    batch: Batch = 8,
     resolution: Resolution = 224,
     device: Device = None,
     repeats: Repeats = 15,

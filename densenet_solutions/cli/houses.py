@@ -72,7 +72,7 @@ def cv(
         ),
     ] = "book",
 ) -> None:
-    """Cross-validate the chosen networks over five folds, and print what they are."""
+    """Cross-validate the chosen networks over five folds and print what they are: over a minute."""
     with faults_in_words():
         import numpy as np
 
@@ -155,7 +155,7 @@ def score(
         Path, typer.Argument(metavar="SUBMISSION.csv", help="With the columns Id and SalePrice.")
     ],
 ) -> None:
-    """Score a submission as the competition does, offline."""
+    """Score a submission as the competition does, offline; `check houses` looks for leaks too."""
     with faults_in_words():
         from densenet_solutions.houses import score_submission
 

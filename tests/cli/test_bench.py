@@ -43,7 +43,7 @@ def test_speed_prints_ratio_and_interval(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
     result = CliRunner().invoke(app, ["speed", "--repeats", "4", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "4 × 3 × 224 × 224, float32, cpu, 4 rounds" in " ".join(result.output.split())
+    assert "8 × 3 × 224 × 224, float32, cpu, 4 rounds" in " ".join(result.output.split())
     (line,) = (line for line in result.output.splitlines() if "forward" in line)
     assert "0.98" in line
     assert "0.95 to 1.01" in line

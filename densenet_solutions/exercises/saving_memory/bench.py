@@ -108,7 +108,7 @@ def bench_memory(
     autocast: torch.dtype | None = None,
     repeats: int = 5,
     compiled: bool = False,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> MemoryBench:
     """Peak and time of one training step of each contestant.
 
@@ -134,13 +134,13 @@ def compare(
     device: str,
     autocast: torch.dtype | None,
     repeats: int,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[MemoryBenchRow, ...]:
     """Peak and time of a step of each model, with that of the model called `BASELINE`."""
     batch = shape[0]
     peaks = {}
-    for name, (model, step) in models.items():
-        progress(f"memory: {name}")
+    for done, (name, (model, step)) in enumerate(models.items()):
+        progress(f"memory: {name}", done, len(models) + 1)
         result = measure_memory(
             lambda model=model: model,  # type: ignore[misc]
             shape,
@@ -169,7 +169,7 @@ def compare(
         return once
 
     fitting = {name: timed(name, *models[name]) for name, peak in peaks.items() if peak is not None}
-    progress("time, in turn")
+    progress("time of all, in turn", len(models), len(models) + 1)
     seconds = time_interleaved(fitting, repeats=repeats, device=device, warmup=1)
     return tuple(
         _row(name, peak, seconds, faults[name][1:] if device == "cpu" else ())
