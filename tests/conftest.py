@@ -1,14 +1,24 @@
 """One thread; and what some tests need and a user may lack is a skip, unless it is required."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+SITE_TESTS = Path(__file__).parent / "site"
 
 # The networks are small: a second thread waits more than it works, and the tests took three times
 # the processor's time. Those that are about threads set their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes (`-n 2`) one builds the site and looks at it, beside the others."""
+    for item in items:
+        if item.path.is_relative_to(SITE_TESTS):
+            item.add_marker(pytest.mark.xdist_group("site"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

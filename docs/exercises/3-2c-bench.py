@@ -280,7 +280,7 @@ fits = {name: from_json(Fit, case) for name, case in fits_record.cases.items()}
 predicted_fit = {
     row.strategy: row.largest_batch
     for row in (from_json(Reach, case) for case in load_record("how-far").cases.values())
-    if row.budget_bytes == fits["plain"].budget_bytes
+    if row.budget_bytes == fits["plain"].budget_bytes and row.strategy != "shared_storage"
 }
 table(
     fits,
