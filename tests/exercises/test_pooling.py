@@ -14,7 +14,14 @@ from scipy import stats
 from torch import nn
 
 from densenet_solutions.exercises.parameters.reuse import feature_reuse
-from densenet_solutions.exercises.pooling import converged, pictures, study, swap
+from densenet_solutions.exercises.pooling import (
+    aliasing,
+    comparison,
+    converged,
+    pictures,
+    study,
+    swap,
+)
 from densenet_solutions.exercises.pooling.features import pooled_features, shifted
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
@@ -51,9 +58,35 @@ def test_features_without_structure_pool_like_independent_normals() -> None:
         # An input's covariance with the pooled value is 1/4, with the stride's 1 or 0.
         share = 1 / 4 if name == "stride" else 1 / 16 / variance
         assert result.explained[name] == pytest.approx(share, abs=0.02)
-    assert result.mean_shift["average"][0] < 1e-12
-    assert result.shift_change["stride"] == pytest.approx(1, abs=0.03)
-    assert result.shift_change["average"] == pytest.approx(0.5, abs=0.03)  # half of each window
+    for errors in result.aliasing.values():
+        assert errors["stride"] > errors["max"] > errors["average"] > errors["blur"]
+
+
+def wave(period: float, width: int = 32) -> torch.Tensor:
+    """A cosine whose mirror image continues it; `(1, 1, 2, width)`."""
+    cells = torch.arange(width, dtype=torch.float64)
+    return torch.cos(2 * math.pi * (cells + 0.5) / period).expand(1, 1, 2, width)
+
+
+def test_a_pool_of_what_fits_the_smaller_grid_moves_by_half_a_cell() -> None:
+    """Down to the period of 4, every second cell is enough: the sampling theorem."""
+    for period in (64, 32, 16, 64 / 15):
+        for pool in ("average", "stride", "blur"):
+            assert aliasing.half_shift_error(wave(period), aliasing.POOLS[pool]) < 1e-20
+    assert aliasing.half_shift_error(wave(64), aliasing.POOLS["average"], aliasing.by_line) > 1e-8
+
+
+def test_a_pool_of_finer_detail_does_not() -> None:
+    """A wave of period 64/23 returns as one of 64/9 when every second cell is kept."""
+    fine = wave(64 / 23)
+    for pool in ("average", "stride", "blur"):
+        assert aliasing.half_shift_error(fine, aliasing.POOLS[pool]) > 1.9
+    both = wave(64) + 0.1 * fine
+    for power, name in enumerate(("stride", "average", "blur")):
+        # A box of two passes cos(πf) of frequency f, the blur is two boxes.
+        passed = (0.1 * (math.cos(math.pi * 23 / 64) / math.cos(math.pi / 64)) ** power) ** 2
+        error = aliasing.half_shift_error(both, aliasing.POOLS[name])
+        assert error == pytest.approx(2 * passed / (1 + passed))
 
 
 @pytest.mark.parametrize("pooling", list(POOLINGS))
@@ -178,6 +211,48 @@ def test_every_training_has_the_learning_rate_that_was_chosen_on_held_out_images
     for variant, runs in study.converged().items():
         assert all(run.settings.learning_rate == chosen[variant] for run in runs)
         assert all((run.train_images, run.test_images) == (60_000, 10_000) for run in runs)
+
+
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=9, unique=True), st.integers(1, 9))
+def test_a_difference_is_students_over_pairs(steps: list[int], base: int) -> None:
+    theirs = [base + 0.1 * i for i in range(len(steps))]
+    ours = [value + step for value, step in zip(theirs, steps, strict=True)]
+    found = comparison.differences({"it": (ours, theirs)})["it"]
+    spread = np.std(steps, ddof=1) / math.sqrt(len(steps))
+    quantile = stats.t(len(steps) - 1).ppf(0.975)
+    assert found.mean == pytest.approx(np.mean(steps), abs=1e-9)
+    assert found.half_width == pytest.approx(quantile * spread)
+    assert found.adjusted == found.p  # a family of one
+    low, high = found.interval
+    assert found.told_apart == (low > 0 or high < 0)
+
+
+def test_holm_by_hand() -> None:
+    """The smallest of four times 4, then 3, 2, 1; none below a smaller one's, none over 1."""
+    p = {"a": 0.04, "b": 0.005, "c": 0.03, "d": 0.9}
+    assert comparison.holm(p) == pytest.approx({"a": 0.09, "b": 0.02, "c": 0.09, "d": 0.9})
+    assert comparison.holm({"a": 0.6, "b": 0.7}) == {"a": 1, "b": 1}
+
+
+def test_a_pair_has_a_value_a_seed_on_both_sides() -> None:
+    for pair in (([1.0, 2.0], [1.0]), ([1.0], [2.0]), ([], [])):
+        with pytest.raises(ValueError, match="one value a seed on both sides"):
+            comparison.differences({"it": pair})
+
+
+def test_all_trainings_are_there_and_compared_as_one_family() -> None:
+    runs = study.converged()
+    assert {variant: [run.settings.seed for run in of] for variant, of in runs.items()} == {
+        variant: [0, 1, 2, 3, 4] for variant in converged.VARIANTS
+    }
+    del runs["ResNet-18"]
+    compared = comparison.against_average(runs)
+    family = [d for rows in compared.values() for d in rows.values()]
+    assert len(family) == 15
+    smallest = min(family, key=lambda d: d.p)
+    assert smallest.adjusted == pytest.approx(15 * smallest.p)
+    html = pictures.differences(compared, "Differences to the average.").html
+    assert html.count("not told apart") == 2 * sum(not d.told_apart for d in family)
 
 
 def test_every_recorded_case_can_be_read_and_drawn() -> None:

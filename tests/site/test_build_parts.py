@@ -3,6 +3,7 @@
 import importlib.metadata
 from pathlib import Path
 
+import markdown
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -39,6 +40,17 @@ def test_cells_and_outputs_become_one_document() -> None:
     assert "<b>" not in document.markdown
     assert "!!! note\n    text" in document.markdown
     assert document.fill("<!--ds-output-0-->") == '<div class="ds-output"><b>!!! x</b></div>'
+
+
+def test_lines_to_run_are_folded_with_what_they_put_out() -> None:
+    folded = cell("1 + 1", shows(text_plain="2"), shows(text_html="<b>3</b>"), tags=("lines",))
+    document = compose(new_notebook(cells=[folded, cell("", tags=("show",))]), "a.py")
+    html = markdown.markdown(
+        document.markdown, extensions=["pymdownx.details", "pymdownx.superfences"]
+    )
+    fold = html[html.index("<details") : html.index("</details>")]
+    assert fold.index("1") < fold.index("ds-stdout") < fold.index("<!--ds-output-0-->")
+    assert html.endswith("</details>")
 
 
 def test_a_fence_is_longer_than_any_in_the_code() -> None:

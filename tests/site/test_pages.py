@@ -8,6 +8,8 @@ from pathlib import Path
 import jupytext
 import pytest
 
+from densenet_solutions.site.page import LISTING
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.py"))
 
@@ -45,9 +47,33 @@ def test_a_page_names_nothing_that_it_does_not_use(page: Path) -> None:
         if cell.cell_type == "code":
             tree = ast.parse(cell.source)
             used |= loads(tree)
-            if "show" not in cell.metadata.get("tags", ()):
+            if not cell.metadata.get("tags", ()):
                 given |= set(bound(tree))
         else:
             for expression in re.findall(r"\{\{ (.+?) \}\}", cell.source, re.DOTALL):
                 used |= loads(ast.parse(expression, mode="eval"))
     assert {name for name in given - used if not name.startswith("_")} == set()
+
+
+def lines_to_run() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, cell in enumerate(jupytext.read(page, fmt="py:percent").cells):
+            if "lines" in cell.metadata.get("tags", ()):
+                yield f"{page.stem}, cell {number}", cell.source
+
+
+LINES = dict(lines_to_run())
+
+
+@pytest.mark.parametrize("where", LINES)
+def test_lines_to_run_run_by_themselves_and_fit(where: str) -> None:
+    """A reader copies one fold and nothing else."""
+    code = LINES[where]
+    exec(compile(code, where, "exec"), {})
+    assert max(map(len, code.splitlines())) <= LISTING
+    assert len([line for line in code.splitlines() if line.strip()]) <= 24
+
+
+def test_there_are_lines_to_run_behind_the_pictures_of_the_lesson() -> None:
+    pages = {where.partition(",")[0] for where in LINES}
+    assert pages >= {"network", "1-average-pooling", "2-fewer-parameters", "4-table-1"}

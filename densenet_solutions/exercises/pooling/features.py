@@ -5,7 +5,7 @@ The networks are those of `pooling_training`, taken from their checkpoints where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad, relu, unfold
 
+from densenet_solutions.exercises.pooling.aliasing import HALF_SHIFTS, POOLS, half_shift_error
 from densenet_solutions.exercises.pooling.gradients import (
     POOLINGS,
     GradientReach,
@@ -42,10 +43,7 @@ class PooledFeatures:
     All values are means over channels. `neighbour_correlation` is between the inputs of a window,
     `moments` of pooled values after each channel was standardised before pooling,
     `explained` the share of the inputs' variance that the best linear reconstruction from the
-    pooled value recovers, `shift_change` the mean squared change of a pooled value when the input
-    moves by one pixel, over twice its variance (0: none, 1: as if drawn anew), and `mean_shift`
-    the change of the channel mean across the pool in standard deviations, before and after the
-    ReLU that follows.
+    pooled value recovers, and `aliasing` the `half_shift_error`, by interpolation and pooling.
     """
 
     transition: str
@@ -53,8 +51,7 @@ class PooledFeatures:
     neighbour_correlation: float
     moments: tuple[Moments, ...]
     explained: Mapping[str, float]
-    shift_change: Mapping[str, float]
-    mean_shift: Mapping[str, tuple[float, float]]
+    aliasing: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,13 @@ class TrainedPooling:
     """What a trained network does with disturbed images, and how its features pool.
 
     `shift_agreement`: pixels → share of images whose predicted class stays when they move right.
-    `salt_accuracy`: share of white pixels → accuracy. `reach` holds for the trained weights.
+    `reach` holds for the trained weights.
     """
 
     pooling: str
     seed: int
     images: int
     shift_agreement: Mapping[str, float]
-    salt_accuracy: Mapping[str, float]
     reach: GradientReach
     transitions: tuple[PooledFeatures, ...]
 
@@ -90,7 +86,6 @@ class FeatureMap:
 
 
 _SHIFTS = (1, 2, 3, 4)  # pixels of the 32x32 image; the stem halves the resolution twice
-_SALT = (0.0, 0.02, 0.05, 0.1)
 _TEST_IMAGES = 1000
 
 
@@ -149,8 +144,6 @@ def measure_features(case: TrainingCase, device: str) -> TrainedPooling:
     images = load_fashion_mnist("test", limit=_TEST_IMAGES)
     x = as_inputs(images.pixels, case.settings.resolution)
     seen = _classes(model, x)
-    generator = torch.Generator().manual_seed(case.settings.seed)
-    noise = torch.rand(x.shape, generator=generator)
     batch, labels = x[:64].clone(), images.labels[:64]
     return TrainedPooling(
         pooling=case.pooling,
@@ -158,10 +151,6 @@ def measure_features(case: TrainingCase, device: str) -> TrainedPooling:
         images=len(images),
         shift_agreement={
             str(shift): _share(_classes(model, shifted(x, shift)) == seen) for shift in _SHIFTS
-        },
-        salt_accuracy={
-            str(share): _share(_classes(model, torch.where(noise < share, 1.0, x)) == images.labels)
-            for share in _SALT
         },
         transitions=tuple(
             pooled_features(name, outputs)
@@ -218,10 +207,9 @@ def pooled_features(transition: str, features: Tensor) -> PooledFeatures:
         neighbour_correlation=float(correlations[:, ~torch.eye(4, dtype=torch.bool)].mean()),
         moments=tuple(_moments(name, pool(x)) for name, pool in POOLINGS.items()),
         explained={name: _explained(pool(x), windows) for name, pool in POOLINGS.items()},
-        shift_change={name: _shift_change(x, pool) for name, pool in POOLINGS.items()},
-        mean_shift={
-            name: (_mean_shift(x, pool(x)), _mean_shift(relu(x), relu(pool(x))))
-            for name, pool in POOLINGS.items()
+        aliasing={
+            way: {name: half_shift_error(x, pool, shift) for name, pool in POOLS.items()}
+            for way, shift in HALF_SHIFTS.items()
         },
     )
 
@@ -245,14 +233,3 @@ def _explained(pooled: Tensor, windows: Tensor) -> float:
         for value, four in zip(values, windows, strict=True)
     ]
     return float(torch.stack(shares).mean())
-
-
-def _shift_change(x: Tensor, pool: Callable[[Tensor], Tensor]) -> float:
-    """Mean squared change under a shift of the input by one pixel, over twice the variance."""
-    still, moved = pool(x[..., :-1]), pool(x[..., 1:])
-    change = (moved - still).pow(2).mean(dim=(0, 2, 3))
-    return float((change / (still.var(dim=(0, 2, 3)) + moved.var(dim=(0, 2, 3)))).mean())
-
-
-def _mean_shift(before: Tensor, after: Tensor) -> float:
-    return float((_channel_mean(after) - _channel_mean(before)).abs().mean())

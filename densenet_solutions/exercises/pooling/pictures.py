@@ -1,18 +1,45 @@
-"""The picture of exercise 1: a real feature map, pooled in three ways, and the gradient back."""
+"""Pictures of exercise 1: a feature map pooled in three ways, and trainings compared by seed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from densenet_solutions.exercises.pooling.comparison import Difference
 from densenet_solutions.exercises.pooling.features import FeatureMap
 from densenet_solutions.site.draw import COLUMN, PHONE, Board
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
+from densenet_solutions.site.numbers import decimal, signed
 
 Matrix = Sequence[Sequence[float]]
 
 #: What a pooling is called in figures and tables.
 NAMES = {"average": "average", "max": "maximum", "stride": "stride"}
+#: Long names of variants, for figures and tables.
+SHORT = {
+    "maximum before the convolution": "maximum first",
+    "average after a ReLU": "average after ReLU",
+}
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """How one measure is drawn: the factor of its unit, its ticks' distance and their digits."""
+
+    title: str
+    says: str
+    unit: float
+    tick: float
+    digits: int
+
+
+_PANELS = {
+    "test accuracy": _Panel("test accuracy, points", "right: more often right", 100, 0.2, 1),
+    "test loss": _Panel("test loss", "left: lower", 1, 0.01, 2),
+    "training loss": _Panel("training loss", "left: fits more", 1, 0.04, 2),
+}
 
 
 def pooled_map(
@@ -74,3 +101,71 @@ def _cells(
                 color = colors[value < 0]
                 board.box(x + j * step, y + i * step, step - 0.5, step - 0.5, color, opacity=share)
     board.box(x, y, side - 0.5, side - 0.5, stroke="line")
+
+
+def differences(compared: Mapping[str, Mapping[str, Difference]], caption: str) -> Html:
+    """Each variant minus the average: a panel a measure, a row a variant, a small dot a seed.
+
+    Args:
+        compared: measure → variant → difference, as `comparison.against_average` gives it.
+    """
+    variants = list(next(iter(compared.values())))
+    step = 25.0
+    tall = 34 + step * len(variants) + 24
+
+    def draw(width: float) -> Board:
+        wide = width > 400
+        names = 128.0
+        panel = (width - names) / len(compared) - 14 if wide else width - names - 8
+        board = Board(width, tall if wide else tall * len(compared) + 12 * (len(compared) - 1))
+        for i, (measure, rows) in enumerate(compared.items()):
+            x0 = names + i * (panel + 14) if wide else names
+            y0 = 0.0 if wide else i * (tall + 12)
+            _panel(board, _PANELS[measure], list(rows.values()), x0, y0, panel, step)
+            for j, name in enumerate(variants if not (wide and i) else ()):
+                board.text(0, y0 + 48 + j * step, SHORT.get(name, name), size=12)
+        return board
+
+    said = "; ".join(
+        f"{measure}: "
+        + ", ".join(f"{name} {_spoken(d, _PANELS[measure])}" for name, d in of.items())
+        for measure, of in compared.items()
+    )
+    return figure(
+        draw(COLUMN), draw(PHONE), caption=caption,
+        alt=f"Differences to the average over paired seeds, with 95% intervals. {said}.",
+    )  # fmt: skip
+
+
+def _panel(
+    board: Board, panel: _Panel, rows: Sequence[Difference], x: float, y: float, width: float,
+    step: float,
+) -> None:  # fmt: skip
+    ends = [panel.unit * v for d in rows for v in (*d.interval, *d.values, 0.0)]
+    low, high = min(ends), max(ends)
+
+    def at(value: float) -> float:
+        return x + 8 + (value - low) / (high - low) * (width - 16)
+
+    board.text(x, y + 8, panel.title, size=12, bold=True)
+    board.text(x, y + 24, panel.says, size=11, fill="quiet")
+    floor = y + 34 + step * len(rows)
+    board.line((at(0), y + 34), (at(0), floor), stroke="quiet", dashed=True)
+    for i in range(math.ceil(low / panel.tick), math.floor(high / panel.tick) + 1):
+        text = signed(i * panel.tick, panel.digits) if i else "0"
+        board.text(at(i * panel.tick), floor + 10, text, size=11, anchor="middle", fill="quiet")
+    for j, row in enumerate(rows):
+        middle = y + 48 + j * step
+        colour = "ink" if row.told_apart else "quiet"
+        start, end = (at(panel.unit * v) for v in row.interval)
+        board.line((start, middle), (end, middle), stroke=colour, thickness=2)
+        for value in row.values:
+            board.circle(at(panel.unit * value), middle + 8, 1.6, "quiet")
+        fill = "ink" if row.told_apart else "paper"
+        board.circle(at(panel.unit * row.mean), middle, 4.5, fill, stroke=colour)
+
+
+def _spoken(difference: Difference, panel: _Panel) -> str:
+    low, high = (decimal(panel.unit * v, panel.digits + 1) for v in difference.interval)
+    mean = signed(panel.unit * difference.mean, panel.digits + 1)
+    return f"{mean} ({low} to {high})" + ("" if difference.told_apart else ", not told apart")

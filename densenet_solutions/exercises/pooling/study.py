@@ -200,14 +200,12 @@ def learning_rates() -> dict[str, dict[float, TrainingResult]]:
 
 
 def converged() -> dict[str, list[TrainingResult]]:
-    """Record `pooling-converged` by variant, seeds in order; of some variants there may be none."""
+    """Record `pooling-converged` by variant, seeds in order."""
     cases = load_record("pooling-converged").cases
-    runs: dict[str, list[TrainingResult]] = {variant: [] for variant in VARIANTS}
-    for seed in SEEDS:
-        for variant in VARIANTS:
-            if f"{variant} {seed}" in cases:
-                runs[variant].append(from_json(TrainingResult, cases[f"{variant} {seed}"]))
-    return runs
+    return {
+        variant: [from_json(TrainingResult, cases[f"{variant} {seed}"]) for seed in SEEDS]
+        for variant in VARIANTS
+    }
 
 
 def trained_features() -> dict[str, list[TrainedPooling]]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass, field
 from html import escape
 
 from nbformat import NotebookNode
 
 #: Tags a cell may carry.
-TAGS = {"show": "show the code above what it puts out"}
+TAGS = {
+    "show": "show the code above what it puts out",
+    "lines": "show the code, and below it what it puts out, in a fold",
+}
 
 
 @dataclass
@@ -60,10 +64,13 @@ def compose(notebook: NotebookNode, page: str) -> Document:
                 text = text.replace(f"<!--ds-html-{i}-->", document.hold(shown["html"]))
             blocks.append(text)
         elif cell.cell_type == "code":
-            if "show" in tags and cell.source.strip():
-                blocks.append(_fence(cell.source, "python"))
-            for output in cell.outputs:
-                blocks.append(_output(output, document, f"{page}: cell {number}"))
+            shown = [_fence(cell.source, "python")] if tags else []
+            where = f"{page}: cell {number}"
+            shown += [_output(output, document, where) for output in cell.outputs]
+            if "lines" in tags:
+                inside = textwrap.indent("\n\n".join(shown), "    ")
+                shown = [f'??? lines "The lines behind it, to run yourself"\n\n{inside}']
+            blocks += shown
     document.markdown = f"\n\n{_BREAK}\n\n".join(block.strip("\n") for block in blocks if block)
     return document
 
