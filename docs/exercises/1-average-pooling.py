@@ -421,9 +421,8 @@ pictures.differences(
 # 4 degrees of freedom, of this one difference; it takes differences to be normal. It holds for other
 # seeds and these {{ count(one.test_images) }} test images; other images would make it wider.], small
 # dots the seeds.
-# It is filled where the difference is told apart from 0 although 15 are looked at^[Holm's
-# correction for all 15, at 5%. All pairs but two of the blur's ran on one card; on the three seeds of
-# the H200 alone each of the eight that are told apart lies within its interval.].
+# It is filled where the difference is told apart from 0 although 15 are looked at (Holm's correction,
+# at 5%).
 
 # %%
 table(
@@ -435,8 +434,7 @@ table(
         "training loss": mean_and_spread("training loss", decimal, 3),
         "rate": (lambda of: of[0].settings.learning_rate, "g"),
     },
-    caption="Mean and standard deviation over five seeds after the last epoch; accuracy on the test "
-    "images, learning rate",
+    caption="Mean and standard deviation over five seeds after the last epoch, and learning rate",
     align="lrrrr",
 )
 
@@ -493,7 +491,9 @@ rates_by_loss = by_rate("test_loss", lambda loss: decimal(loss, 3), "Loss on the
 # %% [markdown]
 # {{ record_note(record) }}
 #
-# **Accuracy does not choose.** The maximum is ahead by {{ points(lead.mean) }} points, interval
+# **Accuracy does not choose**^[About the two cards: each pair but two of the blur's ran on
+# one. And each of the eight differences told apart, taken over the three seeds of the H200 alone, lies
+# within its interval.]. The maximum is ahead by {{ points(lead.mean) }} points, interval
 # {{ lead_interval }}. So if one of the two is better here, then hardly by more than 0.3 points. The stride,
 # which ignores three values in four, differs by {{ points(accuracy["stride"].mean) }} points, interval
 # {{ stride_interval }}. The blur is behind by {{ points(-behind.mean) }}. Its interval

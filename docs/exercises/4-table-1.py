@@ -244,8 +244,7 @@ assert builds[4, 0.5, 0, 1, 3, 1000] == d121.parameters
 assert set(wrong) - set(builds.values()) == {8_062_625}  # the search counts statistics too
 
 # %% [markdown]
-# The fold is a search of six choices; that of `check.parameter_count` has more of them, and more
-# networks.
+# These lines search six choices. `check.parameter_count` searches more, and more networks.
 
 # %% [markdown]
 # ## What people say

@@ -37,8 +37,8 @@ class _Panel:
 
 _PANELS = {
     "test accuracy": _Panel("test accuracy, points", "right: more often right", 100, 0.2, 1),
-    "test loss": _Panel("test loss", "left: lower", 1, 0.01, 2),
-    "training loss": _Panel("training loss", "left: fits more", 1, 0.04, 2),
+    "test loss": _Panel("test loss", "left: better", 1, 0.01, 2),
+    "training loss": _Panel("training loss", "left: fits more", 1, 0.03, 2),
 }
 
 
