@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-SITE_TESTS = Path(__file__).parent / "site"
-
 # The networks are small: a second thread waits more than it works, and the tests took three times
 # the processor's time. Those that are about threads set their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
+
+SITE_TESTS = Path(__file__).parent / "site"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
