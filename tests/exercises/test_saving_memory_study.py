@@ -123,7 +123,7 @@ def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
     row = study.accuracy_changes(record_of(cases))["gates"]
     assert row.seeds == 3
     assert row.difference == pytest.approx(-0.02)
-    assert row.half_width == pytest.approx(4.303 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees
+    assert row.half_width == pytest.approx(4.30265 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees
     assert row.accuracy_at_change == 0.5
 
 
@@ -131,12 +131,6 @@ def test_two_seeds_give_no_interval() -> None:
     cases = {f"plain, {seed}": StrategyAccuracy("plain", seed, 0.5) for seed in range(2)}
     row = study.accuracy_changes(record_of(dict(cases)))["plain"]
     assert (row.seeds, row.difference, row.half_width) == (2, 0.0, None)
-
-
-@pytest.mark.parametrize("values", [[0.1, 0.2], [0.1] * 6])
-def test_intervals_need_three_to_five_seeds(values: list[float]) -> None:
-    with pytest.raises(ValueError, match=f"3 to 5 seeds, got {len(values)}"):
-        study.mean_and_half_width(values)
 
 
 def test_pictures_state_their_finding() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
@@ -48,10 +49,6 @@ class AccuracyChange:
     difference: float
     half_width: float | None
     accuracy_at_change: float | None = None
-
-
-#: Student 97.5% quantiles by degrees of freedom, for intervals over 3, 4 or 5 seeds.
-_QUANTILES = {2: 4.303, 3: 3.182, 4: 2.776}
 
 
 def costs(record: Record) -> dict[str, StrategyCost]:
@@ -304,15 +301,9 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half the width of its 95% interval (Student's t).
-
-    Raises:
-        ValueError: there are fewer than 3 or more than 5 values.
-    """
-    if len(values) - 1 not in _QUANTILES:
-        raise ValueError(f"intervals are made over 3 to 5 seeds, got {len(values)}")
+    """Mean of two or more values, and half the width of its 95% interval (Student's t)."""
     error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values), _QUANTILES[len(values) - 1] * error
+    return statistics.fmean(values), stats.t.ppf(0.975, len(values) - 1) * error
 
 
 _STATISTICS = "statistics of a batch"
