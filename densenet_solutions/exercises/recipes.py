@@ -15,7 +15,7 @@ RECORDINGS = (
     *("houses-final-rivals", "houses-finalists", "houses-finalists-rivals", "houses-judged"),
     *("houses-judged-rivals", "houses-search", "houses-search-rivals", "how-far", "how-far-gpu"),
     *("memory-fair", "memory-grid", "memory-grid-predicted", "memory-grid-rehearsal"),
-    *("memory-headline", "memory-reported", "memory-witness"),
+    *("memory-headline", "memory-lines", "memory-reported", "memory-witness"),
     *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
     *(
         "shared-storage-slices",
@@ -85,6 +85,8 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.memory.grid import rehearsal_recipe as make
         case "memory-headline":
             from densenet_solutions.exercises.memory.headline import recipe as make
+        case "memory-lines":
+            from densenet_solutions.exercises.memory.lines import recipe as make
         case "memory-witness":
             from densenet_solutions.exercises.memory.witness import recipe as make
         case "memory-reported":
