@@ -66,14 +66,24 @@ class Frame:
     alt: str = ""
 
 
-def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
+def frames(
+    sequence: Sequence[Frame],
+    *,
+    name: str,
+    start: int = 0,
+    columns: int | None = None,
+    sliders: Sequence[str] = ("Step",),
+) -> Html:
     """A figure that shows one of `sequence`, first that with index `start`.
 
-    `name` is what a screen reader calls it. The same frames give the same bytes.
+    `name` is what a screen reader calls it. With `columns`, every so many frames are a row, and
+    of the two named `sliders` the first chooses a column, the second a row. The same frames give
+    the same bytes.
 
     Raises:
         ValueError: there are fewer than two frames, none is a key frame, `start` is not one of
-            them, or a narrow drawing is wider than 358 pixels.
+            them, they are no full rows, a slider has no name, or a narrow drawing is wider than
+            358 pixels.
     """
     if len(sequence) < 2 or not any(frame.key for frame in sequence):
         raise ValueError(
@@ -82,23 +92,39 @@ def frames(sequence: Sequence[Frame], *, name: str, start: int = 0) -> Html:
         )
     if start not in range(len(sequence)):
         raise ValueError(f"start is the index of one of {len(sequence)} frames, got {start!r}")
+    row = len(sequence) if columns is None else columns
+    if row < 2 or len(sequence) % row or len(sliders) != 1 + (columns is not None):
+        raise ValueError(
+            "rows are full and have a slider of their own, got "
+            f"{len(sequence)} frames in rows of {row} and the sliders {', '.join(sliders)}"
+        )
     items = "".join(_item(frame, i == start) for i, frame in enumerate(sequence))
     key = hashlib.sha256((name + items).encode()).hexdigest()[:8]
-    last = len(sequence) - 1
-    first = sequence[start]
+    ends = (row - 1, len(sequence) // row - 1)
+    values = (start % row, start // row)
+    bars = "".join(
+        _bar(f"frames-{key}-{axis}", slider, ends[axis], values[axis], sequence[start].label)
+        for axis, slider in enumerate(sliders)
+    )
     return Html(
-        f'<figure class="ds-frames" role="group" '
+        f'<figure class="ds-frames" role="group" data-columns="{row}" '
         f'aria-label="{escape(name, quote=True)}">'
-        f'<ol class="ds-frames-all">{items}</ol>'
-        '<div class="ds-frames-bar" hidden>'
-        '<button type="button" class="ds-frames-back" aria-label="Previous step">'
-        '<span aria-hidden="true">‹</span></button>'
-        f'<label class="ds-frames-label" for="frames-{key}">Step</label>'
-        f'<input type="range" id="frames-{key}" min="0" max="{last}" value="{start}" step="1" '
-        f'aria-valuetext="{escape(first.label, quote=True)}">'
-        '<button type="button" class="ds-frames-on" aria-label="Next step">'
-        '<span aria-hidden="true">›</span></button></div>'
+        f'<ol class="ds-frames-all">{items}</ol>{bars}'
         '<figcaption class="ds-frames-now" aria-live="polite" hidden></figcaption></figure>'
+    )
+
+
+def _bar(key: str, slider: str, last: int, value: int, words: str) -> str:
+    """A slider with its buttons; the script shows it."""
+    return (
+        '<div class="ds-frames-bar" hidden>'
+        f'<button type="button" class="ds-frames-back" aria-label="Previous {slider.lower()}">'
+        '<span aria-hidden="true">‹</span></button>'
+        f'<label class="ds-frames-label" for="{key}">{slider}</label>'
+        f'<input type="range" id="{key}" min="0" max="{last}" value="{value}" step="1" '
+        f'aria-valuetext="{escape(words, quote=True)}">'
+        f'<button type="button" class="ds-frames-on" aria-label="Next {slider.lower()}">'
+        '<span aria-hidden="true">›</span></button></div>'
     )
 
 

@@ -72,7 +72,7 @@ def append(path: Path, text: str) -> None:
 
 #: Records whose numbers are bytes that an instrument has seen, and times.
 MEMORY = {
-    "bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage",
+    "bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage", "memory-lines",
     "gpu-published", "how-far", "how-far-gpu", "memory-fair", "memory-grid",
     "memory-grid-predicted", "memory-headline", "memory-reported", "memory-witness",
     "shared-storage-slices", "step-operations", "step-timelines", "step-times", "strategies-study",

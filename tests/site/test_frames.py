@@ -64,6 +64,17 @@ def test_frames_are_the_same_bytes_again_and_one_is_shown() -> None:
     assert len(items[0].select(".ds-wide svg, .ds-narrow[hidden] svg")) == 2
 
 
+def test_rows_of_frames_have_two_sliders() -> None:
+    html = frames(sequence(6), name="Steps", start=4, columns=3, sliders=("Images", "Pixels")).html
+    soup = BeautifulSoup(html, "html.parser")
+    assert soup.figure["data-columns"] == "3"
+    assert [label.text for label in soup.select("label")] == ["Images", "Pixels"]
+    sliders = soup.select("input[type=range]")
+    assert [(s["max"], s["value"]) for s in sliders] == [("2", "1"), ("1", "1")]
+    assert [s["id"] for s in sliders] == [label["for"] for label in soup.select("label")]
+    assert {s["aria-valuetext"] for s in sliders} == {"step 4"}
+
+
 def test_two_figures_have_ids_of_their_own() -> None:
     html = frames(sequence(3), name="One").html + frames(sequence(4), name="Two").html
     ids = re.findall(r'\sid="([^"]+)"', html)
@@ -87,6 +98,11 @@ def test_a_figure_says_its_finding() -> None:
         (lambda: frames(sequence(1), name="x"), ValueError, "at least two frames"),
         (lambda: frames([s for s in sequence() if not s.key], name="x"), ValueError, "0 of them"),
         (lambda: frames(sequence(), name="x", start=3), ValueError, "one of 3 frames, got 3"),
+        (
+            lambda: frames(sequence(5), name="x", columns=2, sliders=("A", "B")),
+            ValueError, "rows are full .* got 5 frames in rows of 2",
+        ),
+        (lambda: frames(sequence(4), name="x", columns=2), ValueError, "a slider of their own"),
         (lambda: figure(board(640), board(400), caption=ALT), ValueError, "at most 358 .* 400"),
     ],
 )

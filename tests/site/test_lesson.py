@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from densenet_solutions.exercises.memory import lines
+from densenet_solutions.records import load_record
+from densenet_solutions.site.numbers import mib
+
 BUILD = Path(__file__).parent / "lesson" / "build.py"
 pytestmark = [pytest.mark.browser]
 
@@ -78,6 +82,54 @@ def test_the_picture_itself_is_dragged(browser: Any, page: str) -> None:
     tab.mouse.move(x - 2 * box["width"] / 11, y, steps=8)
     tab.mouse.up()
     assert shown(tab) == ["forward, layer 3 of 4"]
+
+
+def test_two_sliders_choose_batch_and_resolution_and_show_what_was_predicted(
+    browser: Any, page: str
+) -> None:
+    predicted = lines.read(load_record("memory-lines").cases)
+    tab, found = opened(browser, page, **PHONE)
+    figure = tab.locator("[aria-label='One step of both networks, by batch and resolution']")
+    images, pixels = figure.locator("input[type=range]").all()
+    caption = figure.locator(".ds-frames-now")
+
+    def check(batch: int, side: int) -> None:
+        label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
+        seen = figure.locator(".ds-frame:visible")
+        assert [one.get_attribute("data-label") for one in seen.all()] == [label]
+        assert {s.get_attribute("aria-valuetext") for s in (images, pixels)} == {label}
+        at = lines.BATCHES.index(batch)
+        for kind in ("held", "reserved"):
+            high, low = sorted(
+                (getattr(peaks, kind)[at] for peaks in predicted[side].values()), reverse=True
+            )
+            assert f"{mib(high, 0)} against {mib(low, 0)}" in caption.inner_text()
+        drawn = figure.locator(".ds-frame:visible .ds-narrow svg").text_content()
+        for peaks in predicted[side].values():
+            assert f"tensors {mib(peaks.held[at], 0)}" in drawn
+            assert f"reserved: {mib(peaks.reserved[at], 0)} simulated" in drawn
+
+    check(1, 224)
+    images.focus()
+    for batch in lines.BATCHES[1:]:
+        tab.keyboard.press("ArrowRight")
+        check(batch, 224)
+    pixels.focus()
+    for side in reversed(lines.SIDES[:-1]):
+        tab.keyboard.press("ArrowLeft")
+        check(256, side)
+    back, on = (figure.locator(f".ds-frames-{way}").nth(1) for way in ("back", "on"))
+    assert (back.get_attribute("aria-disabled"), on.get_attribute("aria-disabled")) == (
+        "true", "false",
+    )  # fmt: skip
+    on.click()
+    check(256, 96)
+    tab.keyboard.press("ArrowRight")  # the button has the focus, and moves its own slider
+    check(256, 128)
+    box = images.bounding_box()
+    tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
+    check(1, 128)
+    assert found == []
 
 
 def test_without_a_script_the_key_frames_stand(browser: Any, page: str) -> None:

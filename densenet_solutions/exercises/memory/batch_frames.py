@@ -1,67 +1,113 @@
-"""One step at growing batches: parameters against what images add (exercise 3.1)."""
+"""One step by batch and resolution: parameters against what images add (exercise 3.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
-from densenet_solutions.exercises.memory.gpu import Held
+from densenet_solutions.exercises.memory.lines import NETWORKS, Peaks
 from densenet_solutions.site.draw import COLUMN, PHONE, Board
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import mib
 
 _HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
-#: What does not grow with the batch. The peak of a large batch comes before most gradients.
-_FIXED = ("parameters", "buffers", "gradients")
+#: Frames that stand without a script, and the one that is seen first.
+_KEY = ((1, 96), (128, 96), (1, 224), (128, 224))
+_FIRST = (1, 224)
+_ROW = 78  # height of a network's part of a drawing
 
 
-def batch_frames(networks: Mapping[str, Mapping[int, Held]]) -> Html:
-    """Frames over the batches that both networks were recorded with.
+def batch_frames(
+    predicted: Mapping[int, Mapping[str, Peaks]],
+    measured: Mapping[tuple[str, int, int], int | None],
+    *,
+    gpu: str,
+    begun: Container[tuple[str, int, int]] = (),
+) -> Html:
+    """Frames over batches, and rows of frames over resolutions.
 
-    `networks` has the cases of each network by batch. A bar is what tensors hold at the peak,
-    predicted; a mark is what the GPU reserved. The longest in a frame fills its width.
+    `predicted` has the peaks by resolution and network. `measured` is what the card named `gpu`
+    reserved, by network, resolution and batch, where it was asked. A bar is what tensors hold, a
+    dashed mark what is reserved by simulation, a whole one what was measured. Those of `begun` were
+    the first step of their process. The longest in a frame fills its width.
     """
-    batches = sorted(set.intersection(*(set(rows) for rows in networks.values())))
-    sequence = []
-    for batch in batches:
-        rows = {name: by_batch[batch] for name, by_batch in networks.items()}
-        held = {name: row.predicted.peak_bytes for name, row in rows.items()}
-        more = max(held, key=held.__getitem__)
-        least = min(held, key=held.__getitem__)
-        caption = (
-            f"{more} holds more: {mib(held[more], 0)} against {mib(held[least], 0)}. Of these, "
-            + " and ".join(f"{mib(_fixed(rows[name]), 0)}" for name in (more, least))
-            + " are parameters and gradients."
-        )
-        label = f"{batch} image{'s' if batch > 1 else ''}"
-        wide, narrow = (_draw(rows, width) for width in (COLUMN, PHONE))
-        sequence.append(Frame(label, caption, wide, narrow, key=batch in (batches[0], batches[-1])))
-    return frames(sequence, name="One step of both networks, by batch", start=0)
+    sequence, places = [], []
+    for side, networks in predicted.items():
+        for i, batch in enumerate(networks["DenseNet"].batches):
+            held = {name: peaks.held[i] for name, peaks in networks.items()}
+            fixed = {name: peaks.fixed[i] for name, peaks in networks.items()}
+            simulated = {name: peaks.reserved[i] for name, peaks in networks.items()}
+            said = {name: measured.get((name, side, batch)) for name in NETWORKS}
+            more, less = sorted(held, key=held.__getitem__, reverse=True)
+            caption = (
+                f"{more} holds more: {mib(held[more], 0)} against {mib(held[less], 0)}. Of these, "
+                f"{mib(fixed[more], 0)} and {mib(fixed[less], 0)} are parameters and gradients. "
+                f"{_reserved(simulated, said, gpu)}"
+            )
+            for name in networks:
+                if (name, side, batch) in begun:
+                    caption += f" {name}'s was the first step of its process, which adds 64 MiB."
+            label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
+            wide, narrow = (
+                _draw(held, fixed, simulated, said, gpu, width) for width in (COLUMN, PHONE)
+            )
+            key = (batch, side) in _KEY
+            sequence.append(Frame(label, caption, wide, narrow, key=key))
+            places.append((batch, side))
+    return frames(
+        sequence,
+        name="One step of both networks, by batch and resolution",
+        start=places.index(_FIRST),
+        columns=len(places) // len(predicted),
+        sliders=("Images", "Pixels"),
+    )
 
 
-def _fixed(row: Held) -> int:
-    return sum(row.predicted.by_category.get(name, 0) for name in _FIXED)
+def _reserved(simulated: Mapping[str, int], said: Mapping[str, int | None], gpu: str) -> str:
+    """Who reserves more, by simulation, and by measurement where there is one."""
+    more, less = sorted(simulated, key=simulated.__getitem__, reverse=True)
+    words = f"{more} reserves more: {mib(simulated[more], 0)} against {mib(simulated[less], 0)}"
+    high, low = said[more], said[less]
+    if high is None or low is None:
+        return f"{words}, simulated."
+    return f"{words}, simulated; on the {gpu} {mib(high, 0)} against {mib(low, 0)}."
 
 
-def _draw(rows: Mapping[str, Held], width: float) -> Board:
-    board = Board(width, 60 * len(rows) + 34)
-    reserved = {name: row.measured.reserved_bytes or 0 for name, row in rows.items()}
-    scale = (width - 4) / max(*reserved.values(), *(r.predicted.peak_bytes for r in rows.values()))
-    for i, (name, row) in enumerate(rows.items()):
-        y = 60.0 * i
-        whole, fixed = row.predicted.peak_bytes, _fixed(row)
+def _draw(
+    held: Mapping[str, int],
+    fixed: Mapping[str, int],
+    simulated: Mapping[str, int],
+    said: Mapping[str, int | None],
+    gpu: str,
+    width: float,
+) -> Board:
+    board = Board(width, _ROW * len(held) + 46)
+    longest = max(*held.values(), *simulated.values(), *(v for v in said.values() if v))
+    scale = (width - 4) / longest
+    for i, name in enumerate(held):
+        y = float(_ROW * i)
         board.text(0, y + 10, name, bold=True, size=13, fill=_HUES[name])
-        board.text(width, y + 10, f"{mib(whole, 0)} held, {mib(reserved[name], 0)} reserved",
-                   anchor="end", size=12)  # fmt: skip
-        board.box(0, y + 20, scale * fixed, 22, "parameters", opacity=0.75)
-        board.box(scale * fixed, y + 20, scale * (whole - fixed), 22, "activations", opacity=0.75)
-        mark = scale * reserved[name]
-        board.line((mark, y + 16), (mark, y + 46), stroke="ink", thickness=2)
-    x, y = 0.0, 60.0 * len(rows) + 14
+        board.text(width, y + 10, f"tensors {mib(held[name], 0)}", anchor="end", size=12)
+        split = scale * fixed[name]
+        board.box(0, y + 20, split, 22, "parameters", opacity=0.75)
+        board.box(split, y + 20, scale * held[name] - split, 22, "activations", opacity=0.75)
+        _mark(board, scale * simulated[name], y + 31, dashed=True)
+        words = f"reserved: {mib(simulated[name], 0)} simulated"
+        if (value := said[name]) is not None:
+            _mark(board, scale * value, y + 31)
+            words += f", {mib(value, 0)} measured"
+        board.text(width, y + 55, words, anchor="end", size=12)
+    x, y = 0.0, float(_ROW * len(held)) + 8
     for words, hue in (("parameters and gradients", "parameters"), ("images", "activations")):
         board.box(x, y - 6, 12, 12, hue, opacity=0.75)
         board.text(x + 17, y, words, size=12)
         x += 17 + 6.6 * len(words) + 12
-    board.line((x + 2, y - 8), (x + 2, y + 8), stroke="ink", thickness=2)
-    board.text(x + 9, y, "reserved, H100", size=12)
+    _mark(board, 2, y + 22, dashed=True, reach=8)
+    board.text(9, y + 22, "reserved, simulated", size=12)
+    _mark(board, 150, y + 22, reach=8)
+    board.text(157, y + 22, f"measured on an {gpu}", size=12)
     return board
+
+
+def _mark(board: Board, x: float, y: float, *, dashed: bool = False, reach: float = 15) -> None:
+    board.line((x, y - reach), (x, y + reach), stroke="ink", thickness=2, dashed=dashed)

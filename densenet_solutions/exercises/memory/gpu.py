@@ -14,19 +14,32 @@ from densenet_solutions.exercises.memory.grid import (
     grid,
 )
 from densenet_solutions.records.serialise import from_json
+from densenet_solutions.records.store import Record
 
 
 @dataclass(frozen=True)
 class Held:
     """One case of the grid, measured on a GPU and predicted; errors are relative to what it said.
 
-    `tensor_error` compares what tensors hold with what the allocator handed out, `allocated_error`
-    the simulated allocator with it, `reserved_error` what is taken from the driver.
+    `gpu` is the short name of the card. `tensor_error` compares what tensors hold with what the
+    allocator handed out, `allocated_error` the simulated allocator with it, `reserved_error` what
+    is taken from the driver.
     """
 
     case: GridCase
+    gpu: str
     measured: GridMeasured
     predicted: GridPredicted
+
+    @property
+    def workspace(self) -> int:
+        """What the allocator handed out at the peak beyond the tensors, rounding included."""
+        return self.measured.by_category["workspace"]
+
+    @property
+    def followed_bytes(self) -> int:
+        """What tensors held at their peak, as they were followed on the GPU."""
+        return self.measured.peak_bytes - self.workspace
 
     @property
     def tensor_error(self) -> float:
@@ -49,11 +62,13 @@ class Held:
         return self.measured.device_bytes - self.measured.free_after_bytes
 
 
-def held(measured: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[Held, ...]:
-    """Every case of the two records' `cases` that both have; nothing that ran out of memory."""
+def held(record: Record, predicted: Mapping[str, Any]) -> tuple[Held, ...]:
+    """Every case that a GPU's `record` and the `predicted` ones have, but those out of memory."""
+    measured, devices = record.cases, record.devices
     return tuple(
         Held(
             case,
+            short_name(devices[case.name]),
             from_json(GridMeasured, measured[case.name]),
             from_json(GridPredicted, predicted[case.name.removesuffix(" benchmark")]),
         )
@@ -62,6 +77,32 @@ def held(measured: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[Hel
         and case.name.removesuffix(" benchmark") in predicted
         and not measured[case.name]["out_of_memory"]
     )
+
+
+def short_name(device: str) -> str:
+    """What a card is called on a page.
+
+    Examples:
+        >>> short_name("NVIDIA H100 80GB HBM3")
+        'H100'
+    """
+    return device.removeprefix("NVIDIA ").split()[0]
+
+
+def begun_with(record: Record) -> frozenset[str]:
+    """Cases on the record's own device with which its processes began, told by their times.
+
+    Those that have the GPU to themselves are made by one process, the others by several at once.
+    """
+    dates: dict[bool, dict[str, str]] = {True: {}, False: {}}
+    for case in grid():
+        made = record.made.get(case.name)
+        if made is not None and made.device is None:
+            dates[case.alone][case.name] = made.date
+    return frozenset(
+        name for made in dates.values() for name, date in made.items()
+        if date == min(made.values())
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

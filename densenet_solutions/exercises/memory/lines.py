@@ -83,8 +83,8 @@ def read(cases: Mapping[str, Any]) -> dict[int, dict[str, Peaks]]:
     }
 
 
-def crossed(one: Mapping[str, Peaks], field: str) -> str:
-    """Between which batches DenseNet's `held` or `reserved` comes to be above ResNet-18's.
+def crossed(one: Mapping[str, Peaks], field: str) -> tuple[int, int]:
+    """The batches between which DenseNet's `held` or `reserved` comes to be above ResNet-18's.
 
     Raises:
         ValueError: it is above at the first batch, below at the last, or comes back.
@@ -93,13 +93,12 @@ def crossed(one: Mapping[str, Peaks], field: str) -> str:
         >>> def row(*reserved):
         ...     return Peaks(batches=(1, 2, 4), held=(), fixed=(), reserved=reserved)
         >>> crossed({"DenseNet": row(1, 3, 9), "ResNet-18": row(3, 4, 5)}, "reserved")
-        '2 and 4'
+        (2, 4)
     """
-    dense, resnet = one["DenseNet"], one["ResNet-18"]
-    above = [
-        a > b for a, b in zip(getattr(dense, field), getattr(resnet, field), strict=True)
-    ]
+    dense, resnet = (getattr(one[name], field) for name in NETWORKS)
+    above = [a > b for a, b in zip(dense, resnet, strict=True)]
     turns = [i for i, (before, after) in enumerate(pairwise(above)) if before != after]
     if len(turns) != 1 or above[0]:
         raise ValueError(f"two lines cross once, DenseNet's from below, got above at {above}")
-    return f"{dense.batches[turns[0]]} and {dense.batches[turns[0] + 1]}"
+    batches = one["DenseNet"].batches
+    return batches[turns[0]], batches[turns[0] + 1]

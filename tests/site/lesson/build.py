@@ -12,12 +12,15 @@ from pathlib import Path
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
+from densenet_solutions.exercises.memory import lines
+from densenet_solutions.exercises.memory.batch_frames import batch_frames
 from densenet_solutions.exercises.network import layer, widening
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
 from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.network.window import window
+from densenet_solutions.records import load_record
 from densenet_solutions.site.figures import new_figure
 from densenet_solutions.site.frames import Plot, figure
 
@@ -37,6 +40,11 @@ def outputs() -> dict[str, str]:
         "trap": trap_frames().html,
         "buffer": buffer_frames().html,
         "operations": layer.operations().html,
+        "rows": batch_frames(
+            lines.read(load_record("memory-lines").cases),
+            {("DenseNet", 224, 1): 98 * 2**20, ("ResNet-18", 224, 1): 8566 * 2**20},
+            gpu="H100",
+        ).html,
         "ledger-bottleneck": ledger_frames(
             [ledger("plain", bn_size=4), ledger("recompute_bottleneck_input", bn_size=4)]
         ).html,
