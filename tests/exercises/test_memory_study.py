@@ -24,11 +24,3 @@ def test_nothing_that_is_kept_is_counted_twice() -> None:
     everything = study.book_steps(batch, side)["DenseNet"].most("activations")
     features = 4 * batch * 248 * (side // 32) ** 2  # the last map, 248 channels
     assert 2 * features < everything - kept - outside < 3 * features + 20_000
-
-
-def test_the_line_meets_its_two_batches() -> None:
-    line = study.line("DenseNet", 96)
-    for batch in (64, 128):
-        peak = study.book_steps(batch, 96)["DenseNet"].peak_bytes
-        assert abs(line.fixed + batch * line.per_image - peak) < 1
-    assert line.fixed > 4 * 758_226 - 2**20

@@ -42,17 +42,19 @@ def batch_frames(
             caption = (
                 f"{more} holds more: {mib(held[more], 0)} against {mib(held[less], 0)}. Of these, "
                 f"{mib(fixed[more], 0)} and {mib(fixed[less], 0)} are parameters and gradients. "
-                f"{_reserved(simulated, said, gpu)}"
+                f"{_reserves_more(simulated, said)}"
             )
             for name in networks:
                 if (name, side, batch) in begun:
                     caption += f" {name}'s was the first step of its process, which adds 64 MiB."
+            numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)
             label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
             wide, narrow = (
                 _draw(held, fixed, simulated, said, gpu, width) for width in (COLUMN, PHONE)
             )
             key = (batch, side) in _KEY
-            sequence.append(Frame(label, caption, wide, narrow, key=key))
+            alt = f"{caption} {numbers}."
+            sequence.append(Frame(label, caption, wide, narrow, key=key, alt=alt))
             places.append((batch, side))
     return frames(
         sequence,
@@ -63,14 +65,22 @@ def batch_frames(
     )
 
 
-def _reserved(simulated: Mapping[str, int], said: Mapping[str, int | None], gpu: str) -> str:
+def _reserves_more(simulated: Mapping[str, int], said: Mapping[str, int | None]) -> str:
     """Who reserves more, by simulation, and by measurement where there is one."""
-    more, less = sorted(simulated, key=simulated.__getitem__, reverse=True)
-    words = f"{more} reserves more: {mib(simulated[more], 0)} against {mib(simulated[less], 0)}"
-    high, low = said[more], said[less]
-    if high is None or low is None:
-        return f"{words}, simulated."
-    return f"{words}, simulated; on the {gpu} {mib(high, 0)} against {mib(low, 0)}."
+    more = max(simulated, key=simulated.__getitem__)
+    measured = {name: value for name, value in said.items() if value is not None}
+    if len(measured) < len(simulated):
+        return f"{more} reserves more, simulated."
+    other = max(measured, key=measured.__getitem__)
+    if other == more:
+        return f"{more} reserves more, simulated and measured."
+    return f"{more} reserves more as simulated, {other} as measured."
+
+
+def _reserved(simulated: Mapping[str, int], said: Mapping[str, int | None], name: str) -> str:
+    words = f"reserved: {mib(simulated[name], 0)} simulated"
+    value = said[name]
+    return words if value is None else f"{words}, {mib(value, 0)} measured"
 
 
 def _draw(
@@ -92,10 +102,9 @@ def _draw(
         board.box(0, y + 20, split, 22, "parameters", opacity=0.75)
         board.box(split, y + 20, scale * held[name] - split, 22, "activations", opacity=0.75)
         _mark(board, scale * simulated[name], y + 31, dashed=True)
-        words = f"reserved: {mib(simulated[name], 0)} simulated"
         if (value := said[name]) is not None:
             _mark(board, scale * value, y + 31)
-            words += f", {mib(value, 0)} measured"
+        words = _reserved(simulated, said, name)
         board.text(width, y + 55, words, anchor="end", size=12)
     x, y = 0.0, float(_ROW * len(held)) + 8
     for words, hue in (("parameters and gradients", "parameters"), ("images", "activations")):
@@ -109,5 +118,5 @@ def _draw(
     return board
 
 
-def _mark(board: Board, x: float, y: float, *, dashed: bool = False, reach: float = 15) -> None:
+def _mark(board: Board, x: float, y: float, *, dashed: bool = False, reach: float = 12) -> None:
     board.line((x, y - reach), (x, y + reach), stroke="ink", thickness=2, dashed=dashed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from densenet_solutions.exercises.memory.gpu import Held
+from densenet_solutions.exercises.memory.lines import Peaks
 from densenet_solutions.measure import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
 from densenet_solutions.site.figures import COLOURS, new_figure
@@ -72,13 +73,14 @@ def thin_out(points: Sequence[MemoryPoint], count: int) -> list[MemoryPoint]:
 
 
 def batch_lines(
-    batches: Sequence[int],
-    peaks: Mapping[int, Mapping[str, Sequence[int]]],
+    peaks: Mapping[int, Mapping[str, Peaks]],
     crossings: Mapping[int, int],
     measured: Mapping[int, Mapping[str, Mapping[int, Held]]],
+    last: int,
 ) -> Html:
-    """Peak against the batch size, one panel a resolution; the crossing is marked.
+    """What tensors hold against the batch size, up to `last`; the crossing is marked.
 
+    There is a panel for each resolution of `peaks`.
     `measured` has what a GPU allocated, by resolution, network and batch; it is drawn as rings.
     """
 
@@ -86,25 +88,26 @@ def batch_lines(
         shape = {"columns" if wide else "rows": len(peaks)}
         fig, axes = new_figure(width, height, squeeze=False, **shape)
         for ax, (side, by_network) in zip(axes.flat, peaks.items(), strict=True):
-            for name, values in by_network.items():
+            for name, found in by_network.items():
                 colour = COLOURS[_HUES[name]]
-                ax.plot(batches, [v / MIB for v in values], color=colour)
+                held = {n: v for n, v in zip(found.batches, found.held, strict=True) if n <= last}
+                ax.plot(list(held), [v / MIB for v in held.values()], color=colour)
                 said = measured.get(side, {}).get(name, {})
-                at = [batch for batch in said if batch <= batches[-1]]
+                at = [batch for batch in said if batch <= last]
                 ax.plot(
                     at, [said[batch].measured.peak_bytes / MIB for batch in at], linestyle="none",
                     marker="o", markersize=10, markerfacecolor="none", color=colour,
                 )  # fmt: skip
                 above = name == "DenseNet"
                 ax.annotate(
-                    name, (batches[-1], values[-1] / MIB), ha="right",
+                    name, (last, held[last] / MIB), ha="right",
                     xytext=(-8, 2) if above else (0, -32), textcoords="offset points",
                     color=colour, fontweight="bold",
                 )  # fmt: skip
             ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
             ax.text(crossings[side], 0.03, f" {crossings[side]} images",
                     transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
-            ax.set_xlim(0, batches[-1] * 1.04)
+            ax.set_xlim(0, last * 1.04)
             ax.set_ylim(bottom=0)
             ax.set_title(f"{side} × {side} pixels")
             ax.set_xlabel("batch size")

@@ -35,21 +35,6 @@ def _book_step(name: str, batch: int, side: int, train: bool) -> MemoryResult:
     return predict_memory(BOOK[name], (batch, 1, side, side), train=train)
 
 
-@dataclass(frozen=True)
-class Line:
-    """A peak as `fixed + per_image · N`, in bytes, through two large batches."""
-
-    fixed: float
-    per_image: float
-
-
-def line(name: str, side: int) -> Line:
-    """The line through the peaks of 64 and 128 images."""
-    half, whole = (book_steps(batch, side)[name].peak_bytes for batch in (64, 128))
-    per_image = (whole - half) / 64
-    return Line(whole - 128 * per_image, per_image)
-
-
 def kept_in_blocks(batch: int, side: int) -> dict[str, int]:
     """What the plain blocks of the book's DenseNet keep for the backward pass: kind → bytes."""
     found: dict[str, int] = {}
@@ -75,12 +60,6 @@ def kept_outside(batch: int, side: int) -> dict[str, int]:
 
 
 _IN_STEM = re.compile(r"features\.(conv|norm|relu|pool)0").fullmatch
-
-
-def sweep(batches: Sequence[int], side: int) -> dict[str, tuple[int, ...]]:
-    """Peak bytes of a training step by batch size, for both networks."""
-    steps = [book_steps(batch, side) for batch in batches]
-    return {name: tuple(step[name].peak_bytes for step in steps) for name in BOOK}
 
 
 def crossing(side: int) -> int:
