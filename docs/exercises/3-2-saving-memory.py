@@ -55,7 +55,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     Take one dense block of the book: it gets 64 channels, and each of its four layers adds 32.
 #     A layer reads everything before it, as one concatenated tensor, and normalises it. Autograd
 #     keeps the tensor for the normalisation, and the normalised one for the convolution. How many
-#     channels are kept? And how many channels of features has the block in all?
+#     channels are kept, and how many has the block?
 #
 #     [guess: kept] [guess: features]
 #
@@ -64,10 +64,6 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #
 #     ??? hint "Hint 2: what does a gradient need?"
 #         Which of the kept tensors hold the same numbers? Which could a cheap operation restore?
-#
-#     ??? hint "Hint 3: what else runs twice?"
-#         If you run a layer again in the backward pass, which of its modules remembers how often it
-#         ran?
 #
 #     ??? solution "Compare"
 #         Kept are {{ count(kept_channels) }}: 2 × (64 + 96 + 128 + 160). The block has
@@ -104,8 +100,7 @@ assert 1.9 < blocks_only / peak["shared_storage"] < 2.1
 # %% [markdown]
 # ## Where the memory goes
 #
-# Move through one training step of that block. Each row is a tensor that somebody holds, each
-# column a channel.
+# Move through one training step. A row is a tensor that is held, a column a channel.
 #
 # The book's first block · 8 images, 56 × 56 · float32 · no device, counted
 # { .ds-setup }
@@ -122,20 +117,16 @@ assert copies > 12 * distinct
 
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
-# $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$. The block has only $c_0 + nk$ channels of features. DenseNet-121 has deeper blocks
-# than the book's network, so it repeats more: {{ mib(copies) }} of copies, to the byte what the
-# formula says, for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
+# $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
+# DenseNet-121 that is {{ mib(copies) }} of copies, to the byte what the formula says, for
+# {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
 # bench](3-2c-bench.py#what-is-kept) has all that is kept.].
 #
 # ## Recompute
 #
-# Concatenation and normalisation fill most of the memory, and compared with a convolution they are
-# little arithmetic. So Pleiss and others let go of what stands before each *bottleneck*, the 1×1
-# convolution that DenseNet-121's layers have before the 3×3 one, and run it again when the gradient
-# comes.
-#
-# ??? note "In code: the forward pass of such a block"
-#     {{ source(recompute.BottleneckInputRecomputed) }}
+# Concatenation and normalisation fill most of the memory, and are little arithmetic. So Pleiss and
+# others let go of what stands before each *bottleneck*, the 1×1 convolution before the 3×3 one, and
+# run it again when the gradient comes.
 
 # %%
 assert 0.45 < peak["recompute_bottleneck_input"] / peak["torchvision"] < 0.55
@@ -144,12 +135,14 @@ assert peak["recompute_layer"] < peak["recompute_block"] < peak["recompute_bottl
 # %% [markdown]
 # That halves the peak, from {{ mib(peak["torchvision"], 0) }} to
 # {{ mib(peak["recompute_bottleneck_input"], 0) }}. What is left are mostly the bottlenecks. Run the
-# *layer as a whole* again, and they go too: {{ mib(peak["recompute_layer"], 0) }}. Run a whole
-# *block* again, and less is kept between the passes, but the peak is
-# {{ mib(peak["recompute_block"], 0) }}: everything that is recomputed together has to be in memory
-# together.
+# *layer as a whole* again, and they go too: {{ mib(peak["recompute_layer"], 0) }}.
 #
-# ## The trap: batch normalisation remembers how often it ran
+# !!! does-not-hold "The more you recompute, the less memory you need."
+#     Run a whole *block* again, and less is kept between the passes. But the peak is
+#     {{ mib(peak["recompute_block"], 0) }}: everything that is recomputed together has to be in
+#     memory together.
+#
+# ## The trap: batch normalisation remembers
 #
 # In training mode every run of a batch normalisation moves its running mean and variance. Run it
 # again in the backward pass, and they move twice.
@@ -169,13 +162,14 @@ assert set(naive.layers_by_count) == {1, 2}
 assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row in ours)
 
 # %% [markdown]
-# The gradients are right, so no gradient check finds this; the network that you *evaluate* later is
-# another one. torchvision's `memory_efficient=True` walks into it: in a small network of ours it
+# The gradients are right, so no gradient check finds this. torchvision's `memory_efficient=True` walks into it: in a small network of ours it
 # updates {{ naive.layers_by_count[2] }} of {{ sum(naive.layers_by_count.values()) }} normalisations
 # twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways update every one of them
 # once.]. The cure is a context around the second run, which keeps the statistics as they are.
 #
-# ??? note "In code: the cure, and one more condition"
+# ??? note "In code: recomputing, the cure, one more condition"
+#     {{ source(recompute.BottleneckInputRecomputed) }}
+#
 #     {{ source(recompute.running_statistics_untouched) }}
 #
 #     Recomputing is exact under one more condition: parameters, buffers and the mode are in the
@@ -184,9 +178,8 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 #
 # ## Share
 #
-# One step further, the copies are not even made for a moment. The block gets *one buffer* for all
-# of its features. A layer reads a view of it, which costs nothing, and writes its 32 channels
-# behind the others.
+# The copies need not even be made. The block gets *one buffer*. A layer reads a view of it, which
+# costs nothing, and writes its 32 channels behind the others.
 
 # %%
 buffer_frames()
@@ -202,7 +195,6 @@ buffer_frames()
 #         buffer[:, c : c + k] = layer(buffer[:, :c])  # a view, not a copy
 #     keep(buffer)  # and nothing else
 #
-#
 # def backward(gradient):  # a second buffer, as large as the first
 #     for layer in reversed(layers):
 #         again = layer(buffer[:, :c])  # bottleneck and all
@@ -210,10 +202,8 @@ buffer_frames()
 # ```
 #
 # Sharing inside the blocks alone brings the step of DenseNet-121 to {{ mib(blocks_only, 0) }},
-# predicted. Two more segments get an `autograd.Function` of the same kind: the stem, which runs again
-# from the image, and each transition, which pools before it convolves. With them it is
-# {{ mib(peak["shared_storage"], 0) }}. The mean and variance of a feature are the same for every layer
-# that reads it, so they are computed once, when it is written.
+# predicted. The stem, which runs again from the image, and each transition, which pools before it
+# convolves, get a function of the same kind; then it is {{ mib(peak["shared_storage"], 0) }}.
 #
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
@@ -226,7 +216,7 @@ buffer_frames()
 #
 # ## What it saves, and what it costs
 #
-# DenseNet-121 · 224² · float32 · CPU with 1 thread and {{ card }} · peak and time of a panel from one bench
+# DenseNet-121 · 224² · float32 · CPU with 1 thread and {{ card }} · one bench a panel
 # { .ds-setup }
 
 # %%
@@ -263,18 +253,19 @@ tf32 = many.row(IN_TF32).time_ratio
 assert many.row("1").time_ratio - tf32 > 0.2
 
 # %% [markdown]
-# Why does a GPU take longer? With 8 images it waits. Shared storage starts
-# {{ count(started["shared_storage 8"]) }} operations a step and the plain network
-# {{ count(started["plain 8"]) }}; a profiler saw the card at work for {{ percent(busy["1"], 0) }} of
-# the one step and {{ percent(busy["torchvision"], 0) }} of the other. With 256 images it works all the
-# time, and has more to do.
+# ??? note "Why a GPU takes longer, and two things that you can set"
+#     With 8 images the GPU waits. Shared storage starts
+#     {{ count(started["shared_storage 8"]) }} operations a step and the plain network
+#     {{ count(started["plain 8"]) }}; a profiler saw the card at work for {{ percent(busy["1"], 0) }} of
+#     the one step and {{ percent(busy["torchvision"], 0) }} of the other. With 256 images it works all the
+#     time, and has more to do.
 #
-# You can set two things. The 1×1 convolutions are matrix products here, which PyTorch computes in full
-# float32, and its convolutions in TF32; after `torch.set_float32_matmul_precision("high")` the step
-# takes {{ times(tf32) }} instead of {{ times(many.row("1").time_ratio) }}. And `apply(model, slices=8)`
-# works on an eighth of the batch at a time: {{ times(many.less("8")) }} less memory instead of
-# {{ times(many.less("1")) }}, at {{ times(many.row("8").time_ratio) }} the time
-# ([the dial](3-2c-bench.py#the-dial)).
+#     The 1×1 convolutions are matrix products here, which PyTorch computes in full
+#     float32, and its convolutions in TF32; after `torch.set_float32_matmul_precision("high")` the step
+#     takes {{ times(tf32) }} instead of {{ times(many.row("1").time_ratio) }}. And `apply(model, slices=8)`
+#     works on an eighth of the batch at a time: {{ times(many.less("8")) }} less memory instead of
+#     {{ times(many.less("1")) }}, at {{ times(many.row("8").time_ratio) }} the time
+#     ([the dial](3-2c-bench.py#the-dial)).
 
 # %%
 selective = study.predicted_peaks(["selective_checkpointing"])["selective_checkpointing"]
@@ -290,73 +281,61 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # concatenation holds nothing new. It can be told in three places.
 #
 # !!! note "The model's code"
-#     A *module* could own the memory that its results are written to. In Lua Torch it did, and the
-#     authors' own implementation let modules share it, in four steps
-#     ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)), in 2017. The
-#     first was a general tool. The second shared gradients, of which each module kept its own: they
-#     come to {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is used, so
-#     PyTorch has that saving already. The third shared what layers concatenate, and the fourth their
-#     normalised copies, computed again in the backward pass: Pleiss's way, with running statistics
-#     put back. In PyTorch, without an `autograd.Function`, the model can read fewer features, as
-#     one-shot aggregation does ([VoVNet](https://arxiv.org/abs/1904.09730)).
+#     A *module* could own the memory that its results are written to, and share it. In Lua Torch it
+#     did. In PyTorch, without an `autograd.Function`, the model can read fewer features, as one-shot
+#     aggregation does ([VoVNet](https://arxiv.org/abs/1904.09730)).
+#
+#     ??? note "The authors' own implementation in Lua, 2017"
+#         It let modules share, in four steps
+#         ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first was
+#         a general tool. The second shared gradients, of which each module kept its own: they come to
+#         {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is used, so
+#         PyTorch has that saving already. The third shared what layers concatenate, and the fourth
+#         their normalised copies, computed again in the backward pass: Pleiss's way, with running
+#         statistics put back.
 #
 # !!! note "Autograd"
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
 #     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
-#     fall into the trap above unless someone looks after modules that remember. The last can do
-#     everything, shared storage for one, and asks you to derive the gradient.
+#     fall into the trap above. The last can do everything, and asks you to derive the gradient.
+#
+#     ??? note "Pleiss's idea as a policy, in four lines"
+#         Selective checkpointing keeps what a convolution has computed and runs everything else again,
+#         the second normalisation too. Predicted for the step above, with each layer and transition
+#         under `checkpoint` and this policy, it peaks at {{ mib(selective, 0) }}.
+#
+#         {{ source(selective_checkpointing.keep_convolutions) }}
 #
 # !!! note "The compiler"
 #     A compiler sees both passes and can choose what to keep under a budget
-#     (`torch._functorch.config.activation_memory_budget`). It finds recomputation by itself. What
-#     it lacks: we know of no way to tell it that one buffer can serve a whole *chain* of
-#     concatenations. For that `cat` would have to give views, buffers would have to be planned over
-#     both passes, and updates of running statistics would need a mark: do not repeat.
-#
-# Selective checkpointing is Pleiss's idea in four lines, the policy below: keep what a convolution
-# has computed, run everything else again, the second normalisation too. Predicted
-# for the step above, with each layer and transition under `checkpoint` and this policy, it peaks at
-# {{ mib(selective, 0) }}.
-#
-# ??? note "The policy, in four lines"
-#     {{ source(selective_checkpointing.keep_convolutions) }}
+#     (`torch._functorch.config.activation_memory_budget`). It finds recomputation by itself, but we
+#     know of no way to tell it that one buffer can serve a whole *chain* of concatenations. `cat`
+#     would have to give views, and buffers to be planned over both passes.
 #
 # ## Which one when
 #
 # | you have | take |
 # |---|---|
-# | a DenseNet that does not fit, on a CPU or a GPU | shared storage |
+# | a DenseNet that does not fit | shared storage |
 # | an architecture of your own, or second derivatives | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast first: {{ percent(half_gpu, 0) }} of the peak on an {{ card }}, 32 images |
+# | a GPU with bfloat16 | autocast first: {{ percent(half_gpu, 0) }} of the peak (32 images) |
 # | no training at all | `torch.inference_mode()`: nothing is kept anyway |
 #
-# Shared storage has limits: first derivatives only, no `torch.func`; and where it finds hooks inside
-# a block, or layers that it does not know, it warns and runs as the plain network. Under autocast it
-# converts its slices back and forth, which made it slow on our CPU ([the bench](3-2c-bench.py)).
-#
-# Everything else that is suggested, from fewer bits to fewer
-# connections, has [a page of its own](3-2b-other-ways.py), with what it does to accuracy.
-#
-# ## What people say
-#
-# !!! does-not-hold "The more you recompute, the less memory you need."
-#     Recomputing whole blocks peaks at {{ mib(peak["recompute_block"], 0) }}, recomputing single
-#     layers at {{ mib(peak["recompute_layer"], 0) }}.
+# Shared storage has limits: first derivatives only, no `torch.func`; and with hooks inside a block, or
+# layers that it does not know, it warns and runs as the plain network. Everything else that is
+# suggested, from fewer bits to fewer connections, has [a page of its own](3-2b-other-ways.py).
 #
 # ## Check yours
 #
 # !!! check "Check yours"
-#     Give `check.memory` a function that builds your network. It predicts the peak of a training
-#     step without allocating anything, and says what your network keeps beside the answers above.
+#     Give `check.memory` a function that builds your network. It predicts the peak of a step, and
+#     says what your network keeps beside the answers above.
 #
 #     ```python
 #     from densenet_solutions import check
-#     from densenet_solutions.memory import STRATEGIES
-#     from densenet_solutions.models import densenet121
 #
-#     yours = STRATEGIES["shared_storage"].apply(densenet121())
-#     print(check.memory(yours, "densenet121", batch=8))
+#     print(check.memory(MyNet, "densenet121", batch=8))
 #     ```
 #
 #     The book's network with less memory is `exercise_3_2.py` in the

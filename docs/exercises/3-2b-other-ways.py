@@ -305,7 +305,7 @@ assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_pea
 # %% [markdown]
 # !!! holds-with-a-condition "Checkpointing is exact."
 #     Its gradients are, if nothing changes between the passes. Running statistics are not, unless
-#     someone [looks after them](3-2-saving-memory.py#the-trap-batch-normalisation-remembers-how-often-it-ran).
+#     someone [looks after them](3-2-saving-memory.py#the-trap-batch-normalisation-remembers).
 #
 # !!! does-not-hold "ReLUs that overwrite their input save training memory."
 #     The convolution after it keeps the ReLU's output, and the ReLU needs that same tensor. Its
