@@ -167,7 +167,7 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 # twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways update every one of them
 # once.]. The cure is a context around the second run, which keeps the statistics as they are.
 #
-# ??? note "In code: recomputing, the cure, one more condition"
+# ??? note "In code, and one more condition"
 #     {{ source(recompute.BottleneckInputRecomputed) }}
 #
 #     {{ source(recompute.running_statistics_untouched) }}
@@ -309,8 +309,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # !!! note "The compiler"
 #     A compiler sees both passes and can choose what to keep under a budget
-#     (`torch._functorch.config.activation_memory_budget`). It finds recomputation by itself, but we
-#     know of no way to tell it that one buffer can serve a whole *chain* of concatenations. `cat`
+#     (`torch._functorch.config.activation_memory_budget`). It finds recomputation, but we know
+#     of no way to tell it that one buffer can serve a whole *chain* of concatenations. `cat`
 #     would have to give views, and buffers to be planned over both passes.
 #
 # ## Which one when
@@ -318,13 +318,13 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # | you have | take |
 # |---|---|
 # | a DenseNet that does not fit | shared storage |
-# | an architecture of your own, or second derivatives | recompute each layer, statistics untouched |
+# | an architecture of your own | recompute each layer, statistics untouched |
 # | a GPU with bfloat16 | autocast first: {{ percent(half_gpu, 0) }} of the peak (32 images) |
-# | no training at all | `torch.inference_mode()`: nothing is kept anyway |
+# | no training at all | `inference_mode()`: nothing is kept |
 #
-# Shared storage has limits: first derivatives only, no `torch.func`; and with hooks inside a block, or
+# Shared storage has limits: first derivatives only, no `torch.func`; with hooks inside a block, or
 # layers that it does not know, it warns and runs as the plain network. Everything else that is
-# suggested, from fewer bits to fewer connections, has [a page of its own](3-2b-other-ways.py).
+# suggested has [a page of its own](3-2b-other-ways.py).
 #
 # ## Check yours
 #
