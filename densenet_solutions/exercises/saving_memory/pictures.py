@@ -64,8 +64,8 @@ ON_A_GPU: Places = {
     "torchvision": ("plain", (8, -3), "left"),
     "recompute_bottleneck_input": ("recompute\nbottleneck input", (9, 4), "left"),
     "recompute_block": ("recompute block", (12, -9), "left"),
-    "recompute_layer": ("recompute layer", (8, 5), "left"),
-    "shared_storage": ("shared storage", (0, 9), "center"),
+    "recompute_layer": ("recompute layer", (-8, 4), "right"),
+    "shared_storage": ("shared storage", (8, -14), "right"),
 }
 
 
