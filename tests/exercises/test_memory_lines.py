@@ -75,7 +75,9 @@ def test_frames_say_who_holds_and_who_reserves_more(by_side: dict[int, Any]) -> 
     assert "reserved: 4,922 MiB simulated, 5,570 MiB measured" in drawn["128 images of 224 × 224"]
     measured_marks = [label for label, text in drawn.items() if "MiB measured" in text]
     assert measured_marks == ["128 images of 224 × 224"]
-    alt = items[-2].svg["aria-label"]
+    alts = [item.svg["aria-label"] for item in items]
+    assert len(set(alts)) == len(alts)
+    alt = alts[-2]
     assert "ResNet-18, reserved: 3,284 MiB simulated, 4,342 MiB measured" in alt
     first = [item["data-label"] for item in items if "ds-frame-now" in item["class"]]
     assert first == ["1 image of 224 × 224"]

@@ -53,7 +53,7 @@ def batch_frames(
                 _draw(held, fixed, simulated, said, gpu, width) for width in (COLUMN, PHONE)
             )
             key = (batch, side) in _KEY
-            alt = f"{caption} {numbers}."
+            alt = f"{label}. {caption} {numbers}."
             sequence.append(Frame(label, caption, wide, narrow, key=key, alt=alt))
             places.append((batch, side))
     return frames(
