@@ -44,9 +44,11 @@ def recipe(name: str) -> Recipe:
         case "bench-memory-gpu":
             from densenet_solutions.exercises.saving_memory.bench import gpu_recipe as make
         case "explorer-grid":
-            from densenet_solutions.exercises.explorer.study import recipe as make
+            from densenet_solutions.exercises.explorer.predictions import recipe as make
         case "explorer-shared-storage":
-            from densenet_solutions.exercises.explorer.study import shared_storage_recipe as make
+            from densenet_solutions.exercises.explorer.predictions import (
+                shared_storage_recipe as make,
+            )
         case "feature-reuse":
             from densenet_solutions.exercises.parameters.reuse import recipe as make
         case "gpu-published":

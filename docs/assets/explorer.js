@@ -1,47 +1,126 @@
-// The explorer page: reads the form, draws the result, keeps its state in the address.
-// The numbers come from the page itself; `densenet_solutions/exercises/explorer/pictures.py` says
-// the same in Python, and a test compares the two.
+// The explorer page: reads the form, draws both cases and the cards, keeps its state in the address.
+// Numbers come from the page; `densenet_solutions/exercises/explorer/estimate.py` says the same in
+// Python, and a test compares the two.
 "use strict";
 (function () {
   const holder = document.getElementById("explorer-data");
-  const form = document.getElementById("explorer");
-  const result = document.getElementById("explorer-result");
-  if (!holder || !form || !result) return;
+  const root = document.getElementById("explorer");
+  if (!holder || !root) return;
   const data = JSON.parse(holder.textContent);
-  const slider = form.querySelector("input[type=range]"); // base-2 logarithm of the batch
+  const form = root.querySelector("form");
+  const field = form.elements;
+  const slider = root.querySelector("[data-slider]"); // base-2 logarithm of the batch
   const GIB = 2 ** 30;
+  const [LEFT, RIGHT] = [0.75, 160]; // GiB at the ends of the ruler, which is logarithmic
+  const whole = (value) => Math.floor(Math.max(0, value) + 0.5);
+  const isTraining = (state) => state.way !== "inference";
 
-  function lookUp(state) {
-    const autocast = state.dtype === "autocast" ? " autocast" : "";
-    return data.cases[state.network + " " + state.strategy + autocast];
-  }
+  // --- what estimate.py computes ----------------------------------------------------------------
 
-  function estimate(state) {
-    const found = lookUp(state);
-    const [[x0, low], [x1, high]] = found.line;
-    const share = (state.batch * state.resolution * state.resolution - x0) / (x1 - x0);
-    const width = data.bytes[state.dtype];
-    const sizes = {};
-    data.categories.forEach((name, i) => {
-      let value = (Math.max(0, low[i] + (high[i] - low[i]) * share) * width) / 4;
-      if (name === "optimizer" && state.strategy !== "inference") {
-        value += data.optimizers[state.optimizer] * found.parameters * width;
-      }
-      sizes[name] = Math.floor(value + 0.5);
+  function grown(found, [own, parameters, fixed], k) {
+    if (k === own) return found;
+    const at = ([a, b, c]) => whole(a * k * k + b * k + c);
+    const [p, f] = [at(parameters), at(fixed)];
+    const [wider, heavier] = [k / own, p / found.p];
+    const allocated = found.x.map((pixels, i) => {
+      const there = 4 * found.c * pixels + data.cublas;
+      const features = found.a[i] - found.f - found.g[i] - there;
+      return f + there + whole(found.g[i] * heavier) + whole(features * wider);
     });
-    return sizes;
+    const scale = [wider, wider, heavier];
+    return {
+      ...found, p, f, a: allocated,
+      r: found.r.map((reserved, i) => whole(reserved * (allocated[i] / found.a[i]))),
+      l: found.l.map((live) => live.map((kib, i) => whole(kib * scale[i % 3]))),
+    };
   }
+
+  function need(found, state, batch) {
+    const pixels = batch * state.side * state.side;
+    let at = found.x.findIndex((x, i) => i > 0 && pixels <= x);
+    if (at < 0) at = found.x.length - 1;
+    const share = (pixels - found.x[at - 1]) / (found.x[at] - found.x[at - 1]);
+    const kept = isTraining(state) ? 4 * found.p * data.optimizers[state.optimizer] : 0;
+    const floor = kept ? 8 * found.p + kept : 0;
+    return [found.a, found.r].map((y) =>
+      Math.max(whole(y[at - 1] + (y[at] - y[at - 1]) * share) + kept, floor));
+  }
+
+  function bounds(state, [allocated, reserved]) {
+    const miss = data.miss[state.network][isTraining(state) ? 1 : 0];
+    return [allocated + data.context, whole(reserved * (1 + miss)) + data.context];
+  }
+
+  function largest(found, state, card, which) {
+    let [low, high] = [0, data.largest + 1];
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (bounds(state, need(found, state, middle))[which] <= card) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
+
+  function alive(found, state) {
+    const pixels = state.batch * state.side * state.side;
+    const kept = isTraining(state) ? 4 * found.p * data.optimizers[state.optimizer] : 0;
+    const images = 4 * found.c * pixels + (isTraining(state) ? 8 * state.batch : 0);
+    const fixed = whole((found.f + kept + images) / 1024);
+    const share = (pixels - found.s[0]) / (found.s[1] - found.s[0]);
+    const rows = [];
+    found.l[0].forEach((low, i) => {
+      if (i % 3 === 0) rows.push([fixed]);
+      rows[rows.length - 1].push(whole(low + (found.l[1][i] - low) * share));
+    });
+    return rows;
+  }
+
+  // --- state ------------------------------------------------------------------------------------
 
   function read() {
-    const state = Object.fromEntries(new FormData(form));
-    state.batch = Math.min(65536, Math.max(1, Math.round(Number(state.batch)) || 1));
-    state.resolution = Number(state.resolution);
-    return state;
+    const all = Object.fromEntries(new FormData(form));
+    const common = {
+      batch: within(all.batch, 1, data.largest),
+      side: Number(all.side),
+      numbers: all.numbers,
+      optimizer: all.optimizer ?? field.optimizer.value, // a disabled field has no value
+    };
+    return ["a", "b"].map((name) => {
+      const state = { ...common, network: all[name], way: all[name + "-way"] };
+      const growth = data.growth[state.network];
+      const k = within(all[name + "-k"] || growth?.[0], 4, 128);
+      return { ...state, name, growth, k: growth ? Math.max(4, 4 * Math.round(k / 4)) : null };
+    });
   }
 
-  function size(bytes) {
-    return bytes >= GIB ? (bytes / GIB).toFixed(2) + " GiB" : (bytes / 2 ** 20).toFixed(1) + " MiB";
+  const within = (value, low, high) =>
+    Math.min(high, Math.max(low, Math.round(Number(value)) || low));
+
+  // Fields follow each other: ResNet has no growth rate and nothing to recompute, inference no
+  // optimizer.
+  function agree() {
+    for (const name of ["a", "b"]) {
+      const network = field[name].value;
+      const ways = field[name + "-way"];
+      for (const option of ways.options) {
+        option.disabled = !(network + " " + option.value in data.cases);
+      }
+      if (ways.selectedOptions[0].disabled) ways.value = "plain";
+      const growth = data.growth[network];
+      field[name + "-k"].disabled = !growth;
+      if (!growth) field[name + "-k"].value = "";
+      else if (!field[name + "-k"].value) field[name + "-k"].value = growth[0];
+    }
+    field.optimizer.disabled = ["a", "b"].every((name) => field[name + "-way"].value === "inference");
   }
+
+  // --- what is shown ----------------------------------------------------------------------------
+
+  const size = (bytes) => bytes >= 0.995 * GIB ? (bytes / GIB).toFixed(2) + " GiB"
+    : (bytes / 2 ** 20).toFixed(0) + " MiB";
+  const times = (ratio) => ratio.toFixed(ratio < 10 ? 1 : 0) + "×";
+  const place = (bytes) => 100 * Math.min(1, Math.max(0,
+    Math.log(bytes / GIB / LEFT) / Math.log(RIGHT / LEFT)));
 
   function element(tag, text, attributes) {
     const made = document.createElement(tag);
@@ -50,63 +129,165 @@
     return made;
   }
 
+  function title(state) {
+    const text = field[state.name].selectedOptions[0].textContent;
+    const way = field[state.name + "-way"].selectedOptions[0].textContent;
+    const own = state.growth && state.k !== state.growth[0] ? ", k = " + state.k : "";
+    return text + own + ", " + way;
+  }
+
+  function drawStep(box, found, state, top, moment) {
+    const rows = alive(found, state);
+    const sum = (row) => row.reduce((a, b) => a + b, 0);
+    const height = (kib) => ((100 * 1024 * kib) / top).toFixed(2);
+    let floor = rows.map(() => 0);
+    const parts = data.kinds.map(([, colour], kind) => {
+      const ceiling = floor.map((kib, i) => kib + rows[i][kind]);
+      const edge = (line) => line.map((kib, i) =>
+        [i + "," + (100 - height(kib)), i + 1 + "," + (100 - height(kib))]);
+      const points = [...edge(ceiling).flat(), ...edge(floor).map((p) => p.reverse()).reverse().flat()];
+      floor = ceiling;
+      return '<polygon points="' + points.join(" ") + '" style="fill:' + colour + '"/>';
+    });
+    const most = rows.reduce((best, row, i) => (sum(row) > sum(rows[best]) ? i : best), 0);
+    const at = moment ? moment - 1 : most;
+    const y = 100 - (100 * state.need[1]) / top;
+    box.querySelector("svg").innerHTML = parts.join("") +
+      `<path class="ds-explorer-reserved" d="M0 ${y}H${rows.length}"/>` +
+      `<path class="ds-explorer-moment" d="M${at + 0.5} 0V100"/>`;
+    box.querySelector("svg").dataset.live = rows[at].join(" ");
+    const kind = rows[at].indexOf(Math.max(...rows[at]));
+    box.querySelector(".ds-explorer-alive").textContent =
+      `${moment ? "Here" : "Peak"}: ${size(1024 * sum(rows[at]))} alive, ` +
+      `${((100 * rows[at][kind]) / sum(rows[at])).toFixed(0)}% of it ${data.kinds[kind][0]}`;
+  }
+
+  function drawCards(states) {
+    const body = root.querySelector("tbody");
+    body.replaceChildren();
+    Object.entries(data.cards).forEach(([card, gib]) => {
+      const row = element("tr");
+      const head = element("th", card + " ", { scope: "row" });
+      head.append(element("small", gib.toFixed(1)));
+      const ruler = element("td", undefined, { class: "ds-explorer-ruler", "aria-hidden": "true" });
+      ruler.append(element("i", undefined, { style: `width:${place(gib * GIB)}%` }));
+      row.append(head, ruler);
+      states.forEach((state) => {
+        if (!state.found) return row.append(element("td", "—"));
+        const [least, most] = state.bounds;
+        ruler.append(
+          element("span", undefined, { class: "ds-explorer-band", "data-case": state.name,
+            style: `left:${place(least)}%;width:${place(most) - place(least)}%` }),
+          element("b", undefined, { "data-case": state.name, style: `left:${place(state.gone)}%` }));
+        const verdict = gib * GIB >= most ? "fits" : gib * GIB >= least ? "tight" : "too-large";
+        const mark = { fits: "✓", tight: "≈", "too-large": "✗" }[verdict];
+        const words = { fits: "fits", tight: "is tight", "too-large": "does not fit" }[verdict];
+        const batches = [1, 0].map((which) => largest(state.found, state, gib * GIB, which));
+        const say = (n) => (n >= data.largest ? "≥ " : "") + n.toLocaleString("en");
+        const cell = element("td", undefined, { class: "ds-" + verdict, "data-card": card,
+          "data-case": state.name, "data-fits": batches[0], "data-may-fit": batches[1],
+          title: `${words}; up to ${say(batches[0])} images, perhaps up to ${say(batches[1])}` });
+        cell.append(element("span", mark, { "aria-hidden": "true" }),
+          element("span", words + ", largest batch ", { class: "ds-explorer-spoken" }),
+          " " + say(batches[0]));
+        row.append(cell);
+      });
+      body.append(row);
+    });
+  }
+
   function show() {
-    const state = read();
-    slider.value = Math.log2(state.batch);
-    const found = lookUp(state);
-    result.replaceChildren();
-    if (!found) {
-      result.append(element("p", "This combination was not computed."));
-      return;
+    agree();
+    const states = read();
+    slider.value = Math.round(Math.log2(states[0].batch));
+    const moment = Number(field.moment.value);
+    field.moment.setAttribute("aria-valuetext",
+      moment ? `${moment} of ${field.moment.max}` : "at the peak");
+    for (const state of states) {
+      const autocast = state.numbers === "autocast" ? " autocast" : "";
+      const recorded = data.cases[state.network + " " + state.way + autocast];
+      if (!recorded) continue;
+      state.found = state.growth ? grown(recorded, state.growth, state.k) : recorded;
+      state.need = need(state.found, state, state.batch);
+      state.bounds = bounds(state, state.need);
+      state.gone = state.need[1] + data.context;
     }
-    const sizes = estimate(state);
-    const peak = Object.values(sizes).reduce((a, b) => a + b, 0);
-    const work = (found.multiplyAdds * state.batch * (state.resolution / 224) ** 2) / 1e9;
-    result.append(
-      element("p", "Peak " + size(peak), { class: "ds-explorer-peak", "data-bytes": peak }),
-      element("p", found.parameters.toLocaleString("en") + " parameters, about " +
-        work.toLocaleString("en", { maximumFractionDigits: 1 }) + " G multiply-adds forward")
-    );
-    const bar = element("div", undefined, { class: "ds-explorer-bar", "aria-hidden": "true" });
-    const list = element("dl");
-    data.categories.forEach((name) => {
-      if (!sizes[name]) return;
-      const share = sizes[name] / peak;
-      const colour = "background: var(--ds-" + name + ", " + data.colours[name] + ")";
-      bar.append(element("span", undefined, { style: "width: " + 100 * share + "%; " + colour }));
-      const term = element("dt");
-      term.append(element("i", undefined, { style: colour }), " " + name);
-      list.append(term, element("dd", size(sizes[name]) + ", " + (100 * share).toFixed(1) + "%",
-        { "data-category": name, "data-bytes": sizes[name] }));
-    });
-    const gpus = element("ul", undefined, { "aria-label": "Which GPUs it fits" });
-    data.gpus.forEach(([name, memory]) => {
-      const spare = memory * GIB - peak;
-      const [verdict, kind] = spare < 0 ? ["✗ too large for ", "ds-too-large"]
-        : spare < data.headroom[0] + data.headroom[1] * peak ? ["≈ tight in ", "ds-tight"] : ["✓ fits ", "ds-fits"];
-      gpus.append(element("li", verdict + memory + " GiB (" + name + ")", { class: kind }));
-    });
-    result.append(bar, list, gpus);
-    history.replaceState(null, "", "#" + new URLSearchParams(state).toString());
+    const top = 1.04 * Math.max(...states.map((state) => state.need?.[1] ?? 0));
+    for (const state of states) {
+      const box = root.querySelector(`figure[data-case=${state.name}]`);
+      box.querySelector(".ds-explorer-name").textContent = title(state);
+      const said = box.querySelector("strong");
+      said.textContent = state.found ? size(state.need[1]) : "not predicted";
+      ["allocated", "reserved"].forEach((name, i) => (said.dataset[name] = state.need?.[i] ?? ""));
+      if (state.found) drawStep(box, state.found, state, top, moment);
+      else {
+        box.querySelector("svg").replaceChildren();
+        box.querySelector(".ds-explorer-alive").textContent =
+          "With autocast: plain and inference only.";
+      }
+      const flag = root.querySelector(`thead [data-case=${state.name}]`);
+      flag.hidden = !state.found;
+      flag.style.left = place(state.gone ?? 0) + "%";
+      const other = states[1 - states.indexOf(state)].gone ?? Infinity; // flags side by side
+      flag.style.transform = `translateX(${state.gone < other || (state.gone === other && state.name === "a") ? -100 : 0}%)`;
+    }
+    drawCards(states);
+    const [a, b] = states.map((state) => state.need?.[1]);
+    const taken = states.filter((state) => state.found)
+      .map((state) => `${state.name.toUpperCase()} ${(state.gone / GIB).toFixed(2)}`);
+    const compared = !a || !b ? "" : a === b ? "Both reserve the same. "
+      : a > b ? `B reserves ${times(a / b)} less. ` : `B reserves ${times(b / a)} as much. `;
+    root.querySelector("[aria-live]").textContent = `${compared}Of a card: ${taken.join(", ")} GiB.`;
+    history.replaceState(null, "", "#" + new URLSearchParams(new FormData(form)).toString());
   }
 
   function restore() {
-    new URLSearchParams(location.hash.slice(1)).forEach((value, name) => {
-      const field = form.elements[name];
-      if (!field) return;
-      const before = field.value;
-      field.value = value;
-      if (!field.value) field.value = before; // a value that is not on offer
+    const said = new URLSearchParams(location.hash.slice(1));
+    for (const name of ["a", "b"]) if (said.has(name)) field[name + "-k"].value = "";
+    said.forEach((value, name) => {
+      const found = field[name];
+      if (!found || found.tagName === "BUTTON") return;
+      const before = found.value;
+      found.value = value;
+      if (found.tagName === "SELECT" && !found.value) found.value = before; // not on offer
     });
+    agree();
+    write();
+  }
+
+  // What was typed becomes what is computed.
+  function write() {
+    const states = read();
+    field.batch.value = states[0].batch;
+    for (const state of states) if (state.growth) field[state.name + "-k"].value = state.k;
   }
 
   form.addEventListener("input", (event) => {
-    if (event.target === slider) form.elements.batch.value = Math.round(2 ** slider.value);
+    if (event.target === slider) field.batch.value = 2 ** slider.value;
+    for (const name of ["a", "b"]) {
+      if (event.target === field[name]) field[name + "-k"].value = "";
+    }
     show();
   });
+  form.addEventListener("change", () => { write(); show(); });
   form.addEventListener("submit", (event) => event.preventDefault());
+  const copy = form.querySelector("button");
+  copy.hidden = !navigator.clipboard;
+  copy.addEventListener("click", () => navigator.clipboard.writeText(location.href)
+    .then(() => (copy.textContent = "Copied")));
+  form.addEventListener("input", () => (copy.textContent = "Copy link"));
+  // A finger or a mouse over a step looks into that moment.
+  for (const svg of root.querySelectorAll("figure svg")) {
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const at = Math.floor((Number(field.moment.max) * (event.clientX - box.left)) / box.width);
+      field.moment.value = 1 + at;
+      show();
+    });
+    svg.addEventListener("pointerleave", () => { field.moment.value = 0; show(); });
+  }
   window.addEventListener("hashchange", () => { restore(); show(); });
   restore();
-  form.hidden = result.hidden = false;
+  root.hidden = false;
   show();
 })();

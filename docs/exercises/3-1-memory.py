@@ -836,7 +836,8 @@ table(
 #     `densenet-solutions record memory-grid --device cuda` measures all networks of this site.
 #
 # Your own answer is `exercise_3_1.py` in the
-# [course](../reference/check.md#the-exercises-as-a-course). The [explorer](../explorer.py) has predictions for every network of Table 1.
+# [course](../reference/check.md#the-exercises-as-a-course). The [explorer](../explorer.py) holds two
+# steps of your choice side by side, and says which cards they fit.
 #
 # ??? apparatus "Sources, records, versions"
 #     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional

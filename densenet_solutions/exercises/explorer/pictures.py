@@ -1,192 +1,179 @@
-"""The explorer's controls, data and table as HTML; `docs/assets/explorer.js` does the rest.
-
-How a peak is read off a case, in float32 and without an optimizer: each category is a straight
-line in the pixels of the batch, through the case's two points. `estimate` says it in Python, and
-the script says the same; a browser test compares them.
-"""
+"""The explorer's controls, data and tables as HTML; `docs/assets/explorer.js` does the rest."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from densenet_solutions.exercises.explorer.study import ExplorerCase, ExplorerPoint
-from densenet_solutions.measure.tracker import MEMORY_CATEGORIES
-from densenet_solutions.site.figures import COLOURS
-from densenet_solutions.site.html import Html
-from densenet_solutions.site.numbers import gib
-from densenet_solutions.site.tables import table
-
-RESOLUTIONS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
-#: Numbers → bytes of a parameter. Under autocast parameters stay in float32; it has its own cases.
-DTYPES = {"float32": 4, "bfloat16": 2, "autocast": 4}
-#: optimizer → state in multiples of the parameters.
-OPTIMIZERS = {"none": 0, "sgd": 0, "sgd_momentum": 1, "adam": 2, "adamw": 2}
-#: GPUs and the GiB that `torch.cuda.get_device_properties(0).total_memory` reports on them, the
-#: least that users report: less than on the box, since error correction and the driver take some,
-#: and NVIDIA's gigabytes are partly decimal. H100 and H200 are nvidia-smi's 81,559 and 143,771 MiB
-#: less what torch does not see.
-GPUS = (
-    ("T4", 14.56),
-    ("V100 16 GB", 15.75),
-    ("RTX 4090", 23.6),
-    ("RTX 5090", 31.4),
-    ("A100 40 GB", 39.4),
-    ("L40S", 44.4),
-    ("H100 80 GB", 79.1),
-    ("H200", 139.8),
+from densenet_solutions.exercises.explorer.cards import (
+    CARDS,
+    GIB,
+    LARGEST,
+    Margin,
+    largest_batch,
 )
-#: What a GPU needs to spare, or it is called tight: for the CUDA context, for the workspace of
-#: libraries, and for memory that the caching allocator reserves and cannot use.
-HEADROOM_BYTES, HEADROOM_SHARE = 2**30, 0.25
-DTYPE_LABELS = {
-    "float32": "float32",
-    "bfloat16": "bfloat16 throughout",
-    "autocast": "bfloat16 autocast",
+from densenet_solutions.exercises.explorer.estimate import (
+    OPTIMIZERS,
+    RESOLUTIONS,
+    Growth,
+    need,
+)
+from densenet_solutions.exercises.explorer.predictions import (
+    METHODS,
+    STRETCHES,
+    ExplorerCase,
+    case_name,
+)
+from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE
+from densenet_solutions.site.draw import colour
+from densenet_solutions.site.html import Html
+from densenet_solutions.site.numbers import count, decimal
+from densenet_solutions.site.tables import KEY, table
+
+#: What the controls say of a case's names.
+NETWORKS = {
+    "densenet121": "DenseNet-121",
+    "densenet169": "DenseNet-169",
+    "densenet201": "DenseNet-201",
+    "densenet264": "DenseNet-264",
+    "densenet161": "DenseNet-161",
+    "densenet121-theta-1": "DenseNet-121, θ = 1",
+    "book-densenet": "the book’s DenseNet",
+    "book-resnet18": "the book’s ResNet-18",
+}
+WAYS = {
+    "plain": "plain",
+    "recompute_bottleneck_input": "recompute copies",
+    "recompute_layer": "recompute layers",
+    "shared_storage": "shared storage",
+    "shared_storage in 8 slices": "shared, 8 slices",
+    "inference": "inference",
+}
+_KINDS = {  # in the order of `estimate.alive`
+    "always there": "parameters",
+    "activations": "activations",
+    "temporaries": "temporaries",
+    "gradients": "gradients",
 }
 
 
-def estimate(
-    case: ExplorerCase,
-    *,
-    batch: int,
-    resolution: int,
-    dtype: str = "float32",
-    optimizer: str = "none",
-) -> dict[str, int]:
-    """Bytes by category at the peak, as the page computes them.
-
-    Between and beyond its two points a category is linear in `batch * resolution**2`, and never
-    negative. bfloat16 (the whole network) takes half. An optimizer adds its state.
-
-    Raises:
-        ValueError: the resolution is not a multiple of 32, an option is unknown, or the case was
-            predicted under autocast and the type is another, or the other way round.
-    """
-    if resolution % 32 or resolution < 32 or batch < 1:
-        raise ValueError(
-            "batch is at least 1 and resolution a positive multiple of 32, "
-            f"got {batch=}, {resolution=}"
-        )
-    if dtype not in DTYPES or optimizer not in OPTIMIZERS:
-        raise ValueError(
-            f"dtype is one of {list(DTYPES)} and optimizer one of {list(OPTIMIZERS)}, "
-            f"got {dtype=}, {optimizer=}"
-        )
-    if (dtype == "autocast") != case.autocast:
-        raise ValueError(f"this case has autocast={case.autocast}, got {dtype=}")
-    first, second = case.line
-    share = (batch * resolution**2 - _pixels(first)) / (_pixels(second) - _pixels(first))
-    sizes = {}
-    for name in MEMORY_CATEGORIES:
-        low, high = first.by_category[name], second.by_category[name]
-        value = max(0.0, low + (high - low) * share) * DTYPES[dtype] / 4
-        if name == "optimizer" and case.strategy != "inference":
-            value += OPTIMIZERS[optimizer] * case.parameters * DTYPES[dtype]
-        sizes[name] = int(value + 0.5)
-    return sizes
-
-
-def largest_error(cases: Mapping[str, ExplorerCase]) -> float:
-    """Largest relative difference between the line and a prediction off it."""
-    return max(
-        abs(
-            sum(estimate(c, batch=p.batch, resolution=p.resolution, dtype=_numbers(c)).values())
-            / p.peak_bytes
-            - 1
-        )
-        for c in cases.values()
-        for p in c.checks
-    )
-
-
-def explorer(cases: Mapping[str, ExplorerCase]) -> Html:
-    """Controls, output and data; without JavaScript only `static_table` remains."""
-    networks = list(dict.fromkeys(c.network for c in cases.values()))
-    strategies = list(dict.fromkeys(c.strategy for c in cases.values()))
+def explorer(
+    cases: Mapping[str, ExplorerCase], growths: Mapping[str, Growth], margins: Margin
+) -> Html:
+    """Controls, places for what they show, and data; the script unhides them."""
+    networks = {name: words for name, words in NETWORKS.items() if f"{name} plain" in cases}
     data = {
-        "cases": {
-            name: {
-                "parameters": c.parameters,
-                "multiplyAdds": c.multiply_adds_224,
-                "line": [
-                    [_pixels(p), [p.by_category[name] for name in MEMORY_CATEGORIES]]
-                    for p in c.line
-                ],
-            }
-            for name, c in cases.items()
-        },
-        "categories": MEMORY_CATEGORIES,
-        "bytes": DTYPES,
+        "cases": {name: _numbers(case) for name, case in cases.items()},
+        "growth": {name: [g.own, g.parameters, g.fixed_bytes] for name, g in growths.items()},
+        "cards": CARDS,
         "optimizers": OPTIMIZERS,
-        "gpus": GPUS,
-        "headroom": [HEADROOM_BYTES, HEADROOM_SHARE],
-        "colours": {name: COLOURS[name] for name in MEMORY_CATEGORIES},
+        "largest": LARGEST,
+        "cublas": CUBLAS_WORKSPACE,
+        "context": margins.context_bytes,
+        "miss": {name: [margins.miss[name, train] for train in (False, True)] for name in networks},
+        "kinds": [[name, colour(meaning)] for name, meaning in _KINDS.items()],
     }
-    controls = "".join(
-        (
-            _select("network", "Network", {name: name for name in networks}),
-            _select("strategy", "Step", {s: _label(s) for s in strategies}),
-            '<label>Batch <input type="number" name="batch" '
-            'min="1" max="65536" value="32">'
-            '<input type="range" min="0" max="12" step="0.25" value="5" '
-            'aria-label="Batch, doubling with each step of the slider"></label>',
-            _select("resolution", "Resolution", {str(r): f"{r} × {r}" for r in RESOLUTIONS}, "224"),
-            _select("dtype", "Number format", DTYPE_LABELS),
-            _select("optimizer", "Optimizer", {name: name for name in OPTIMIZERS}),
-        )
-    )
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    steps = "".join(
+        f'<figure data-case="{name}"><figcaption><b>{name.upper()}</b> '
+        '<span class="ds-explorer-name"></span> <strong></strong></figcaption>'
+        f'<svg viewBox="0 0 {STRETCHES} 100" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        '<p class="ds-explorer-alive"></p></figure>'
+        for name in "ab"
+    )
+    flags = "".join(f'<b data-case="{name}">{name.upper()}</b>' for name in "ab")
+    legend = "".join(
+        f'<span><i style="background:{colour(meaning)}"></i> {name}</span>'
+        for name, meaning in _KINDS.items()
+    )
+    controls = (
+        *(_one(*one, networks) for one in (("a", "plain"), ("b", "shared_storage"))),
+        "<fieldset><legend>Both</legend>",
+        f'<label class="ds-explorer-wide">Batch <input type="number" name="batch" '
+        f'min="1" max="{LARGEST}" value="32">'
+        '<input type="range" data-slider min="0" max="12" value="5" '
+        'aria-label="Batch, in powers of two"></label>',
+        _select("side", "Images", {str(r): f"{r} × {r}" for r in RESOLUTIONS}, "224"),
+        _select("numbers", "Numbers", {"float32": "float32", "autocast": "bfloat16 autocast"}),
+        _select("optimizer", "Optimizer",
+                dict(zip(OPTIMIZERS, ("none", "SGD, momentum", "Adam"), strict=True))),
+        f'<label>Moment <input type="range" name="moment" min="0" max="{STRETCHES}" value="0">'
+        '</label><button type="button">Copy link</button></fieldset>',
+    )  # fmt: skip
     return Html(
-        f'<form class="ds-explorer" id="explorer" hidden>{controls}</form>\n'
-        '<div id="explorer-result" class="ds-explorer-result" aria-live="polite" hidden></div>\n'
+        '<div class="ds-explorer" id="explorer" hidden><div class="ds-explorer-result">'
+        f'<div class="ds-explorer-steps">{steps}</div>'
+        f'<p class="ds-explorer-legend">{legend}</p><p aria-live="polite"></p>'
+        "<table><thead><tr><th>card, GiB</th>"
+        f'<th class="ds-explorer-flags" aria-hidden="true">{flags}</th>'
+        "<th>A up to</th><th>B up to</th></tr></thead><tbody></tbody></table></div>"
+        f"<form>{''.join(controls)}</form></div>\n"
         f'<script type="application/json" id="explorer-data">{text}</script>'
     )
 
 
-def static_table(cases: Mapping[str, ExplorerCase], batch: int = 32, resolution: int = 224) -> Html:
-    """Peaks of all networks and steps at one size."""
-    networks = list(dict.fromkeys(c.network for c in cases.values()))
-    strategies: Sequence[str] = list(dict.fromkeys(c.strategy for c in cases.values()))
-    by_key = {(c.network, c.strategy, c.autocast): c for c in cases.values()}
+def reserved_table(cases: Mapping[str, ExplorerCase], batch: int, resolution: int) -> Html:
+    """What is reserved, networks by ways, in float32 and without an optimizer."""
 
-    def peak(case: ExplorerCase | None) -> str | None:
-        if case is None:
-            return None
-        sizes = estimate(case, batch=batch, resolution=resolution, dtype=_numbers(case))
-        return gib(sum(sizes.values()), 2).removesuffix(" GiB")
+    def reserved(network: str, way: str) -> str | None:
+        case = cases.get(case_name(network, way, False))
+        return None if case is None else decimal(need(case, batch, resolution).reserved / GIB)
 
-    tables = [
-        table(
-            strategies,
-            {
-                "step": _label,
-                **{
-                    network.removeprefix("densenet"): lambda strategy, v=network, a=autocast: peak(
-                        by_key.get((v, strategy, a))
-                    )
-                    for network in networks
-                },
-            },
-            caption=f"Peak memory in GiB, {batch} images of {resolution} × {resolution}, "
-            f"without an optimizer: DenseNets in {'bfloat16 autocast' if autocast else 'float32'}",
-        ).html
-        for autocast in (False, True)
-    ]
-    return Html("\n".join(tables))
+    return table(
+        NETWORKS,
+        {
+            "network": (KEY, NETWORKS.get),
+            **{words: {n: reserved(n, way) for n in NETWORKS} for way, words in WAYS.items()},
+        },
+        caption=f"GiB that PyTorch reserves for one step with {batch} images of "
+        f"{resolution} × {resolution}",
+    )
 
 
-def _label(strategy: str) -> str:
-    words = strategy.replace("_", " ")
-    return words if strategy == "inference" else f"training, {words}"
+def batch_table(cases: Mapping[str, ExplorerCase], margins: Margin, resolution: int) -> Html:
+    """The largest batch of DenseNet-121 that fits a card, by ways; what may fit in brackets."""
+
+    def batches(card: str, way: str) -> str:
+        case = cases[case_name("densenet121", way, False)]
+        fits, may = largest_batch(case, resolution, CARDS[card] * GIB, margins)
+        return f"{count(fits)} ({count(may)})"
+
+    return table(
+        CARDS,
+        {
+            "card": KEY,
+            "GiB": (CARDS, decimal, 1),
+            **{words: {c: batches(c, way) for c in CARDS} for way, words in WAYS.items()},
+        },
+        align="lr" + "r" * len(METHODS),
+        caption=f"Largest batch of DenseNet-121 with images of {resolution} × {resolution} that "
+        "fits, and in brackets the largest that may",
+    )
 
 
-def _numbers(case: ExplorerCase) -> str:
-    return "autocast" if case.autocast else "float32"
+def _numbers(case: ExplorerCase) -> dict[str, object]:
+    return {
+        "p": case.parameters,
+        "f": case.fixed_bytes,
+        "c": case.in_channels,
+        "x": [p.pixels for p in case.points],
+        "a": [p.allocated_bytes for p in case.points],
+        "r": [p.reserved_bytes for p in case.points],
+        "g": [p.gradient_bytes for p in case.points],
+        "s": [step.pixels for step in case.steps],
+        "l": [[kib for row in step.live for kib in row] for step in case.steps],
+    }
 
 
-def _pixels(point: ExplorerPoint) -> int:
-    return point.batch * point.resolution**2
+def _one(name: str, way: str, networks: Mapping[str, str]) -> str:
+    """Controls of one of the two cases."""
+    return (
+        f"<fieldset><legend>{name.upper()}</legend>"
+        + _select(name, "Network", networks)
+        + _select(f"{name}-way", "Step", WAYS, way)
+        + f'<label>k <input type="number" name="{name}-k" min="4" max="128" step="4" '
+        'aria-label="Growth rate k"></label></fieldset>'
+    )
 
 
 def _select(name: str, label: str, options: Mapping[str, str], chosen: str = "") -> str:

@@ -1,8 +1,7 @@
-"""Recipe `explorer-grid`: the numbers behind the explorer page, from the prediction instrument.
+"""`OFFERED`, which `how-far` and `how-far-gpu` ask for. The rest recorded the explorer up to 1.0.
 
-Beyond a small size the peak is linear in the number of pixels of a batch, for image sides that are
-multiples of 32: each case is predicted at two batch sizes, which give the line, and at further
-points, which tell its error.
+It is what those two records were made with, one of them on a GPU. When they are recorded again,
+`OFFERED` moves to them and this file goes; `predictions` is what the page is made of.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ class SitePlugin(BasePlugin[SiteConfig]):
     def on_page_markdown(
         self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
     ) -> None:
-        if page.is_homepage:
-            page.meta["hide"] = ["navigation", "toc"]
+        if page.parent is None:  # a side bar would have no other page
+            page.meta["hide"] = ["navigation", "toc"] if page.is_homepage else ["navigation"]
 
     def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
         name = page.file.src_uri

@@ -1,0 +1,126 @@
+"""Which cards have what a step needs; `docs/assets/explorer.js` says the same.
+
+*Allocated* is what tensors hold, and no card with less will do. *Reserved* is what PyTorch's
+allocator takes for it, and it decides; under pressure the allocator gives back what is free, so
+between the two it is tight. Both are predicted, and a GPU reserved more than the simulation said: a
+`Margin` has by how much at worst, and what is gone from the card besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from densenet_solutions.exercises.explorer.estimate import Need, need
+from densenet_solutions.exercises.explorer.predictions import (
+    NO_COMPRESSION,
+    ExplorerCase,
+    case_name,
+)
+from densenet_solutions.exercises.memory.gpu import Held
+from densenet_solutions.exercises.memory.grid import GridPredicted, grid
+from densenet_solutions.models import TABLE_1
+from densenet_solutions.records.serialise import from_json
+
+GIB = 2**30
+#: GPUs and the GiB that `torch.cuda.get_device_properties(0).total_memory` reports on them, the
+#: least that users report: less than on the box, since error correction and the driver take some,
+#: and NVIDIA's gigabytes are partly decimal. H100 and H200 are nvidia-smi's 81,559 and 143,771 MiB
+#: less what torch does not see.
+CARDS = {
+    "T4": 14.56,
+    "V100": 15.75,
+    "RTX 4090": 23.6,
+    "RTX 5090": 31.4,
+    "A100": 39.4,
+    "L40S": 44.4,
+    "H100": 79.1,
+    "H200": 139.8,
+}
+#: No larger batch is looked for.
+LARGEST = 65_536
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What a GPU needed beyond the simulation: see `margin`.
+
+    `context_bytes` is what is gone from the card besides what is reserved. `miss` has, for a
+    network and whether it is trained, the largest share of the simulation by which more was
+    reserved.
+    """
+
+    context_bytes: int
+    miss: dict[tuple[str, bool], float]
+
+    def bounds(self, case: ExplorerCase, found: Need) -> tuple[int, int]:
+        """Bytes of a card below which the step cannot fit, and from which on it should."""
+        miss = self.miss[case.network, case.method != "inference"]
+        return (
+            found.allocated + self.context_bytes,
+            int(found.reserved * (1 + miss) + 0.5) + self.context_bytes,
+        )
+
+
+def margin(rows: Iterable[Held]) -> Margin:
+    """The worst of what a GPU reserved beyond the simulation, in steps that reserved above 1 GiB.
+
+    The book's networks have values of their own; those of Table 1 share the worst among them.
+    """
+    rows = [row for row in rows if not row.case.benchmark]
+    miss: dict[tuple[str, bool], float] = {}
+    for row in rows:
+        reserved = row.measured.reserved_bytes
+        assert reserved is not None
+        if reserved > GIB:
+            more = round(max(0.0, reserved / row.predicted.reserved_bytes - 1), 3)
+            name = row.case.network
+            for key in (*TABLE_1, NO_COMPRESSION) if name in TABLE_1 else (name,):
+                at = key, row.case.train
+                miss[at] = max(miss.get(at, 0.0), more)
+    context = max(
+        row.taken_bytes - (row.measured.reserved_bytes or 0) for row in rows if row.case.alone
+    )
+    return Margin(context, miss)
+
+
+def largest_batch(
+    case: ExplorerCase,
+    resolution: int,
+    card_bytes: float,
+    margins: Margin,
+    optimizer: str = "none",
+) -> tuple[int, int]:
+    """Batches up to which a step fits, and up to which it may: from 0 to `LARGEST`."""
+
+    def up_to(which: int) -> int:
+        low, high = 0, LARGEST + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = need(case, middle, resolution, optimizer)
+            if margins.bounds(case, found)[which] <= card_bytes:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    return up_to(1), up_to(0)
+
+
+def off_the_points(
+    cases: Mapping[str, ExplorerCase], predicted: Mapping[str, Any]
+) -> tuple[tuple[Need, Need], ...]:
+    """What the page says, and what was predicted: every case of the record `memory-grid-predicted`
+    that is one of ours, at sizes that are none of its points."""
+    pairs = []
+    for there in grid():
+        method = "plain" if there.train else "inference"
+        case = cases.get(case_name(there.network, method, there.autocast))
+        size = there.batch, there.resolution
+        if case is None or there.benchmark:
+            continue
+        if size not in {(p.batch, p.resolution) for p in case.points}:
+            fresh = from_json(GridPredicted, predicted[there.name])
+            pairs.append((need(case, *size), Need(fresh.allocated_bytes, fresh.reserved_bytes)))
+    return tuple(pairs)
