@@ -157,7 +157,8 @@ table(
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,
 #   which shows with a few small images only.
-# - **Shared storage** is predicted in the slices that it takes on a GPU.
+# - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less;
+#   [exercise 3.2](exercises/3-2-saving-memory.py) says what slices cost in time.
 # - **bfloat16 autocast** keeps the parameters in float32. It is predicted as a CPU's autocast decides.
 # - **Sides of images** are multiples of 32, and beyond {{ SIZES[-1][0] }} images of 224² the lines are
 #   only extended.

@@ -100,7 +100,7 @@ def with_strategy(*names: str) -> set[tuple[str, str]]:
         if record in ("how-far-gpu", "step-operations"):
             return case.split()[0] in names
         if record.startswith("explorer-"):
-            return chosen["method"] in names
+            return chosen["method"].split()[0] in names
         return isinstance(chosen, dict) and chosen.get("strategy") in names
 
     return {(record, case) for record, case in ROOTS if uses(record, case)}

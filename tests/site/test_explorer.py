@@ -117,6 +117,7 @@ def test_lines_agree_with_predictions_at_other_sizes(cases: dict[str, ExplorerCa
         ("densenet121", "recompute_bottleneck_input", 16, 224, "sgd_momentum"),
         ("densenet121", "recompute_layer", 32, 256, "none"),
         ("densenet121", "shared_storage", 32, 160, "none"),
+        ("densenet121", "shared_storage in 8 slices", 32, 192, "none"),
         ("densenet121", "inference", 100, 128, "none"),
         ("book-densenet", "shared_storage", 100, 96, "adam"),
         ("book-resnet18", "plain", 3, 96, "sgd_momentum"),  # few images: weights decide
