@@ -148,7 +148,8 @@ table(
 # Where the band ends is measured. In training steps above 1 GiB the H100 reserved up to
 # {{ percent(miss["densenet121"], 0) }} more than was simulated for the networks of Table 1,
 # {{ percent(miss["book-densenet"], 0) }} for the book's DenseNet and
-# {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18; [exercise
+# {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18, and in inference up to
+# {{ percent(margins.miss["densenet121", False], 0) }} for those of Table 1; [exercise
 # 3.1](exercises/3-1-memory.py#what-a-gpu-shows) has the cases. Besides,
 # {{ mib(margins.context_bytes, 0) }} at most were gone from the card: the CUDA context and what
 # libraries keep. Both are an H100's, and for recomputation and shared storage the plain steps' stand
@@ -157,6 +158,8 @@ table(
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,
 #   which shows with a few small images only.
+# - **Recomputing copies** makes each layer's concatenated and normalised input again, as torchvision's
+#   `memory_efficient=True` does; **recomputing layers** makes all that is inside a layer again.
 # - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less;
 #   [exercise 3.2](exercises/3-2-saving-memory.py) says what slices cost in time.
 # - **bfloat16 autocast** keeps the parameters in float32. It is predicted as a CPU's autocast decides.

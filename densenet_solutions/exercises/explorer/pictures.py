@@ -30,16 +30,16 @@ from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, decimal
 from densenet_solutions.site.tables import KEY, table
 
-#: What the controls say of a case's names.
+#: What the controls say of a case's names; the hyphens do not break.
 NETWORKS = {
-    "densenet121": "DenseNet-121",
-    "densenet169": "DenseNet-169",
-    "densenet201": "DenseNet-201",
-    "densenet264": "DenseNet-264",
-    "densenet161": "DenseNet-161",
-    "densenet121-theta-1": "DenseNet-121, θ = 1",
+    "densenet121": "DenseNet‑121",
+    "densenet169": "DenseNet‑169",
+    "densenet201": "DenseNet‑201",
+    "densenet264": "DenseNet‑264",
+    "densenet161": "DenseNet‑161",
+    "densenet121-theta-1": "DenseNet‑121, θ = 1",
     "book-densenet": "the book’s DenseNet",
-    "book-resnet18": "the book’s ResNet-18",
+    "book-resnet18": "the book’s ResNet‑18",
 }
 WAYS = {
     "plain": "plain",
@@ -77,7 +77,8 @@ def explorer(
     steps = "".join(
         f'<figure data-case="{name}"><figcaption><b>{name.upper()}</b> '
         '<span class="ds-explorer-name"></span> <strong></strong></figcaption>'
-        f'<svg viewBox="0 0 {STRETCHES} 100" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        f'<svg viewBox="0 0 {STRETCHES} 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="What is alive in the course of step {name.upper()}"></svg>'
         '<p class="ds-explorer-alive"></p></figure>'
         for name in "ab"
     )
@@ -101,7 +102,8 @@ def explorer(
         '</label><button type="button">Copy link</button></fieldset>',
     )  # fmt: skip
     return Html(
-        '<div class="ds-explorer" id="explorer" hidden><div class="ds-explorer-result">'
+        '<div class="ds-explorer" id="explorer" data-search-exclude hidden>'
+        '<div class="ds-explorer-result">'
         f'<div class="ds-explorer-steps">{steps}</div>'
         f'<p class="ds-explorer-legend">{legend}</p><p aria-live="polite"></p>'
         "<table><thead><tr><th>card, GiB</th>"
