@@ -69,7 +69,7 @@ def cases() -> dict[str, ExplorerCase]:
 
 @pytest.fixture(scope="module")
 def on_gpu() -> tuple[Held, ...]:
-    return held(load_record("memory-grid").cases, load_record("memory-grid-predicted").cases)
+    return held(load_record("memory-grid"), load_record("memory-grid-predicted").cases)
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from typing import Any
 
 from densenet_solutions.exercises.explorer.estimate import Need, need
 from densenet_solutions.exercises.explorer.predictions import (
+    NETWORKS,
     NO_COMPRESSION,
     ExplorerCase,
     case_name,
 )
 from densenet_solutions.exercises.memory.gpu import Held
 from densenet_solutions.exercises.memory.grid import GridPredicted, grid
-from densenet_solutions.models import TABLE_1
 from densenet_solutions.records.serialise import from_json
 
 GIB = 2**30
@@ -64,9 +64,9 @@ class Margin:
 
 
 def margin(rows: Iterable[Held]) -> Margin:
-    """The worst of what a GPU reserved beyond the simulation, in steps that reserved above 1 GiB.
+    """The worst of what GPUs reserved beyond the simulation, in steps that reserved above 1 GiB.
 
-    The book's networks have values of their own; those of Table 1 share the worst among them.
+    Each network has its own; without compression it is DenseNet-121's.
     """
     rows = [row for row in rows if not row.case.benchmark]
     miss: dict[tuple[str, bool], float] = {}
@@ -75,10 +75,10 @@ def margin(rows: Iterable[Held]) -> Margin:
         assert reserved is not None
         if reserved > GIB:
             more = round(max(0.0, reserved / row.predicted.reserved_bytes - 1), 3)
-            name = row.case.network
-            for key in (*TABLE_1, NO_COMPRESSION) if name in TABLE_1 else (name,):
-                at = key, row.case.train
-                miss[at] = max(miss.get(at, 0.0), more)
+            for name in NETWORKS:
+                if row.case.network in (name, "densenet121" if name == NO_COMPRESSION else name):
+                    at = name, row.case.train
+                    miss[at] = max(miss.get(at, 0.0), more)
     context = max(
         row.taken_bytes - (row.measured.reserved_bytes or 0) for row in rows if row.case.alone
     )
