@@ -196,7 +196,7 @@
     });
   }
 
-  function show() {
+  function show(save = true) {
     agree();
     const states = read();
     slider.value = Math.round(Math.log2(states[0].batch));
@@ -238,7 +238,7 @@
     const compared = !a || !b ? "" : a === b ? "Both reserve the same. "
       : a > b ? `B reserves ${times(a / b)} less. ` : `B reserves ${times(b / a)} as much. `;
     root.querySelector("[aria-live]").textContent = `${compared}Of a card: ${taken.join(", ")} GiB.`;
-    history.replaceState(null, "", "#" + new URLSearchParams(new FormData(form)).toString());
+    if (save) history.replaceState(null, "", "#" + new URLSearchParams(new FormData(form)).toString());
   }
 
   function restore() {
@@ -286,8 +286,11 @@
     });
     svg.addEventListener("pointerleave", () => { field.moment.value = 0; show(); });
   }
-  window.addEventListener("hashchange", () => { restore(); show(); });
-  restore();
+  function follow() {
+    restore();
+    show(!document.getElementById(location.hash.slice(1))); // the address of a section stays
+  }
+  window.addEventListener("hashchange", follow);
   root.hidden = false;
-  show();
+  follow();
 })();

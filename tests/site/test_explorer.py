@@ -323,7 +323,7 @@ def test_keyboard_and_address(page: Any) -> None:
     page.focus("[name=batch]")
     page.keyboard.press("ArrowUp")
     assert page.inner_text(reserved) != before
-    assert "batch=33" in page.url
+    assert "batch=33" in page.evaluate("location.href")
     page.keyboard.press("Tab")  # the slider
     page.keyboard.press("ArrowRight")
     assert page.input_value("[name=batch]") == "64"
@@ -332,7 +332,7 @@ def test_keyboard_and_address(page: Any) -> None:
     page.focus("[name=moment]")
     page.keyboard.press("ArrowRight")
     assert page.get_attribute(live, "data-live") != at_peak
-    assert "moment=1" in page.url
+    assert "moment=1" in page.evaluate("location.href")
     for typed, used in (("0", "1"), ("-5", "1"), ("99999999", "65536"), ("", "1"), ("2.6", "3")):
         page.fill("[name=batch]", typed)
         page.keyboard.press("Tab")
@@ -353,12 +353,18 @@ def test_keyboard_and_address(page: Any) -> None:
     page.wait_for_function("document.querySelector('[name=batch]').value === '5'")
     assert page.input_value("[name=a]") == "densenet161"
     assert page.input_value("[name=side]") == "96"
-    shared = page.url
+    page.evaluate("location.hash = '#explorer'")  # the address of a place on the page
+    page.wait_for_timeout(50)
+    assert page.evaluate("location.href").endswith("#explorer")
+    page.fill("[name=batch]", "6")
+    shared = page.evaluate("location.href")
+    assert "a=densenet161" in shared
     page.goto("about:blank")
     page.goto(shared)
     assert page.input_value("[name=a]") == "densenet161"
     assert page.input_value("[name=b]") == "book-resnet18"
-    assert page.url == shared
+    assert page.input_value("[name=batch]") == "6"
+    assert page.evaluate("location.href") == shared
 
 
 @pytest.mark.site
