@@ -112,8 +112,8 @@ ledger_frames(ledgers, small=True)
 #     If every layer keeps its own copies. Recomputing makes it linear: [exercise
 #     3.1](exercises/3-1-memory.py).
 #
-# Play with network, batch and resolution in the [explorer](explorer.py), or import the code behind
-# the pages: it is a package with a [reference](reference/index.md).
+# Hold two training steps side by side in the [explorer](explorer.py), and see which cards they fit. Or
+# import the code behind the pages: it is a package with a [reference](reference/index.md).
 #
 # ??? apparatus "How these numbers were made"
 #     3.1: the book's networks, 128 images of 224², predicted. 3.2: DenseNet-121, 8 images of 224²,

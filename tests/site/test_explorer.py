@@ -87,7 +87,8 @@ def test_every_network_has_every_step(cases: dict[str, ExplorerCase]) -> None:
         for way in WAYS:
             missing = network == RESNET and way not in ("plain", "inference")
             assert (case_name(network, way, False) in cases) != missing
-    for case in cases.values():  # a batch that fits is found by halving
+    for name, case in cases.items():  # a batch that fits is found by halving
+        assert case.name == name
         for low, high in zip(case.points, case.points[1:], strict=False):
             assert low.pixels < high.pixels
             assert low.allocated_bytes < high.allocated_bytes < high.reserved_bytes
