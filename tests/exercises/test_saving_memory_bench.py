@@ -5,7 +5,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from densenet_solutions.exercises.explorer.study import OFFERED
 from densenet_solutions.exercises.recipes import recipe
 from densenet_solutions.exercises.saving_memory import study
 from densenet_solutions.exercises.saving_memory.bench import (
@@ -15,7 +14,7 @@ from densenet_solutions.exercises.saving_memory.bench import (
     contestants,
 )
 from densenet_solutions.exercises.saving_memory.dial import Dial
-from densenet_solutions.exercises.saving_memory.reach import BUDGETS, largest
+from densenet_solutions.exercises.saving_memory.reach import BUDGETS, OFFERED, largest
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from densenet_solutions.exercises.explorer.study import OFFERED
-from densenet_solutions.exercises.saving_memory.reach import GIB, RESOLUTION
+from densenet_solutions.exercises.saving_memory.reach import GIB, OFFERED, RESOLUTION
 from densenet_solutions.measure.allocator import is_out_of_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import densenet121

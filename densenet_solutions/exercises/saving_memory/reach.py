@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from densenet_solutions.exercises.explorer.study import OFFERED
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
+
+#: Strategies that are asked: all that are exact and predictable.
+OFFERED = tuple(
+    name for name, row in STRATEGIES.items() if row.exact and row.predictable and not row.on_request
+)
 
 
 @dataclass(frozen=True)
