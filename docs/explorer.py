@@ -70,11 +70,9 @@ assert wide == margins.miss["densenet161", False] > 2 * max(narrow)
 # {{ batch_table(cases, margins, 224) }}
 
 # %%
-fits = {
-    name: from_json(Fit, case)
-    for name, case in load_record("how-far-gpu").cases.items()
-    if name in WAYS
-}
+fits_record = load_record("how-far-gpu")
+fits = {name: from_json(Fit, case) for name, case in fits_record.cases.items() if name in WAYS}
+card_of = {name: device.split()[1] for name, device in fits_record.devices.items()}
 ranges = {
     name: largest_batch(
         cases[f"{fit.network} {name}"],
@@ -89,10 +87,10 @@ assert all(low <= fits[name].batch <= high for name, (low, high) in ranges.items
 # %% [markdown]
 # ## Can it be trusted?
 #
-# An H100 was told to reserve no more than 8 GiB, and trained with larger and larger batches. The
+# PyTorch was told to reserve no more than 8 GiB, and trained with larger and larger batches. The
 # largest lies in our range each time. These are all the cases that were tried and are on this page.
 #
-# DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an H100
+# DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an H100 and an H200
 # { .ds-setup }
 
 # %%
@@ -102,7 +100,8 @@ table(
         "step": (KEY, WAYS.get),
         "it fits up to": {name: low for name, (low, high) in ranges.items()},
         "it may up to": {name: high for name, (low, high) in ranges.items()},
-        "the H100 trained": "batch",
+        "trained": "batch",
+        "on an": {name: card_of[name] for name in fits},
     },
     caption="Largest batch: the measured one lies between what fits and what may.",
 )
