@@ -393,3 +393,45 @@ def test_slices_trade_memory_for_operations():
 def test_slices_are_a_positive_integer(slices, error):
     with pytest.raises(error, match="slices is"):
         shared_storage(network(), slices=slices)
+
+
+def test_a_normalization_that_runs_twice_is_updated_twice():
+    def shared_norm():
+        model = network()
+        block = model.features.denseblock1
+        block.denselayer2.norm2 = block.denselayer1.norm2
+        return model
+
+    plain = shared_norm()
+    ours = shared_storage(plain)
+    x = images()
+    for model in (plain, ours):
+        model.train()(x).square().sum().backward()
+    assert_same(plain, ours)
+
+
+@pytest.mark.parametrize("rate", [0.2, 1.0])
+def test_the_rate_of_dropout_is_that_of_the_forward_pass(rate):
+    plain, ours = pair()
+    x = images()
+    for model in (plain, ours):
+        torch.manual_seed(3)
+        for layer in model.features.denseblock1:
+            layer.drop_rate = rate
+        loss = model.train()(x).square().sum()
+        for layer in model.features.denseblock1:
+            layer.drop_rate = 0.5
+        loss.backward()
+    assert_same(plain, ours)
+
+
+@pytest.mark.parametrize("missing", ["bias", "num_batches_tracked"])
+def test_a_normalization_without_a_part_runs_as_it_is(missing):
+    plain = network()
+    setattr(plain.features.denseblock1.denselayer1.norm1, missing, None)
+    ours = shared_storage(plain)
+    x = images()
+    plain.train()(x).square().sum().backward()
+    with pytest.warns(UserWarning, match="no running statistics, no weights or no biases"):
+        ours.train()(x).square().sum().backward()
+    assert_same(plain, ours)

@@ -89,7 +89,7 @@ def ledger(
         features = cast(nn.Sequential, STRATEGIES[strategy].apply(network).features)
         names = [name for name, _ in features.named_children()]
         at = names.index("denseblock1")
-        block = features[at : at + 1]
+        block = features[at]
         x = torch.zeros(batch, in_channels, resolution, resolution, requires_grad=True)
     total = in_channels + num_layers * growth_rate
     watch = Watch(block, x, growth_rate, total)

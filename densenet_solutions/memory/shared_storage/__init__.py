@@ -86,8 +86,12 @@ def obstacle(modules: Sequence[nn.Module]) -> str | None:
             return f"{name} has a forward pass of its own"
         if reason := bypassed(module):
             return reason
-    if any(norm.running_mean is None or norm.weight is None for norm in norms):
-        return "a BatchNorm2d has no running statistics or no weights"
+    if any(
+        one is None
+        for norm in norms
+        for one in (norm.running_mean, norm.num_batches_tracked, norm.weight, norm.bias)
+    ):
+        return "a BatchNorm2d has no running statistics, no weights or no biases"
     return next((f"{m} is not the paper's" for m in inside if not _is_as_published(m)), None) or (
         "a bottleneck's 1x1 convolution has a bias" if _bottleneck_has_bias(inside) else None
     )
@@ -158,7 +162,9 @@ def shared_storage(model: nn.Module, *, slices: int | None = None) -> nn.Module:
     """A copy whose DenseNets keep each feature once and nothing else.
 
     Where a trunk is an `nn.Sequential`, the stem and the transitions share too; elsewhere each
-    dense block does by itself. There are no second derivatives and no `torch.func`.
+    dense block does by itself. There are no second derivatives and no `torch.func`; nothing may
+    change a block's output in place, as it is kept. Where a channel's mean is a thousand times its
+    spread, the gradient of its normalization's weight keeps four digits in float32.
 
     Args:
         slices: into how many the work on a large batch is cut. Fewer start fewer operations, more

@@ -112,7 +112,9 @@ class NormalizationGradient:
     def add(self, gradient: Tensor, x: Tensor, *, consume: bool = False) -> None:
         """Take notice of a slice: `gradient` with respect to the output, and the input `x`.
 
-        `consume` says that the gradient is of no use to anybody afterwards.
+        `consume` says that the gradient is of no use to anybody afterwards. The mean is subtracted
+        from the sum and not from `x`, which would take another copy: where it is far larger than
+        the spread of `x`, digits are lost.
         """
         dtype = self.norm.mean.dtype
         found = gradient.sum(0, dtype=dtype)
@@ -231,6 +233,10 @@ def update_running_statistics(used: Sequence[Used], rows: int) -> None:
     All at once, because each operation that is started takes time of its own on a GPU.
     """
     if not used:
+        return
+    if len({id(norm) for norm, _ in used}) < len(used):  # one of them ran twice
+        for one in used:
+            update_running_statistics([one], rows)
         return
     torch._foreach_add_([_buffers(norm)[2] for norm, _ in used], 1)
     for momentum in {norm.momentum for norm, _ in used}:

@@ -47,8 +47,8 @@ class Part:
     needed: Sequence[Sequence[bool]]
     #: what each normalization did in the forward pass
     norms: list[Normalization] = field(default_factory=list)
-    #: where dropout let pass: `(N·H·W, k)`, one byte an entry
-    dropout_mask: Tensor | None = None
+    #: where dropout let pass, `(N·H·W, k)` with one byte an entry, and by what it multiplied
+    dropout: tuple[Tensor, float] | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -158,8 +158,9 @@ class Backward:
         new = slice(self.columns - part.stages[-1][1].out_channels, self.columns)
         self.columns = new.start
         dy = self._of_columns(new)
-        if part.dropout_mask is not None:
-            dy.mul_(part.dropout_mask).mul_(1 / (1 - part.module.drop_rate))  # type: ignore[operator]
+        if part.dropout is not None:
+            mask, factor = part.dropout
+            dy.mul_(mask).mul_(factor)
         return self._bottleneck(part, dy) if len(part.stages) > 1 else self._convolution(part, dy)
 
     def input(self, dtype: torch.dtype) -> Tensor:

@@ -83,7 +83,7 @@ class _DenseBlock(torch.autograd.Function):
             )
             update_running_statistics(forward.used, forward.plan.rows)
         ctx.modules, ctx.layers, ctx.plan, ctx.input_dtype = modules, layers, forward.plan, x.dtype
-        ctx.forward_pass = [(part.norms, part.dropout_mask) for part in parts]
+        ctx.forward_pass = [(part.norms, part.dropout) for part in parts]
         ctx.save_for_backward(forward.features, *parameters)
         return output
 
@@ -93,7 +93,7 @@ class _DenseBlock(torch.autograd.Function):
         features, *parameters = ctx.saved_tensors
         parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[4:])
         for part, found in zip(parts, ctx.forward_pass, strict=True):
-            part.norms, part.dropout_mask = found
+            part.norms, part.dropout = found
         with in_this_precision(grad_output.device):
             backward = Backward(ctx.plan, features)
             gradients: list[Tensor | None] = []
@@ -144,7 +144,7 @@ class _Forward:
             ones = new.new_ones(n, new.shape[1], height, width)
             mask = as_rows(F.dropout(ones, rate))
             new = new * mask
-            part.dropout_mask = mask != 0
+            part.dropout = mask != 0, 0.0 if rate == 1 else 1 / (1 - rate)
         self._write(new)
 
     def transition(self, part: Part) -> Tensor:
