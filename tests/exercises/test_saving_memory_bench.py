@@ -83,4 +83,5 @@ def test_what_is_said_of_a_gpu_is_what_its_record_holds():
     assert span in readme
     dial = from_json(Dial, load_record("shared-storage-slices").cases["256"])
     assert f"{dial.less('1'):.1f} times less memory" in readme
-    assert f"slices=8) makes it {dial.less('8'):.1f}" in readme
+    dialled = f"{dial.less('8'):.1f} times, at {dial.row('8').time_ratio:.1f} times the time"
+    assert f"slices=8) makes it {dialled}" in readme

@@ -84,10 +84,12 @@ def alt(ledgers: Sequence[Ledger], at: int) -> str:
     parts = []
     for book in ledgers:
         moment = book.moments[at]
-        held = ", ".join(f"{NAMES[s.kind]} {s.channels:g}" for s in moment.held) or "nothing"
-        passing = ", ".join(f"{NAMES[s.kind]} {s.channels:g}" for s in moment.passing)
+        held = (
+            ", ".join(f"{NAMES[s.kind]} {round(s.channels, 1):g}" for s in moment.held) or "nothing"
+        )
+        passing = ", ".join(f"{NAMES[s.kind]} {round(s.channels, 1):g}" for s in moment.passing)
         parts.append(
-            f"{TITLES[book.strategy]} holds, in channels: {held}"
+            f"{TITLES[book.strategy]} holds, in channels: {held or 'nothing'}"
             + (f"; and for a moment: {passing}" if passing else "")
         )
     return f"{label(book.moments[at], book)}. ".capitalize() + ". ".join(parts) + "."
