@@ -92,13 +92,13 @@ def speed(
             )
     table = Table(
         title=f"DenseNet-121, {batch} × 3 × {resolution} × {resolution}, float32, {device}, "
-        f"{repeats} rounds",
+        f"{repeats} round{'s' * (repeats > 1)}",
         caption="our time over torchvision's, median and 95% interval of the rounds",
     )
     for column in ("", "ratio", "interval", "our seconds"):
         table.add_column(column, justify="left" if not column else "right")
     for name, ratio in found.items():
-        interval = f"{ratio.low:.2f} to {ratio.high:.2f}"
+        interval = f"{ratio.low:.2f} to {ratio.high:.2f}" if repeats > 1 else "—"
         table.add_row(name, f"{ratio.median:.2f}", interval, f"{ratio.seconds:.3f}")
     Console().print(table)
 
@@ -117,7 +117,8 @@ def report(bench: MemoryBench) -> Table:
     """The table that the command prints; the first row is what the others are compared with."""
     shape = " × ".join(map(str, bench.input_shape))
     table = Table(
-        title=f"{bench.network}, {shape}, {bench.dtype}, {bench.device}, {bench.repeats} rounds",
+        title=f"{bench.network}, {shape}, {bench.dtype}, {bench.device}, "
+        f"{bench.repeats} round{'s' * (bench.repeats > 1)}",
         caption="peak beyond parameters, buffers and input; time as a ratio to the first row",
     )
     for column in ("", "peak", "less", "time", "quartiles"):

@@ -36,9 +36,15 @@ Connection = Annotated[
         help="How the layers are connected; shortcut: plain, and the head reads the table."
     ),
 ]
-Depth = Annotated[int | None, typer.Option(min=1, help="Layers of every network.")]
+Depth = Annotated[
+    int | None, typer.Option(min=1, help="Layers of every network; without, each has its own.")
+]
 GrowthRate = Annotated[
-    int | None, typer.Option(min=1, help="Features a layer writes: k, or the width if not dense.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Features a layer writes: k, or the width if not dense; without, each has its own.",
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of training.")]
 Features = Annotated[

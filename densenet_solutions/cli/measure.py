@@ -48,7 +48,8 @@ def _print_strategies(asked: bool) -> None:
     for family, members in itertools.groupby(TABLE.values(), lambda one: one.family):
         table.add_row(f"[bold]{family}[/]")
         for one in members:
-            table.add_row(one.name, f"{one.summary} [dim]({_RESULTS[one.exactness]})[/]")
+            marks = _RESULTS[one.exactness] + ("" if one.predictable else "; needs --device")
+            table.add_row(one.name, f"{one.summary} [dim]({marks})[/]")
         table.add_row()
     Console(highlight=False).print(table)
     raise typer.Exit
@@ -104,6 +105,8 @@ def measure(
         checks.choice("NETWORK", network, NETWORKS)
         if strategy is not None:
             checks.choice("--strategy", strategy, tuple(itertools.chain(*STRATEGIES.values())))
+        if optimizer and not train:
+            raise ValueError("inference has no optimizer: leave out --infer or --optimizer")
         import torch
 
         from densenet_solutions.memory import STRATEGIES as TABLE

@@ -70,7 +70,10 @@ def chosen_device(device: str | None) -> str:
 
 
 #: Names in Python → what they are called on the command line.
-_OPTIONS = {"batch_size": "--batch", "learning_rate": "--learning-rate"}
+_OPTIONS = {
+    "batch_size": "--batch", "learning_rate": "--learning-rate",
+    "in_channels": "--in-channels", "out_channels": "--out-channels",
+}  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -69,6 +69,8 @@ def train(
         from densenet_solutions.records.serialise import dumps
 
         checks.choice("NETWORK", network, SMALL)
+        if momentum and optimizer != "sgd":
+            raise ValueError(f"--momentum is an option of sgd, got it with {optimizer!r}")
         settings = training.TrainingSettings(
             epochs=epochs,
             batch_size=batch,
@@ -104,7 +106,7 @@ def _tell(epoch: EpochMetrics) -> None:
         typer.echo(
             f"epoch {epoch.epoch}: loss {epoch.train_loss:.4f}, train accuracy "
             f"{epoch.train_accuracy:.4f}, test accuracy {epoch.test_accuracy:.4f}, "
-            f"{epoch.seconds:.1f} s"
+            f"{epoch.seconds:.1f} s of training"
         )
 
 

@@ -112,13 +112,15 @@ def train(
                 )
             metrics = EpochMetrics(epoch, loss, accuracy, None, None, round(seconds, 3))
             if test_every_epoch or epoch == settings.epochs:
-                metrics = _tested(metrics, model, test_set, settings)
+                metrics = _tested(metrics, model, test_set, settings, show_progress and rank == 0)
             history.append(metrics)
             if path is not None and rank == 0:
                 save(path, model, optimizer, identity, history)
             on_epoch(metrics)
         if history[-1].test_loss is None:  # the checkpoint was that of a longer training
-            history[-1] = _tested(history[-1], model, test_set, settings)
+            history[-1] = _tested(
+                history[-1], model, test_set, settings, show_progress and rank == 0
+            )
         result = TrainingResult(
             model=type(model).__name__,
             parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -135,12 +137,17 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: ImageSet, *, resolution: int, batch_size: int = 500
+    model: nn.Module,
+    images: ImageSet,
+    *,
+    resolution: int,
+    batch_size: int = 500,
+    advance: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy of `model` in evaluation mode, in float32.
 
-    The network's modes are restored. Under `torchrun` every process evaluates all images, so that
-    all of them know the result.
+    The network's modes are restored; `advance` is called after every batch. Under `torchrun` every
+    process evaluates all images, so that all of them know the result.
 
     Raises:
         ValueError, TypeError: an argument is impossible, or there are no images.
@@ -158,6 +165,7 @@ def evaluate(
             logits = model(as_inputs(batch.pixels, resolution))
             _check_labels(logits, batch.labels)
             total += _loss_and_hits(logits, batch.labels)
+            advance()
     finally:
         for module, mode in modes:
             module.training = mode
@@ -227,9 +235,17 @@ def _plain_step(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _tested(
-    metrics: EpochMetrics, model: nn.Module, test_set: ImageSet, settings: TrainingSettings
+    metrics: EpochMetrics,
+    model: nn.Module,
+    test_set: ImageSet,
+    settings: TrainingSettings,
+    show_progress: bool,
 ) -> EpochMetrics:
-    loss, accuracy = evaluate(model, test_set, resolution=settings.resolution)
+    title, batches = f"epoch {metrics.epoch}/{settings.epochs}, testing", -(-len(test_set) // 500)
+    with progress_bar(title, batches, show_progress) as advance:
+        loss, accuracy = evaluate(
+            model, test_set, resolution=settings.resolution, batch_size=500, advance=advance
+        )
     return replace(metrics, test_loss=loss, test_accuracy=accuracy)
 
 

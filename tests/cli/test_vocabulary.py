@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,3 +254,27 @@ def test_a_recording_does_not_go_into_a_file(tmp_path) -> None:
     assert code == 2
     assert "is a file" in text
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "book-densenet", "--optimizer", "adam", "--momentum", "0.9"], "option of sgd"),
+        (["measure", "densenet121", "--infer", "--optimizer", "adam"], "has no optimizer"),
+        (["record", "how-far-gpu", "--device", "cpu", "--only", "plain"], "use --device cuda"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = run(*arguments)
+    assert code == 2
+    assert said in text
+
+
+def test_what_can_only_be_measured_is_marked() -> None:
+    from densenet_solutions.memory import STRATEGIES as TABLE
+
+    _, text = run("measure", "--list-strategies")
+    assert text.count("needs --device") == sum(not row.predictable for row in TABLE.values())

@@ -57,6 +57,8 @@ def fit(case: Mapping[str, Any], device: str) -> Fit:
     """The largest batch of DenseNet-121 whose training steps fit."""
     strategy = STRATEGIES[case["strategy"]]
     place = torch.device(device)
+    if place.type != "cuda":
+        raise ValueError(f"what fits is tried on a GPU: use --device cuda, got {device!r}")
     place = place if place.index is not None else torch.device(place.type, 0)
     total = torch.cuda.get_device_properties(place).total_memory
     torch.cuda.set_per_process_memory_fraction(BUDGET / total, place)
