@@ -48,12 +48,14 @@ assert wide == margins.miss["densenet161", False] > 2 * max(narrow)
 # **How to read it.** The areas are the tensors that are alive in the course of the step; parameters,
 # buffers, the optimizer's state and the images are always there. Move over the areas, or use *Moment*,
 # to look into the step. The dashed line and the large number are what PyTorch's allocator *reserves*:
-# it keeps freed pieces, and not every piece can be used again. That decides what fits. Below, each line
+# it keeps freed pieces, and not every piece can be used again. Where memory gets short it gives free
+# pieces back first, so somewhat larger batches can fit. Below, each line
 # is as long as the memory that PyTorch finds on that card (on a logarithmic scale), and the flags stand
 # at what is gone from the card. The band at a flag begins where the tensors alone would fit. It ends
-# where there is also room for the largest error that such predictions had on an H100 and an H200. A
-# card whose line ends left of the band is too small (✗), inside it is tight (≈), right of it the step
-# fits (✓). The last columns have the largest batch that fits.
+# where there is also room for the largest error that we saw for that network on an H100 or an H200. A
+# card whose line ends left of the band is too small (✗), inside it is tight (≈), right of it we expect
+# that the step fits (✓). The last columns have the largest batch of which we expect it. On other cards
+# nothing was measured.
 # { .ds-explorer-words }
 #
 # Your own network: take the layers of one of these and set its growth rate $k$. The stem then has
@@ -88,7 +90,8 @@ assert all(low <= fits[name].batch <= high for name, (low, high) in ranges.items
 # ## Can it be trusted?
 #
 # PyTorch was told to reserve no more than 8 GiB, and trained with larger and larger batches. The
-# largest lies in our range each time. These are all the cases that were tried and are on this page.
+# largest lies in our range each time. The ranges are wide, and these are all the cases on this page that
+# were tried, one network in float32.
 #
 # DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an H100 and an H200
 # { .ds-setup }
@@ -155,8 +158,8 @@ table(
 # {{ percent(wide, 0) }} for DenseNet-161 and {{ percent(max(narrow), 0) }} for the other four of Table 1;
 # [exercise 3.1](exercises/3-1-memory.py#what-a-gpu-shows) has the cases. Besides,
 # {{ mib(margins.context_bytes, 0) }} at most were gone from the card: the CUDA context and what
-# libraries keep. Recomputation and shared storage were not measured like that; the plain steps' error
-# stands in. Another card's context may be smaller.
+# libraries keep. Errors are relative to what was simulated. Recomputation and shared storage were not
+# measured like that; the plain steps' error stands in, and for recomputation the range is too careful. Another card's context may be smaller.
 #
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,

@@ -286,8 +286,7 @@ table(
         "by Fourier series": {name: mean_and_range(values) for name, values in spoilt.items()},
         "by two neighbours": {name: decimal(mean(values), 3) for name, values in cruder.items()},
     },
-    caption="Error of the half-shift: averaging aliases half as much as the maximum, and a wider blur "
-    "less than a third of that",
+    caption="Error of the half-shift. The order is the same by both: stride, maximum, average, blur.",
 )
 
 # %% tags=["lines"]
@@ -392,8 +391,9 @@ assert [card[f"average {s}"] for s in SEEDS] == ["H100", "H100", "H200", "H200",
 assert {v for v in runs for s in SEEDS if card[f"{v} {s}"] != card[f"average {s}"]} == {"blur"}
 assert {card[f"blur {s}"] for s in SEEDS} == {"H200"}
 apart = [d for rows in compared.values() for d in rows.values() if d.told_apart]
-on_one_card = [(mean(d.values[2:]), d.interval) for d in apart]
-assert len(apart) == 8 and all(low < here < high for here, (low, high) in on_one_card)
+assert all(min(d.values) > 0 or max(d.values) < 0 for d in (*apart, behind))
+behind_of_five = comparison.holm({name: d.p for name, d in accuracy.items()})["blur"]
+assert behind_of_five < 0.05
 
 # %% [markdown]
 # Six ways to halve the resolution, five trainings each. Trainings of one seed see the images in one
@@ -468,7 +468,9 @@ assert chosen["average"] == chosen["average after a ReLU"] == chosen["blur"]
 assert all(runs[name][0].settings.learning_rate == chosen[name] for name in runs)
 assert [name for name in chosen if chosen[name] != by_loss[name]] == ["average after a ReLU"]
 assert min(leads) > 0 and len(at_an_end) == 4
-assert all(losses["maximum"][rate] < losses["average"][rate] for rate in LEARNING_RATES)
+assert all(
+    losses[name][rate] < losses["average"][rate] for name in fewer for rate in LEARNING_RATES
+)
 
 
 def by_rate(measure, form, caption):
@@ -492,29 +494,32 @@ rates_by_loss = by_rate("test_loss", lambda loss: decimal(loss, 3), "Loss on the
 # {{ record_note(record) }}
 #
 # **Accuracy does not choose**^[About the two cards: each pair but two of the blur's ran on
-# one. And each of the eight differences told apart, taken over the three seeds of the H200 alone, lies
-# within its interval.]. The maximum is ahead by {{ points(lead.mean) }} points, interval
-# {{ lead_interval }}. So if one of the two is better here, then hardly by more than 0.3 points. The stride,
+# one. And each of the {{ count(len(apart)) }} differences told apart has the same sign in all five seeds,
+# so on both cards.]. The maximum is ahead by {{ points(lead.mean) }} points, interval
+# {{ lead_interval }}. So on these 10,000 images the maximum is hardly better by more than 0.3 points, the average hardly by
+# more than 0.1. The stride,
 # which ignores three values in four, differs by {{ points(accuracy["stride"].mean) }} points, interval
-# {{ stride_interval }}. The blur is behind by {{ points(-behind.mean) }}. Its interval
-# {{ blur_interval }} alone would tell it apart, but among 15 comparisons it just does not
-# (p = {{ decimal(behind.adjusted, 3) }} after Holm).
+# {{ stride_interval }}. The blur is behind by {{ points(-behind.mean) }}. It was
+# behind in all five seeds, and its interval {{ blur_interval }} alone would tell it apart. Whether it
+# counts depends on how many comparisons are counted: among all 15, p = {{ decimal(behind.adjusted, 3) }}
+# after Holm; among the five of accuracy, {{ decimal(behind_of_five, 3) }}. That all 15 count was settled
+# after the runs, not before.
 #
-# **The loss does.** The average's test loss is lower than that of the maximum, by
+# **The loss does**, at the rates that were chosen. The average's test loss is lower than that of the maximum, by
 # {{ decimal(test_loss["maximum"].mean, 3) }}, of the maximum that stands first and of the stride. It
 # fits the training images less than all others but the blur^[The training loss is the mean over the
 # last epoch, in training mode and bfloat16, and the test loss is float32. So their distance is not
-# quite a gap between training and test images.]. The learning rate alone does not make that order.
-# After five epochs at equal rates it lay between the blur and the other four as well, at all three
-# rates (one seed).
+# quite a gap between training and test images.]. The learning rate alone does not make the order
+# in training loss. After five epochs at equal rates the average lay between the blur and the other four
+# as well, at all three rates (one seed). For test loss we cannot say: there its loss on held-out images
+# was *higher* than that of the maximum, the stride and the maximum first, at all three rates.
 #
-# **Two properties were tested alone**, at the average's own learning rate. With a ReLU before the
-# average nothing can cancel. That network fits more, and neither accuracy nor test loss tells it from
-# the average. A wider blur aliases less. That network fits less, and it was not more accurate.
+# **Two changes aim at one property each**, at the average's own learning rate, and each changes more
+# than that. With a ReLU before the average nothing can cancel. That network fits more. Its test loss is
+# higher by {{ decimal(test_loss["average after a ReLU"].mean, 3) }}, which among 15 comparisons does not
+# count. A wider blur aliases less. That network fits less, and it was not more accurate.
 #
-# **What it does not show.** It does not say why. In shorter trainings the order in loss was another:
-# after five epochs the maximum's loss on held-out images was *lower* than the average's, at all three
-# learning rates (one seed). The rates were chosen by accuracy and not by loss^[By loss the choice would have been
+# **What it does not show.** It does not say why. The rates were chosen by accuracy and not by loss^[By loss the choice would have been
 # another for one of the six, the average after a ReLU.]. For four of the six the best rate is at an end
 # of the three, so a better one may lie outside. And it is one network on one set of small images.
 #
@@ -558,8 +563,8 @@ assert explained["average"] > max(explained["max"], explained["stride"])
 #     {{ decimal(trained_evenness["average"]) }}.
 #
 # !!! holds-with-a-condition "Average pooling regularises."
-#     In loss and after ten epochs: it fits the training images less than the maximum, and its test
-#     loss is lower. Accuracy does not tell the two apart, and in trainings of five epochs the maximum's
+#     In loss, after ten epochs, each at its own learning rate, on one data set: it fits the training
+#     images less than the maximum, and its test loss is lower. Accuracy does not tell the two apart, and in trainings of five epochs the maximum's
 #     loss on held-out images was lower. At scale blur raised accuracy (Zhang), mostly in the stem.
 #
 # !!! holds-with-a-condition "Average pooling retains more information."
@@ -572,7 +577,9 @@ assert explained["average"] > max(explained["max"], explained["stride"])
 #     When the image moves by one pixel of 32, {{ changed["average"]["1"] }} of the predictions change
 #     (maximum {{ changed["max"]["1"] }}, stride {{ changed["stride"]["1"] }}), and
 #     by three {{ changed["average"]["3"] }} (maximum {{ changed["max"]["3"] }}, stride
-#     {{ changed["stride"]["3"] }}). In brackets stands the range over five seeds.
+#     {{ changed["stride"]["3"] }}). In brackets stands the range over five seeds. These are small
+#     networks, of three epochs on 5,000 images and tested on 1,000. That the average aliases less did
+#     not make their predictions steadier.
 #
 # !!! holds-with-a-condition "Average pooling makes the transition cheaper."
 #     Only if the pool moves before the convolution, and then only the convolution costs a quarter.

@@ -148,8 +148,9 @@ def batch_table(cases: Mapping[str, ExplorerCase], margins: Margin, resolution: 
             **{words: {c: batches(c, way) for c in CARDS} for way, words in WAYS.items()},
         },
         align="lr" + "r" * len(METHODS),
-        caption=f"Largest batch of DenseNet-121 with images of {resolution} × {resolution} that "
-        "fits, and in brackets the largest that may",
+        caption=f"Largest batch of DenseNet-121 with images of {resolution} × {resolution} that we "
+        "expect to fit, and in brackets the largest that may. Above 256 images these are straight "
+        "lines prolonged, which nobody ran.",
     )
 
 
