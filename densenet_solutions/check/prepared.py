@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import linecache
 import sys
 import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -30,12 +32,18 @@ class TheirError(Exception):
     """The reader's code failed; the finding says how and in which line."""
 
     def __init__(self, doing: str, cause: BaseException | None = None) -> None:
-        text = doing
+        text, where = doing, "" if cause is None else _where(cause)
         if cause is not None:
             text = f"{doing} raises {type(cause).__name__}: {_first_line(cause)}"
             if "double" in text.lower():
                 text += " (The check runs a copy in float64; x.to(weight.dtype) suits any type.)"
-        self.finding = Finding("wrong", text, where="" if cause is None else _where(cause))
+            if (owner := _uninitialized(cause)) is not None:
+                text = f"{owner.__name__}.__init__ does not call super().__init__()"
+                text += " first." if where else "."
+                code = owner.__init__.__code__  # type: ignore[misc]
+                line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
+                where = where or _place(code.co_filename, code.co_firstlineno, line)
+        self.finding = Finding("wrong", text, where=where)
         super().__init__(text)
 
 
@@ -65,6 +73,8 @@ class Prepared:
             if not isinstance(built, nn.Module):
                 raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
             net = built
+        with their_code("Reading the network"):
+            list(net.modules())
         self.net = copied(getattr(net, "_orig_mod", net))
         self.image, self.output = self._first(images)
         self.parameters = sum(p.numel() for p in self.net.parameters())
@@ -130,6 +140,15 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         yield
+
+
+def _uninitialized(cause: BaseException) -> type | None:
+    """The class of the module that PyTorch met before `nn.Module.__init__` had run."""
+    frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    met = frames[-1].f_locals.get("self") if frames else None
+    if not isinstance(met, nn.Module) or hasattr(met, "_modules"):
+        return None
+    return next(c for c in type(met).__mro__ if isinstance(vars(c).get("__init__"), FunctionType))
 
 
 def _where(cause: BaseException) -> str:

@@ -18,7 +18,7 @@ def start(
         "densenet-exercises"
     ),
 ) -> None:
-    """Write a folder with one small file an exercise: signatures and docstrings, nothing else.
+    """Write a folder with one small file an exercise: signatures and docstrings, no answers.
 
     A file that is there already stays as it is. `densenet-solutions check` in the folder says what
     is solved.

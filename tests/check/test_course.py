@@ -126,16 +126,18 @@ def said(folder: Path, *options: str) -> tuple[int, str]:
     return done.exit_code, done.stdout + done.stderr
 
 
-def test_start_writes_signatures_and_docstrings_and_nothing_else(tmp_path: Path) -> None:
+def test_start_writes_signatures_and_docstrings_and_no_answers(tmp_path: Path) -> None:
     written = start(tmp_path / "new")
     assert [path.name for path in written] == list(EXERCISES)
     for path in written:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
-                (only,) = node.body
-                assert isinstance(only.value.value, str)
+                docstring, *rest = node.body
+                assert isinstance(docstring.value.value, str)
+                init = ["super().__init__()"] if node.name == "__init__" else []
+                assert [ast.unparse(line) for line in rest] == init
                 assert all(a.annotation for a in node.args.args if a.arg != "self")
-            assert not isinstance(node, ast.Assign | ast.Call | ast.Raise)
+            assert not isinstance(node, ast.Assign | ast.Raise)
         assert len(path.read_text()) < 800
     report = course(tmp_path / "new")
     assert report.open == tuple(EXERCISES)
@@ -174,6 +176,31 @@ def test_a_wrong_answer_is_told_and_the_rest_stays_open(
     assert "0 solved, 6 open" in out
     assert text in out
     assert f"✗ {EXERCISES[file].title}: " in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "where"),
+    [
+        ("pass", "DenseBlock.__init__ does not call super().__init__().", "5: def __init__(self, "),
+        ("self.a = nn.ReLU()", "does not call super().__init__() first.", "6: self.a = nn.ReLU()"),
+    ],
+)
+def test_a_module_without_super_is_told_and_the_others_too(
+    tmp_path: Path, body: str, text: str, where: str
+) -> None:
+    start(tmp_path)
+    (tmp_path / "dense_block.py").write_text(
+        "from torch import nn\n\n\nclass DenseBlock(nn.Module):\n"
+        f"    def __init__(self, in_channels, growth_rate, layers):\n        {body}\n\n"
+        "    def forward(self, x):\n        return x\n"
+    )
+    code, out = said(tmp_path)
+    assert code == 1
+    assert f"✗ {EXERCISES['dense_block.py'].title}: DenseBlock.__init__ does not call" in out
+    assert text in out
+    assert f"dense_block.py, line {where}" in out
+    assert "Exercise 5: open." in out
     assert "Traceback" not in out
 
 

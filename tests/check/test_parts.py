@@ -131,3 +131,14 @@ def test_a_list_is_no_output():
 
     report = dense_block(Listed(), 8, 4, 3)
     assert "it is list" in report.findings[0].text
+
+
+def test_a_part_without_super_is_told_by_its_class():
+    class Layer(nn.Module):
+        def __init__(self):
+            self.width = 4
+
+    report = transition(lambda: nn.Sequential(Layer()), 8)
+    assert report.findings[0].text == "Layer.__init__ does not call super().__init__()."
+    assert "def __init__(self):" in report.findings[0].where
+    assert transition(Layer.__new__(Layer), 8).findings == report.findings
