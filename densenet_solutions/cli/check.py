@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 #: Networks that a solution can be held against.
 CHECKED = tuple(name for name in (*IMAGENET, *SMALL) if "densenet" in name)
 
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 app = typer.Typer(
     add_completion=False,
     help="Check your own solution, and be told which mistake it is. Without a command: all "
@@ -34,6 +37,14 @@ Target = Annotated[
     typer.Argument(
         metavar="FILE.py:NAME",
         help="For example net.py:MyNet, which builds the network, or 'net.py:Net(32)'.",
+    ),
+]
+Part = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE.py:NAME",
+        help="With its arguments, such as 'net.py:Transition(64)' or 'net.py:Block(64, 32, 6)'; "
+        "--in-channels is not passed on to it.",
     ),
 ]
 As = Annotated[str, typer.Option("--as", metavar="NETWORK", help="What it should be, see above.")]
@@ -85,7 +96,7 @@ def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> Non
 
 @app.command()
 def block(
-    target: Target,
+    target: Part,
     in_channels: Channels,
     growth_rate: Annotated[int, typer.Option(help="Channels that each layer adds.")],
     layers: Annotated[int, typer.Option(help="Layers of the block.")],
@@ -97,16 +108,13 @@ def block(
     """Hold a dense block against the paper's or the book's."""
     from densenet_solutions import check
 
-    size = 4 if bottleneck else None
-    _run(
-        lambda _: check.dense_block(_load(target), in_channels, growth_rate, layers, bn_size=size),
-        json,
-    )
+    size, sizes = 4 if bottleneck else None, (in_channels, growth_rate, layers)
+    _run(lambda _: check.dense_block(_part(target, *sizes), *sizes, bn_size=size), json)
 
 
 @app.command()
 def transition(
-    target: Target,
+    target: Part,
     in_channels: Channels,
     out_channels: Annotated[
         int | None, typer.Option(help="Channels that it writes; half of them by default.")
@@ -116,7 +124,8 @@ def transition(
     """Hold a transition between two blocks against the paper's."""
     from densenet_solutions import check
 
-    _run(lambda _: check.transition(_load(target), in_channels, out_channels), json)
+    out = in_channels // 2 if out_channels is None else out_channels
+    _run(lambda _: check.transition(_part(target, in_channels, out), in_channels, out), json)
 
 
 @app.command(
@@ -161,6 +170,22 @@ def _load(target: str) -> Any:
     from densenet_solutions.check.prepared import load
 
     return load(target)
+
+
+def _part(target: str, *sizes: int) -> Any:
+    """What TARGET names; wrong usage if it needs arguments and has none."""
+    named = _load(target)
+    if target.endswith(")") or not callable(named):
+        return named
+    given = inspect.signature(named).parameters.values()
+    needs = [p.name for p in given if p.default is p.empty and p.kind not in _ANY_NUMBER]
+    if needs:
+        arguments = ", ".join(map(str, sizes[: len(needs)]))
+        raise typer.BadParameter(  # no `ValueError`, in which names become options
+            f"{target} needs {', '.join(needs)}, and no option is passed on to it: write "
+            f"'{target}({arguments})'"
+        )
+    return named
 
 
 def _run(check: Callable[[Callable[[str, int, int], None]], Report], json: bool) -> None:

@@ -159,6 +159,35 @@ def test_a_block_and_a_transition_of_a_file(net: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "needs"),
+    [
+        (("transition", "Halves", "--in-channels", 64), "Halves(64)"),
+        (("transition", "Both", "--in-channels", 64, "--out-channels", 16), "Both(64, 16)"),
+        (("block", "Three", "--in-channels", 6, "--growth-rate", 4, "--layers", 2),
+         "Three(6, 4, 2)"),
+    ],
+)  # fmt: skip
+def test_a_part_that_needs_arguments_is_told_how_to_write_them(
+    net: Path, arguments: tuple[object, ...], needs: str
+) -> None:
+    net.write_text(
+        "from torch import nn\nclass Halves(nn.Module):\n"
+        "    def __init__(self, in_channels): pass\n"
+        "def Both(in_channels, b, *more): pass\n"
+        "def Three(in_channels, k, n, last=1, **other): pass\n"
+    )
+    command, name, *options = arguments
+    code, out, error = run(command, f"{net}:{name}", *options)
+    assert code == 2
+    words = " ".join((out + error).replace("│", " ").split())
+    assert f"{net}:{name} needs in_channels, " in words
+    assert f"write '{net}:{needs}'" in words
+    help_text = " ".join(run(command, "--help")[1].replace("│", " ").split())
+    assert "--in-channels is not passed on to it" in help_text
+    assert "builds the network" not in help_text
+
+
 def test_memory_and_houses(net: Path, tmp_path: Path) -> None:
     target = f"{net}:right"
     code, out, _ = run("memory", target, "--as", "book-densenet", "--resolution", 32, "--batch", 2)
