@@ -102,5 +102,7 @@ LINES = {
 
 
 def line(topic: str, source: Source) -> str:
-    """What the paper, or the source that is given, says on a topic."""
+    """What the paper, or the source that is given, says on a topic; nothing on the topic `""`."""
+    if not topic:
+        return ""
     return LINES[topic].get(source, LINES[topic].get("paper", ""))

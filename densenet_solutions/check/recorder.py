@@ -220,9 +220,9 @@ class _Recorder(TorchDispatchMode):
         while frame is not None and frame.f_code is not run.__code__:
             if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
                 line = f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
-                return f"{path} ({line})" if path else line
+                return f"module {path} ({line})" if path else line
             frame = frame.f_back  # type: ignore[assignment]
-        return path
+        return path and f"module {path}"
 
 
 def run(net: Callable[[Tensor], Any], image: Tensor) -> tuple[Any, Trace]:

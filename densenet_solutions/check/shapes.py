@@ -106,6 +106,8 @@ class _Mistake:
             return f"Transition {block} only pools: its convolution is missing.", "transition"
         if not self.is_transition:
             return self._goes_on(block)
+        if not self.blocks and self.right.out != read // 2:  # a part, by itself: as was asked for
+            return f"It writes {theirs.out} channels and not {self.right.out}.", ""
         if theirs.out == read:
             return f"Transitions keep all {read} channels (θ = 1).", "compression"
         if theirs.out == read // 2:

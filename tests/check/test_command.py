@@ -159,6 +159,22 @@ def test_a_block_and_a_transition_of_a_file(net: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("writes", [32, 64])
+def test_a_transition_is_held_to_the_channels_that_were_asked_for(net: Path, writes: int) -> None:
+    net.write_text(
+        "from torch import nn\ndef parts(n):\n    return nn.Sequential(\n        "
+        "nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, n, 1), nn.AvgPool2d(2))\n"
+    )
+    sizes = ("--in-channels", 64, "--out-channels", 16)
+    code, out, _ = run("transition", f"{net}:parts({writes})", *sizes)
+    assert code == 1
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "transition: not passed",
+        f"✗ It writes {writes} channels and not 16.",
+        "    module 2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "needs"),
     [

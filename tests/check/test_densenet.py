@@ -296,7 +296,7 @@ def test_errors_are_shown_with_the_readers_line():
 
 def test_findings_point_to_module_and_line():
     finding = densenet(Student(pool="max"), TINY).findings[0]
-    assert finding.where.startswith("trunk.1.3 (students.py, line ")
+    assert finding.where.startswith("module trunk.1.3 (students.py, line ")
     finding = densenet(Functional(), PLAIN).findings[0]
     assert "There is a bottleneck" in finding.text
     assert finding.where.startswith("students.py, line ")
