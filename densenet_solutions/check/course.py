@@ -41,19 +41,22 @@ class CourseReport(Report):
 
     Attributes:
         solved: files whose exercise is solved.
+        mistaken: files with a wrong answer.
         open: files that nobody has begun.
     """
 
     solved: tuple[str, ...]
+    mistaken: tuple[str, ...]
     open: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        return not self.open and not self.wrong
+        return not self.open and not self.mistaken
 
     @property
     def _verdict(self) -> str:
-        return f"{len(self.solved)} solved, {len(self.open)} open"
+        wrong = f"{len(self.mistaken)} wrong, " if self.mistaken else ""
+        return f"{len(self.solved)} solved, {wrong}{len(self.open)} open"
 
 
 def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
@@ -101,7 +104,7 @@ def course(
             "writes a folder with all of them"
         )
     findings: list[Finding] = []
-    solved, untouched = [], []
+    solved, mistaken, untouched = [], [], []
     for i, file in enumerate(here):
         told(file, i, len(here))
         title, defines = EXERCISES[file].title, EXERCISES[file].defines
@@ -109,11 +112,13 @@ def course(
             untouched.append(file)
             findings.append(Finding("note", f"{title}: open. Write {defines} in {file}."))
         elif wrong := _wrong(Path(folder) / file, EXERCISES[file]):
+            mistaken.append(file)
             findings += [Finding("wrong", f"{title}: {f.text}", f.line, f.where) for f in wrong]
         else:
             solved.append(file)
             findings.append(Finding("right", f"{title}: solved."))
-    return CourseReport("exercises", tuple(findings), tuple(solved), tuple(untouched))
+    told_apart = (tuple(files) for files in (solved, mistaken, untouched))
+    return CourseReport("exercises", tuple(findings), *told_apart)
 
 
 def begun(path: Path) -> bool:

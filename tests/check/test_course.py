@@ -173,7 +173,7 @@ def test_a_wrong_answer_is_told_and_the_rest_stays_open(
     (tmp_path / file).write_text(SOLVED[file].replace(old, new))
     code, out = said(tmp_path)
     assert code == 1
-    assert "0 solved, 6 open" in out
+    assert "exercises: 0 solved, 1 wrong, 6 open" in out
     assert text in out
     assert f"✗ {EXERCISES[file].title}: " in out
     assert "Traceback" not in out
