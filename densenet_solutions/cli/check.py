@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,10 +77,12 @@ def number(
     with faults_in_words():
         from densenet_solutions.check import parameter_count
 
-        digits = count.translate(str.maketrans("", "", ",_ .'"))
-        if not (digits.isascii() and digits.isdigit()):
-            raise ValueError(f"COUNT is a whole number, got {count!r}")
-        report = parameter_count(int(digits))
+        if not re.fullmatch(r"[0-9]+|[0-9]{1,3}([,_ .'])[0-9]{3}(\1[0-9]{3})*", count):
+            raise ValueError(
+                "COUNT is a whole number, with three digits after each comma if it has any, such "
+                f"as 7,989,096, got {count!r}"
+            )
+        report = parameter_count(int(re.sub("[^0-9]", "", count)))
     _tell(report, json)
 
 

@@ -108,7 +108,10 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["number", "many"], "COUNT is a whole number, got 'many'"),
+        (["number", "many"], "such as 7,989,096, got 'many'"),
+        (["number", "7,97"], "three digits after each comma if it has any, such as 7,989,096, got"),
+        (["number", "7989,096"], "got '7989,096'"),
+        (["number", "7,989.096"], "got '7,989.096'"),
         (["number", "0"], "n is at least 1, got 0"),
         (["densenet", "{net}"], "give FILE.py:NAME"),
         (["densenet", "{net}:Nothing"], "my_net.py defines book_densenet, right, wrong, Broken"),
