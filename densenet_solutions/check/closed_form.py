@@ -26,6 +26,7 @@ class DenseBuild:
             the last.
         keeps_input: whether a block's output holds its input.
         norms: `"no last"`: the one before the classifier is missing.
+        head: whether the classifier is counted.
     """
 
     blocks: tuple[int, ...]
@@ -41,6 +42,7 @@ class DenseBuild:
     added: tuple[int, ...] = (0, 0, 0, 0)
     bias: Bias = "none"
     norms: Literal["all", "no last", "none"] = "all"
+    head: bool = True
     head_bias: bool = True
     buffers: Buffers = "not counted"
 
@@ -69,6 +71,7 @@ class ResidualBuild:
     projection: Literal["where needed", "stages 2 to 4", "every block"] = "where needed"
     projection_norm: bool = True
     bias: Bias = "none"
+    head: bool = True
     head_bias: bool = True
     buffers: Buffers = "not counted"
 
@@ -154,7 +157,7 @@ def _dense(build: DenseBuild) -> Terms:
         total.norm(width)
     if build.norms == "none":
         total.normed = total.norms = 0
-    return Terms(total.total(build.buffers), per_channel, width + (1 if build.head_bias else 0))
+    return Terms(total.total(build.buffers), per_channel, _per_class(build, width))
 
 
 def _layers(total: _Sum, build: DenseBuild, width: int, layers: int) -> int:
@@ -207,5 +210,8 @@ def _residual(build: ResidualBuild) -> Terms:
                 if build.projection_norm:
                     total.norm(out)
             width = out
-    per_class = width + (1 if build.head_bias else 0)
-    return Terms(total.total(build.buffers), build.stem_kernel**2 * 64, per_class)
+    return Terms(total.total(build.buffers), build.stem_kernel**2 * 64, _per_class(build, width))
+
+
+def _per_class(build: Build, width: int) -> int:
+    return width + build.head_bias if build.head else 0

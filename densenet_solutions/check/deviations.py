@@ -155,6 +155,7 @@ COMMON_AXES = (
     _axis(
         "classifier", "classifier bias", "head_bias",
         ("no bias", False, "The classifier has no bias."),
+        ("none", {"head": False}, "It is counted without the classifier.", "counting", 2),
     ),
     _axis(
         "buffers", "buffers", "buffers",

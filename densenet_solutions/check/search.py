@@ -24,6 +24,11 @@ from densenet_solutions.check.lines import LINES, line
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import CHANNELS, CLASSES, ROWS, Row
 
+_NOTHING = (
+    "No build that is searched has this number. Searched are the DenseNets and ResNets of the "
+    f"papers and of the book, with up to {MOST} deviations, for {' or '.join(map(str, CHANNELS))} "
+    f"channels and {', '.join(map(str, CLASSES[:-1]))} or {CLASSES[-1]} classes."
+)
 Chosen = tuple[tuple[Axis, Option], ...]
 
 
@@ -136,7 +141,7 @@ def _finding(match: Match) -> Finding:
 
 
 def _nothing(nearest: tuple[Near, ...]) -> tuple[Finding, ...]:
-    found = [Finding("wrong", "No build that is searched has this number.")]
+    found = [Finding("wrong", _NOTHING)]
     for near in nearest:
         sign = "more" if near.difference > 0 else "fewer"
         called = f"{near.called(' with ', ' and ')} ({near.parameters:,})"
@@ -194,9 +199,10 @@ def _matches(n: int) -> Iterator[Match]:
     seen = set()
     for *_, i, channels, classes in sorted(hits):
         row, _, chosen, build = builds[i]
-        if (build, channels, classes) in seen:  # the same network told in another way
+        told = (build, channels, classes if build.head else 0)
+        if told in seen:  # the same network told in another way
             continue
-        seen.add((build, channels, classes))
+        seen.add(told)
         deviations = tuple(
             Deviation(axis.name, option.name, option.kind, option.text,
                       line(axis.topic, row.source))
@@ -243,6 +249,7 @@ def tables() -> dict[str, Any]:
         "channels": list(CHANNELS),
         "classes": list(CLASSES),
         "most": MOST,
+        "nothing": _NOTHING,
         "rows": [
             {name: getattr(row, name) for name in told}
             | {"build": asdict(row.build)}

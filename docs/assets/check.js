@@ -63,6 +63,8 @@
     return count * (grown + kept);
   }
 
+  const perClass = (b, width) => (b.head ? width + (b.head_bias ? 1 : 0) : 0);
+
   // [fixed, per channel, per class]
   function dense(b) {
     let width = b.stem_width;
@@ -79,7 +81,7 @@
     });
     if (b.norms === "all") sum.norm(width);
     if (b.norms === "none") sum.normed = sum.norms = 0;
-    return [sum.total(b.buffers), perChannel, width + (b.head_bias ? 1 : 0)];
+    return [sum.total(b.buffers), perChannel, perClass(b, width)];
   }
 
   function residual(b) {
@@ -107,7 +109,7 @@
         width = out;
       }
     });
-    return [sum.total(b.buffers), b.stem_kernel ** 2 * 64, width + (b.head_bias ? 1 : 0)];
+    return [sum.total(b.buffers), b.stem_kernel ** 2 * 64, perClass(b, width)];
   }
 
   const terms = (b) => ("growth_rate" in b ? dense(normal(b)) : residual(b));
@@ -181,7 +183,7 @@
     const seen = new Set();
     return hits.filter((hit) => {
       const same = JSON.stringify([Object.entries(normal(hit.build)).sort(), hit.channels,
-        hit.classes]);
+        hit.build.head ? hit.classes : 0]);
       return !seen.has(same) && seen.add(same);
     });
   }
@@ -220,7 +222,7 @@
     const builds = matches(tables, n);
     if (builds.length) return builds.map((build) => finding(build, tables.most));
     return [
-      { kind: "wrong", text: "No build that is searched has this number.", line: "" },
+      { kind: "wrong", text: tables.nothing, line: "" },
       ...nearest(tables, n).map(({ row, channels, classes, total, difference, meaning: so }) => {
         const sign = difference > 0 ? "more" : "fewer";
         const text = `${grouped(Math.abs(difference))} ${sign} than ${row.title} with `

@@ -87,7 +87,8 @@ def build_dense(build: DenseBuild, channels: int, classes: int) -> nn.Sequential
     if build.norms == "all":
         net.append(norm(build, width))
     net += nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    net.append(nn.Linear(width, classes, bias=build.head_bias))
+    if build.head:
+        net.append(nn.Linear(width, classes, bias=build.head_bias))
     return net
 
 
@@ -115,4 +116,6 @@ def build_residual(build: ResidualBuild, channels: int, classes: int) -> nn.Modu
                 if build.projection_norm:
                     made.append(nn.BatchNorm2d(out))
             width = out
-    return nn.ModuleList([*made, nn.Linear(width, classes, bias=build.head_bias)])
+    if build.head:
+        made.append(nn.Linear(width, classes, bias=build.head_bias))
+    return nn.ModuleList(made)

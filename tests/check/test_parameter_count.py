@@ -47,6 +47,7 @@ GOLDEN = [
     (7_976_808, "densenet121", 3, 1000, ("norms", "no last")),
     (7_895_208, "densenet121", 3, 1000, ("norms", "none")),
     (8_062_625, "densenet121", 3, 1000, ("buffers", "all")),
+    (6_953_856, "densenet121", 3, 1000, ("classifier", "none")),
     (7_992_168, "densenet121", 3, 1000, ("transitions", "last")),
     (23_245_586, "densenet121", 1, 10, ("bottleneck", "k kept"), ("bias", "all")),
     (9_850_890, "densenet121", 1, 10, ("bottleneck", "none"), ("bias", "all")),
@@ -102,6 +103,7 @@ def random_dense(rng: random.Random) -> DenseBuild:
         added=choice(((0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 0, 0))),
         bias=choice(("none", "all", "all but stem")),
         norms=choice(("all", "no last", "none")),
+        head=choice((True, True, False)),
         head_bias=choice((True, False)),
         buffers=choice(("not counted", "all", "statistics")),
     )
@@ -117,6 +119,7 @@ def random_residual(rng: random.Random) -> ResidualBuild:
         projection=choice(("where needed", "stages 2 to 4", "every block")),
         projection_norm=choice((True, False)),
         bias=choice(("none", "all", "all but stem")),
+        head=choice((True, True, False)),
         head_bias=choice((True, False)),
         buffers=choice(("not counted", "all", "statistics")),
     )
@@ -168,6 +171,8 @@ def test_an_unknown_number_gets_the_nearest_networks(number, name, difference, m
     report = parameter_count(number)
     assert not report.passed
     assert not report.builds
+    searched = "with up to 3 deviations, for 1 or 3 channels and 10, 100 or 1000 classes."
+    assert report.findings[0].text.endswith(searched)
     near = report.nearest[0]
     if difference is not None:
         assert near.name == name
