@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from densenet_solutions import checks
 from densenet_solutions.cli.options import IMAGENET, SMALL, Batch, faults_in_words, names
@@ -25,7 +26,18 @@ CHECKED = tuple(name for name in (*IMAGENET, *SMALL) if "densenet" in name)
 
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
+
+class _Commands(TyperGroup):
+    """The commands; a file in place of one is pointed to `--only`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0].endswith(".py"):
+            ctx.fail(f"{args[0]!r} is no command; write {ctx.command_path} --only {args[0]}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     help="Check your own solution, and be told which mistake it is. Without a command: all "
     "exercises of the folder that `densenet-solutions start` wrote. Exit code: 0 passed, 1 not "
@@ -65,6 +77,8 @@ def _check(
     if ctx.invoked_subcommand is None:
         from densenet_solutions import check
 
+        if only is not None:
+            folder, only = folder / Path(only).parent, Path(only).name
         _run(lambda told: check.course(folder, only=only, told=told), json)
 
 

@@ -120,6 +120,8 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
         (["densenet", "{net}:right", "--as", "densenet7"], "--as is one of 'densenet121'"),
         (["memory", "{net}:right", "--batch", "0"], "Invalid value for '--batch'"),
         (["nonsense"], "No such command"),
+        (["exercise_1.py"], "'exercise_1.py' is no command; write"),
+        (["exercise_1.py"], "check --only exercise_1.py"),
     ],
 )
 def test_wrong_usage_is_a_line_and_2(net: Path, arguments: list[str], message: str) -> None:

@@ -215,6 +215,10 @@ def test_one_file_and_json(tmp_path: Path) -> None:
     assert report["solved"] == ["exercise_1.py"]
     assert report["passed"] is False
     assert len(report["open"]) == 6
+    for path in (f"{tmp_path.name}/exercise_1.py", f"{tmp_path}/exercise_1.py"):
+        code, out = said(tmp_path.parent, "--only", path)
+        assert code == 0, out
+        assert "1 solved, 0 open" in out
     assert said(tmp_path, "--only", "exercise_6.py")[0] == 2
     code, out = said(tmp_path / "nowhere")
     assert code == 2
