@@ -66,9 +66,7 @@ def densenet(net: Net, name: str | DenseNetConfig) -> NetworkReport:
         parameters = theirs.parameters
         right = row.sized(theirs.image.shape[1], classes_of(theirs))
         expected = sum(p.numel() for p in right.network().parameters())
-        channels, classes = right.config.in_channels, right.config.num_classes
-        several = "s" if channels > 1 else ""
-        title = f"{row.title} ({channels} channel{several}, {classes} classes)"
+        title = right.sized_title
         return network_findings(right, theirs, expected)
 
     found = prepared("net", net, lambda net: images(net, row), findings)

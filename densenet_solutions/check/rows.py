@@ -34,6 +34,12 @@ class Row:
     def sized(self, channels: int, classes: int) -> Row:
         return replace(self, config=replace(self.config, in_channels=channels, num_classes=classes))
 
+    @property
+    def sized_title(self) -> str:
+        """The title, with the channels and classes of `config`."""
+        channels, classes = self.config.in_channels, self.config.num_classes
+        return f"{self.title} ({channels} channel{'s' * (channels > 1)}, {classes} classes)"
+
     def network(self) -> DenseNet:
         """The network in float64."""
         return DenseNet(self.config).double()

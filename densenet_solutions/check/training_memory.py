@@ -84,11 +84,12 @@ def memory(
     with torch.device("meta"):  # what the right network cannot do is not the reader's mistake
         DenseNet(row.config).train()(torch.empty(batch, row.config.in_channels, side, side))
     title, peak = f"memory of {row.title}", 0
+    other: tuple[Finding, ...] = ()
     kept: Mapping[str, int] = {}
     rivals: Mapping[str, int] = {}
 
     def findings(theirs: Prepared) -> list[Finding]:
-        nonlocal title, peak, kept, rivals
+        nonlocal title, peak, kept, rivals, other
         channels = theirs.image.shape[1]
         right = row.sized(channels, classes_of(theirs))
         shape = (batch, channels, side, side)
@@ -102,16 +103,16 @@ def memory(
         found = [*_peak(peak, rivals), _copies(kept, plain), *statistics]
         should = count_parameters(DenseNet(right.config)).total
         if theirs.parameters != should:
-            text = f"It has {theirs.parameters:,} parameters and {row.title} {should:,}."
+            text = f"It has {theirs.parameters:,} parameters and {right.sized_title} {should:,}."
             text = f"Two networks are compared that are not the same. {text}"
-            found.append(Finding("note", text))
+            other = (Finding("note", text),)
         elif not any(finding.kind == "wrong" for finding in statistics):
             held = network_findings(right, theirs, should)
             found += [finding for finding in held if finding.kind == "wrong"][:1]
         return found
 
     found = prepared("net", net, lambda net: images(net, row), findings)
-    return MemoryReport(title, found, peak, kept, rivals)
+    return MemoryReport(title, (*other, *found), peak, kept, rivals)
 
 
 @cache

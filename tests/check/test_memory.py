@@ -60,8 +60,10 @@ def test_memory_is_not_saved_by_computing_something_else():
 
 
 def test_another_network_is_noted():
-    note = "Two networks are compared that are not the same. It has 10,265 parameters"
-    assert note in str(memory(Student(k=6), TINY, **SETUP))
+    first = memory(Student(k=6), TINY, **SETUP).findings[0]
+    assert first.kind == "note"
+    assert first.text.startswith("Two networks are compared that are not the same. It has 10,265")
+    assert "and the DenseNet of this configuration (3 channels, 7 classes) " in first.text
     assert "not the same" not in str(memory(Student(), TINY, **SETUP))
 
 
