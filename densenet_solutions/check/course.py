@@ -182,8 +182,8 @@ def _crossings(crossing: Any) -> Iterator[Report]:
             ours, other = (predict_memory(net, shape).peak_bytes for net in (book_densenet, resnet))
             if (ours > other) != more:
                 text = (
-                    f"You say {n} for images of {resolution}². With {batch} of them DenseNet "
-                    f"{'already' if ours > other else 'still'} needs "
+                    f"You say {n} for images of {resolution}². An answer may be a fifth off, and "
+                    f"even with {batch} DenseNet {'already' if ours > other else 'still'} needs "
                     f"{'more' if ours > other else 'less'}: {ours / 2**20:.0f} MiB against "
                     f"{other / 2**20:.0f} MiB, predicted."
                 )
