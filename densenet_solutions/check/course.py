@@ -65,8 +65,12 @@ def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
     A file that is there already stays as it is.
 
     Raises:
+        ValueError: `folder`, or what it is to lie in, is a file.
         OSError: a file cannot be written.
     """
+    for place in (Path(folder), *Path(folder).parents):
+        if place.is_file():
+            raise ValueError(f"{place} is a file, not a folder")
     written = []
     for file in EXERCISES:
         path = Path(folder) / file

@@ -33,6 +33,16 @@ def test_wrong_usage(command: list[str], said: str, unsaid: str) -> None:
     assert unsaid not in text
 
 
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "afile"
+    file.write_text("mine", encoding="utf-8")
+    for folder in (file, file / "below"):
+        done = CliRunner().invoke(app, ["start", str(folder)], env={"COLUMNS": "300"})
+        assert done.exit_code == 2
+        assert f"{file} is a file, not a folder" in " ".join(done.output.replace("│", " ").split())
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 def test_a_size_that_nobody_can_train_on_is_no_mistake_of_the_network(tmp_path: Path) -> None:
     file = tmp_path / "net.py"
     file.write_text("from torchvision.models import densenet121 as net\n", encoding="utf-8")
