@@ -258,7 +258,9 @@
     const output = form.querySelector("output");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const typed = input.value.replace(/[\s,._']/g, "");
+      const said = input.value.trim();
+      const inThrees = /^\d{1,3}([\s,._']\d{3})+$/.test(said);
+      const typed = inThrees ? said.replace(/[\s,._']/g, "") : said;
       const valid = /^[1-9]\d{0,14}$/.test(typed);
       input.setAttribute("aria-invalid", String(!valid));
       show(output, valid ? findings(tables, Number(typed)) : [{
