@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 RECORDINGS = (
     *("bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage"),
     *("feature-reuse", "gpu-published", "houses-deep", "houses-factors", "houses-final"),
-    *("houses-final-rivals", "houses-finalists", "houses-finalists-rivals", "houses-judged"),
-    *("houses-judged-rivals", "houses-search", "houses-search-rivals", "how-far", "how-far-gpu"),
+    *("houses-final-rivals", "houses-finalists", "houses-finalists-histogram"),
+    *("houses-finalists-rivals", "houses-judged", "houses-judged-histogram"),
+    *("houses-judged-realmlp", "houses-judged-rivals", "houses-judged-tabm", "houses-search"),
+    *("houses-search-histogram", "houses-search-rivals", "how-far", "how-far-gpu"),
     *("memory-fair", "memory-grid", "memory-grid-predicted", "memory-grid-rehearsal"),
     *("memory-headline", "memory-lines", "memory-reported", "memory-witness"),
     *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
@@ -63,14 +65,24 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.houses.rivals import final_recipe as make
         case "houses-finalists":
             from densenet_solutions.exercises.houses.recordings import finalists_recipe as make
+        case "houses-finalists-histogram":
+            from densenet_solutions.exercises.houses.histogram import finalists_recipe as make
         case "houses-finalists-rivals":
             from densenet_solutions.exercises.houses.rivals import finalists_recipe as make
         case "houses-judged":
             from densenet_solutions.exercises.houses.recordings import judged_recipe as make
+        case "houses-judged-histogram":
+            from densenet_solutions.exercises.houses.histogram import judged_recipe as make
+        case "houses-judged-realmlp":
+            from densenet_solutions.exercises.houses.today import realmlp_recipe as make
         case "houses-judged-rivals":
             from densenet_solutions.exercises.houses.rivals import judged_recipe as make
+        case "houses-judged-tabm":
+            from densenet_solutions.exercises.houses.today import tabm_recipe as make
         case "houses-search":
             from densenet_solutions.exercises.houses.recordings import search_recipe as make
+        case "houses-search-histogram":
+            from densenet_solutions.exercises.houses.histogram import search_recipe as make
         case "houses-search-rivals":
             from densenet_solutions.exercises.houses.rivals import search_recipe as make
         case "how-far":

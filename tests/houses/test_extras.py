@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from densenet_solutions.cli import app
 from densenet_solutions.exercises import recipes
+from densenet_solutions.exercises.houses import today
 from densenet_solutions.exercises.houses.rivals import TREES, build, configurations
 from densenet_solutions.houses import ames, contiguous_folds, cross_validate, load_houses
 
@@ -52,7 +53,7 @@ def test_commands_name_the_extra(command, monkeypatch, tmp_path):
 
 def test_every_recording_of_exercise_5_goes_by_its_name():
     names = [name for name in recipes.RECORDINGS if name.startswith("houses")]
-    assert len(names) == 10
+    assert len(names) == 15
     assert [recipes.recipe(name).name for name in names] == names
 
 
@@ -71,3 +72,11 @@ def test_without_a_rival(monkeypatch, library):
         cross_validate(
             build(library, configurations(library)[0]), train, folds=contiguous_folds(100)
         )
+
+
+@pytest.mark.parametrize("family", today.FAMILIES)
+def test_without_pytabkit(monkeypatch, family):
+    monkeypatch.setitem(sys.modules, "pytabkit", None)
+    train = load_houses().train.head(100)
+    with pytest.raises(ModuleNotFoundError, match=r"^pytabkit is .*\[rivals\]'$"):
+        cross_validate(today.build(family), train, folds=contiguous_folds(100))

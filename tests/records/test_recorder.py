@@ -172,7 +172,8 @@ def test_only_rivals_and_the_published_need_more_than_the_package_does():
     }
     rivals = [f"houses-{what}-rivals" for what in ("search", "finalists", "judged", "final")]
     trees = set(itertools.product(rivals, ("lightgbm", "xgboost", "catboost")))
-    assert needed == trees | {("gpu-published", "timm")}
+    networks = {(f"houses-judged-{name}", "pytabkit") for name in ("realmlp", "tabm")}
+    assert needed == trees | networks | {("gpu-published", "timm")}
 
 
 def test_only_some_cases(tmp_path):
