@@ -1,10 +1,19 @@
 """What page 5 says follows from its records by the protocol of `search.py`."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
-from densenet_solutions.exercises.houses import networks, rivals, search, study
+from densenet_solutions.exercises.houses import (
+    histogram,
+    networks,
+    recordings,
+    rivals,
+    search,
+    study,
+    today,
+)
 from densenet_solutions.houses import HouseEncoder, contiguous_folds, load_houses, partition
 from densenet_solutions.records import load_record
 
@@ -13,15 +22,18 @@ TRAIN = load_houses().train
 
 def test_intervals_are_those_of_a_paired_t_test_widened_for_retraining():
     """SciPy's interval for 25 independent folds, times √(1 + 25/4)."""
-    judged = study.connections()
-    assert judged["dense"].difference.difference == 0
+    judged = {**study.connections(), **study.standings()}
+    compared = len(judged) - 1
+    assert compared == 11
+    assert study.standings()["dense"].difference.difference == 0
     for name, found in judged.items():
         if name == "dense":
             continue
-        pairs = scipy.stats.ttest_rel(found.folds.ravel(), judged["dense"].folds.ravel())
-        naive = pairs.confidence_interval(1 - 0.05 / search.COMPARISONS)
+        dense = (study.connections if name in search.CONNECTIONS else study.standings)()["dense"]
+        pairs = scipy.stats.ttest_rel(found.folds.ravel(), dense.folds.ravel())
+        naive = pairs.confidence_interval(1 - 0.05 / compared)
         half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
-        middle = found.folds.mean() - judged["dense"].folds.mean()
+        middle = found.folds.mean() - dense.folds.mean()
         assert found.difference.difference == pytest.approx(middle)
         assert found.difference.low == pytest.approx(middle - half)
         assert found.difference.high == pytest.approx(middle + half)
@@ -48,11 +60,84 @@ def test_the_finalists_are_the_best_quarter_and_the_chosen_their_best(connection
     assert [networks.in_words(n) for n in found] == [networks.in_words(n) for n in chosen]
 
 
-@pytest.mark.parametrize("family", list(study.standings()))
+@pytest.mark.parametrize("family", list(rivals.SPACES))
 def test_a_rival_was_tried_as_often_as_is_said(family):
-    if family != "dense":
-        cases = load_record("houses-search-rivals").cases.values()
-        assert sum(case["family"] == family for case in cases) == rivals.trials(family)
+    cases = load_record("houses-search-rivals").cases.values()
+    assert sum(case["family"] == family for case in cases) == rivals.trials(family)
+
+
+def test_histogram_boosting_was_chosen_by_the_rule_of_the_other_trees():
+    trials = list(load_record("houses-search-histogram").cases.values())
+    drawn = [{k: c["configuration"][k] for k in histogram.SPACE} for c in trials]
+    assert drawn == histogram.configurations()
+    assert len(trials) == rivals.TREE_TRIALS
+    for trial in trials:
+        assert trial["rmse"] == min(trial["by_rounds"].values())
+        assert trial["by_rounds"][str(trial["configuration"]["rounds"])] == trial["rmse"]
+    best = sorted(trials, key=lambda c: c["rmse"])[: rivals.places("xgboost")]
+    finalists = list(load_record("houses-finalists-histogram").cases.values())
+    assert [f["configuration"] for f in finalists] == [c["configuration"] for c in best]
+    lowest = min(finalists, key=lambda f: f["rmse"] + f["rmse_before"])
+    assert histogram.chosen_configuration() == lowest["configuration"]
+
+
+def test_a_prefix_of_long_histogram_boosting_is_the_short_run(monkeypatch):
+    monkeypatch.setattr(histogram, "ROUNDS", (3, 6))
+    options = {"learning_rate": 0.3, "max_leaf_nodes": 4, "max_features": 0.2}
+    for rounds, rmse in histogram.by_rounds(options, "search-1").items():
+        model = histogram.build({**options, "rounds": rounds})
+        assert recordings.evaluate(model, "search-1").rmse == pytest.approx(rmse, abs=2e-5)
+
+
+class LevelMeans:
+    """The mean target of each neighbourhood: stands in for the networks of pytabkit."""
+
+    def fit(self, x, y):
+        kinds = x.dtypes[x.columns.str.endswith(" kind")]
+        assert len(kinds) == 25
+        assert all(isinstance(kind, pd.CategoricalDtype) for kind in kinds)
+        numbers = x.drop(columns=kinds.index)
+        assert np.isfinite(numbers.to_numpy()).all()
+        assert not x.columns.duplicated().any()
+        assert abs(y.mean()) < 1e-9
+        self.means = pd.Series(y, x.index).groupby(x["Neighborhood kind"].astype(str)).mean()
+        return self
+
+    def predict(self, x):
+        assert "SalePrice" not in x
+        return x["Neighborhood kind"].astype(str).map(self.means).fillna(0).to_numpy()
+
+
+@pytest.mark.parametrize("family", today.FAMILIES)
+def test_todays_networks_read_numbers_and_categories_of_the_training_rows(family, monkeypatch):
+    made = []
+    monkeypatch.setattr(today, "_regressor", lambda *of: made.append(of) or LevelMeans())
+    recipe = today.judged_recipe(family)
+    found = recipe.measure(recipe.cases[f"{family} book"], "cpu")
+    assert made == [(family, 0)] * 5
+    folds, prices = contiguous_folds(len(TRAIN)), np.log(TRAIN["SalePrice"])
+    errors = prices.copy()
+    for k in range(5):
+        train = folds != k
+        means = prices[train].groupby(TRAIN["Neighborhood"][train]).mean()
+        errors[~train] -= TRAIN["Neighborhood"][~train].map(means).fillna(prices[train].mean())
+    assert found["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)), abs=2e-5)
+    assert found["folds"] == pytest.approx(
+        [np.sqrt(np.mean(errors[folds == k] ** 2)) for k in range(5)], abs=2e-5
+    )
+
+
+@pytest.mark.parametrize("family", today.FAMILIES)
+@pytest.mark.filterwarnings("ignore")
+def test_todays_networks_are_their_authors_defaults(family):
+    """All that is set is where and how long they compute, and TabM's number of members."""
+    pytest.importorskip("pytabkit", reason="RealMLP and TabM come with the extra 'rivals'")
+    model = today.build(family).make(3)
+    given = {k: v for k, v in model.get_params().items() if v is not None}
+    defaults = {k: v for k, v in type(model)().get_params().items() if v is not None}
+    changed = {k: v for k, v in given.items() if defaults.get(k) != v}
+    assert changed.pop("tabm_k", 8) == 8
+    assert changed == {"device": "cpu", "random_state": 3, "n_threads": 1}
 
 
 def test_judged_errors_belong_to_folds_that_did_not_choose():

@@ -23,6 +23,9 @@ NAMES = {
     "lightgbm": "LightGBM",
     "xgboost": "XGBoost",
     "catboost": "CatBoost",
+    "histogram": "histogram",
+    "realmlp": "RealMLP",
+    "tabm": "TabM",
 }
 _COLORS = {
     "plain": "plain", "shortcut": "shortcut", "residual": "resnet", "dense": "densenet",

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 
+from densenet_solutions.exercises.houses.histogram import FAMILY, chosen_configuration
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
 from densenet_solutions.exercises.houses.search import (
     COMPARISONS,
@@ -19,6 +20,7 @@ from densenet_solutions.exercises.houses.search import (
     FRESH,
     chosen,
 )
+from densenet_solutions.exercises.houses.today import FAMILIES
 from densenet_solutions.houses.comparison import (
     HouseDifference,
     corrected_difference,
@@ -40,8 +42,10 @@ from densenet_solutions.houses.models import (
 from densenet_solutions.houses.training import Task
 from densenet_solutions.records.store import load_record
 
-#: Coverage of one interval of the judgement, so that all hold together at 95%.
-CONFIDENCE = 1 - 0.05 / COMPARISONS
+#: Rivals that were added when the results of the others were known; each has a record of its own.
+ADDED = (FAMILY, *FAMILIES)
+#: Coverage of one interval of the judgement, so that all, the added ones too, hold at 95% together.
+CONFIDENCE = 1 - 0.05 / (COMPARISONS + len(ADDED))
 
 
 # The judgement ----------------------------------------------------------------------------------
@@ -86,7 +90,11 @@ def standings() -> dict[str, Judged]:
     """The dense ensemble and the rivals, best first."""
     dense = _cases("houses-judged", "dense")
     families = dict.fromkeys(case.rpartition(" ")[0] for case in _rivals())
-    all_cases = {"dense": dense, **{f: _cases("houses-judged-rivals", f) for f in families}}
+    all_cases = {
+        "dense": dense,
+        **{family: _cases("houses-judged-rivals", family) for family in families},
+        **{family: _cases(f"houses-judged-{family}", family) for family in ADDED},
+    }
     ours = np.array([case["folds"] for case in dense[1:]])
     found = {
         family: _judged(cases[0]["rmse"], np.array([c["folds"] for c in cases[1:]]), ours)
@@ -97,6 +105,8 @@ def standings() -> dict[str, Judged]:
 
 def rounds(family: str) -> int:
     """Rounds of boosting that the chosen configuration uses."""
+    if family == FAMILY:
+        return chosen_configuration()["rounds"]
     return chosen("houses-finalists-rivals", family, 1)[0]["rounds"]
 
 
