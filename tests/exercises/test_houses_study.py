@@ -1,5 +1,7 @@
 """What page 5 says follows from its records by the protocol of `search.py`."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ import scipy.stats
 from densenet_solutions.exercises.houses import (
     histogram,
     networks,
+    pictures,
     recordings,
     rivals,
     search,
@@ -15,6 +18,7 @@ from densenet_solutions.exercises.houses import (
     today,
 )
 from densenet_solutions.houses import HouseEncoder, contiguous_folds, load_houses, partition
+from densenet_solutions.houses.comparison import HouseDifference
 from densenet_solutions.records import load_record
 
 TRAIN = load_houses().train
@@ -177,3 +181,15 @@ def test_test_scores_follow_from_the_stored_errors():
     assert final["dense"].against_dense.difference == 0
     for score in final.values():
         assert score.without_two < score.rmse
+
+
+@pytest.mark.parametrize("high", [0.003, 0.008, 0.024, 0.06])
+def test_ticks_of_intervals_do_not_overlap(high):
+    """A label such as -0.004 is about 40 units wide at this size."""
+    difference = {"ridge": HouseDifference(0.001, -0.01 * (high > 0.01), high)}
+    html = pictures.intervals(difference, search.MARGIN, "", "dense").html
+    for svg in re.findall("<svg.*?</svg>", html, re.DOTALL):
+        labels = re.findall(r'<text[^>]* x="([\d.]+)"[^>]*>(?:−?0\.\d{3})<', svg)
+        at = sorted(map(float, labels))
+        assert len(at) >= 2
+        assert min(np.diff(at)) > 42

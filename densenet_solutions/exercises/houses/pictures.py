@@ -177,7 +177,8 @@ def intervals(
             if width > 400:
                 text += f" [{decimal(d.low, 4)}, {decimal(d.high, 4)}]"
             board.text(width, y, text, size=12, anchor="end")
-        for tick in _ticks(low, high, 0.002 if width > 400 and high - low < 0.014 else 0.004):
+        steps = (0.002, 0.004, 0.01, 0.02)
+        for tick in _ticks(low, high, next((s for s in steps if at(s) - at(0) > 45), 0.05)):
             board.text(at(tick), floor + 10, decimal(tick, 3), size=11, anchor="middle",
                        fill="quiet")  # fmt: skip
         band = f"grey band: ±{margin:g}, the margin of equivalence"
