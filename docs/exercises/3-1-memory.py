@@ -114,11 +114,10 @@ assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet
 #
 # !!! answer "The answer"
 #     In training with many images, yes: DenseNet allocates half as much again as ResNet-18, with a
-#     fifteenth of the parameters. Parameters hardly count there: nearly all is features kept for the
-#     backward pass, and a DenseNet keeps copies of them, concatenated and normalised. With one image,
-#     no. At inference nothing is kept, and the two allocate nearly the same^[What PyTorch reserved at
-#     inference on the H100 is {{ times(inferred_ratio) }} as much for DenseNet.]. You need no GPU to find
-#     out: a laptop predicts what an H100 allocates in training, and less well what it reserves.
+#     fifteenth of the parameters. It keeps copies of its features for the backward pass, concatenated
+#     and normalised, and beside them parameters hardly count. With one image, no. At inference nothing
+#     is kept, and the two allocate nearly the same^[PyTorch reserves {{ times(inferred_ratio) }} as much
+#     for DenseNet then.]. A laptop predicts what an H100 allocates in training.
 #
 #     - **{{ times(gpu_ratio) }}** what ResNet-18 allocates on an H100, for 128 images of 224 × 224
 #     - **{{ gib(reserved["DenseNet"]) }}** that PyTorch reserved for it there, for ResNet-18
