@@ -58,7 +58,8 @@ pictures.dense_connections(4, "Four layers have ten connections; a chain would h
 # %% [markdown]
 # ## So what is read gets wider
 #
-# Every layer appends the same few channels, the **growth rate** $k$. Step through a block.
+# Every layer appends the same small number of new channels, the **growth rate** $k$. Step through a
+# block.
 
 # %%
 widening()
@@ -67,7 +68,8 @@ widening()
 # ## What a training step keeps
 #
 # Every layer of the plain block keeps all that it reads, joined anew, and a normalised copy of it,
-# until the gradient has passed. Much of it is the same. Drag through one step, forward and back.
+# until the gradient has passed. Most of that is copies of the same features, raw or normalised. Drag
+# through one step, forward and back.
 #
 # The book's first block · 8 × 56² · float32 · meta device · counted
 # { .ds-setup }
@@ -167,9 +169,10 @@ pprint(book_densenet().config)
 # ## Words
 #
 # **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
-# shrinks what a layer reads, to $4k$ channels. **Compression** $\theta$: the share of channels that
-# a transition keeps. **Recomputation** (gradient checkpointing): forget features and compute them
-# again in the backward pass. **Shared storage**: one buffer for all features of a block.
+# brings what a layer reads to $4k$ channels, fewer than most layers of the ImageNet networks read.
+# **Compression** $\theta$: the share of channels that a transition keeps. **Recomputation** (gradient
+# checkpointing): forget features and compute them again in the backward pass. **Shared storage**: one
+# buffer for all features of a block.
 #
 # !!! check "Check yours"
 #     Type the book's block, and be told what differs: `check.dense_block(MyBlock(64, 32, 4), 64, 32, 4,

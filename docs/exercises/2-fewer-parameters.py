@@ -40,10 +40,13 @@ assert last.densenet == 9 * 32 * last.densenet_reads and last.resnet == 9 * last
 matched, reevaluated = study.matched_models(), study.reevaluated_models()
 by_name = {model.name: model for model in matched}
 equal, penalised = study.at_equal_accuracy(matched), study.at_equal_accuracy(reevaluated)
-ratios = [row.parameter_ratio for row in equal]
+ratios = {row.densenet.name: row.parameter_ratio for row in equal}
+rough = times(ratios.pop("DenseNet-121"))
 work = [1 / row.multiply_add_ratio for row in equal]
-assert min(ratios) > 1.75 and max(ratios) < 3.05 and min(work) > 0.49 and max(work) < 0.74
-least, most = times(min(ratios)), times(max(ratios))
+assert list(ratios) == ["DenseNet-169", "DenseNet-201", "DenseNet-264"]
+assert min(ratios.values()) > 1.8 and max(ratios.values()) < 2.2  # "about half"
+assert rough == "3.0×"  # "a third"
+least, most = times(min(ratios.values())), times(max(ratios.values()))
 
 # %% [markdown]
 # !!! turn "Your turn"
@@ -74,11 +77,12 @@ least, most = times(min(ratios)), times(max(ratios))
 #     Each layer writes little. ResNet writes as many channels as it reads, so a convolution's
 #     weights grow with the square of the width. A dense layer writes only 32 channels and finds the
 #     rest with its predecessors, which keep theirs readable. Networks of equal accuracy are the
-#     fair comparison: there DenseNet needs about two to three times fewer parameters^[ImageNet, four
-#     DenseNets of the paper's matched experiment and one of the authors' README, between
-#     {{ least }} and {{ most }}; see [below](#a-fair-comparison-equal-accuracy).].
+#     fair comparison: there DenseNet needs about half the parameters^[ImageNet, the paper's matched
+#     experiment, DenseNet-169, 201 and 264. By a rough comparison DenseNet-121 needs a third; see
+#     [below](#a-fair-comparison-equal-accuracy).].
 #
-#     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet
+#     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
+#       {{ rough }}
 #     - **{{ times(last.resnet / last.densenet, 0) }}** fewer weights in the last convolution of the
 #       book's networks
 #     - **{{ decimal(min(work)) }} to {{ decimal(max(work)) }}** of the multiply-adds at equal error
@@ -87,8 +91,10 @@ least, most = times(min(ratios)), times(max(ratios))
 #
 # Draw the weights of a convolution as a rectangle: as wide as the channels it reads, as high as
 # those it writes. A ResNet stage reads and writes $c$ channels, a square. When the resolution
-# halves, $c$ doubles and the square becomes four times as large. A dense layer writes only the
-# growth rate $k$ = 32. Its rectangle gets longer, never higher.
+# halves, $c$ doubles and the square becomes four times as large. So it is in ResNet-18 and ResNet-34;
+# from ResNet-50 on, the 3×3 convolution stands between two 1×1 convolutions and is narrower than what
+# the block reads. A dense layer writes only the growth rate $k$ = 32. Its rectangle gets longer, never
+# higher.
 #
 # The book's networks · last 3×3 convolution of each stage · areas to scale · counted
 # { .ds-setup }
@@ -158,11 +164,11 @@ pictures.stage_bars(
 # %% [markdown]
 # Together they have {{ count(dense_total) }} and {{ count(resnet_total) }} parameters. That is a
 # factor of {{ times(resnet_total / dense_total) }}. Are the two equally accurate? On one set of small
-# images they cannot be told apart, see [below](#a-fair-comparison-equal-accuracy).
+# images accuracy does not tell them apart, see [below](#a-fair-comparison-equal-accuracy).
 #
 # ??? lines "The whole network in one formula"
 #     The paper's ImageNet networks put a *bottleneck* before each 3×3 convolution: a 1×1
-#     convolution that shrinks the $c$ channels read to $4k$. Such a layer has
+#     convolution that brings the $c$ channels read to $4k$, fewer than most layers read. Such a layer has
 #     $p(c) = (2 + 4k)\,c + 8k + 36k^2$ parameters, normalisations included. The $n$ layers of a
 #     block read $c_0, c_0 + k, \dots$ channels, in sum $s = n c_0 + k\,n(n-1)/2$. A transition from
 #     $m$ channels adds $2m + m\lfloor\theta m\rfloor$, where the compression $\theta$ is the share
@@ -200,7 +206,7 @@ pictures.sweeps(
 #
 # Compare networks that reach the same error. The paper made a matched experiment (section 4.4,
 # figure 3): its DenseNets were trained with the code and the settings of fb.resnet.torch, the
-# public ResNets of that time. So only the architecture differs.
+# public ResNets of that time. By the paper's account nothing differs but the architecture.
 #
 # ImageNet · single 224² crop · errors as published, trained with one code · parameters counted here
 # { .ds-setup }
@@ -210,7 +216,8 @@ d264, r152 = by_name["DenseNet-264"], by_name["ResNet-152"]
 assert d264.top1_error < r152.top1_error
 pictures.accuracy(
     matched,
-    f"At equal error DenseNet needs {least} to {most} fewer parameters.",
+    f"At equal error DenseNet-169, 201 and 264 need {least} to {most} fewer parameters, and "
+    f"DenseNet-121 roughly {rough}.",
     cost="parameters",
 )
 
@@ -218,7 +225,7 @@ pictures.accuracy(
 torchvisions = {row.densenet.name: row for row in penalised}
 again = {model.name: model.top1_error for model in reevaluated}
 loss = [again[name] - by_name[name].top1_error for name in torchvisions]
-assert min(loss) > 0.5 and max(loss) < 0.7
+assert len(loss) == 3 and min(loss) > 0.5 and max(loss) < 0.65
 table(
     equal,
     {
@@ -245,8 +252,9 @@ table(
 # {{ decimal(max(loss), 1) }} points against Table 3 of the paper. The ResNets were trained
 # *and* evaluated there. So that column handicaps one side^[Two cautions for both: the interpolation
 # between ResNet-34 and ResNet-50 crosses a change of design, so DenseNet-121's row is rough, and
-# every published error is one training run. DenseNet-161's {{ study.ERROR_OF_161 }}% stands in the
-# authors' README and not in Table 3.].
+# every published error is one training run. DenseNet-161 is left out: its error is
+# {{ study.ERROR_OF_161 }}% in the authors' README and {{ study.EARLIER_ERROR_OF_161 }}% in earlier
+# versions of Table 3.].
 
 # %%
 alike = converged()
@@ -297,12 +305,16 @@ assert small.printed_parameters == "0.8M" and 10.2e6 / small.parameters > 12.5
 reuse = load_feature_reuse()
 run = reuse.training
 trained, untrained = ([shares(b) for b in blocks] for blocks in (reuse.trained, reuse.untrained))
-to_input = [min(column[0] for column in blocks[2][1:-1]) for blocks in (trained, untrained)]
 classifier = [blocks[2][-1][0] for blocks in (trained, untrained)]
-assert (
-    max(classifier[0], 0.6) < 0.61 < 0.9 < classifier[1] and to_input[0] < 0.87 < 0.94 < to_input[1]
+assert classifier[0] < 0.61 < 0.9 < classifier[1] and trained[2][-1][-1] == 1
+# Layers that have a choice, block by block, and what they give the block's input at least.
+layers, fresh = ([block[1:-1] for block in blocks] for blocks in (trained, untrained))
+to_input, untrained_to_input = (
+    [min(column[0] for column in block) for block in blocks] for blocks in (layers, fresh)
 )
-assert all(min(column) == column[0] for column in trained[2][1:])
+least_to_input = [column[0] == min(column) for block in layers for column in block]
+assert sum(least_to_input) == len(least_to_input) - 1 and all(least_to_input[-5:])
+assert [a - b > 0.05 for a, b in zip(untrained_to_input, to_input)] == [False, True, True]
 
 # %% [markdown]
 # {{ reuse.network }} · Fashion-MNIST, {{ count(run.train_images) }} images of
@@ -320,9 +332,11 @@ heat_maps(
 # %%
 floor = study.kept_without_gradient(run.settings, run.train_images)
 kept = study.weight_kept(reuse)
-near = ", ".join(decimal(100 * (row.near - floor), 1) for row in kept)
-far = ", ".join(decimal(100 * (row.far - floor), 1) for row in kept)
-assert all(0.7 < (row.far - floor) / (row.near - floor) < 0.85 for row in kept)
+above = [100 * (share - floor) for row in kept for reader in row.by_reader for share in reader]
+nearer = [100 * difference for row in kept for difference in row.near_minus_far]
+by_block = ", ".join(decimal(100 * mean(row.near_minus_far), 1) for row in kept)
+assert min(above) > 0 and all(0.5 < 100 * mean(row.near_minus_far) < 1 for row in kept)
+assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept)
 
 # %% [markdown]
 # {{ record_note() }}
@@ -332,20 +346,24 @@ assert all(0.7 < (row.far - floor) / (row.near - floor) < 0.85 for row in kept)
 # here. The classifier concentrates on late features: it gives the block's input
 # {{ percent(classifier[0], 0) }} of its largest weight, untrained
 # {{ percent(classifier[1], 0) }}. And layers give least to the block's input, which the paper saw in
-# its second and third block and we in the last alone,
-# down to {{ percent(to_input[0], 0) }} (untrained {{ percent(to_input[1], 0) }}). The paper concludes
+# its second and third block. In ours {{ sum(least_to_input) }} of the {{ len(least_to_input) }} layers
+# with a choice do, and clearly more than untrained in the second block (down to
+# {{ percent(to_input[1], 0) }}, untrained {{ percent(untrained_to_input[1], 0) }}) and the third
+# ({{ percent(to_input[2], 0) }}, untrained {{ percent(untrained_to_input[2], 0) }}). The paper concludes
 # that a transition hands on features of which many are redundant.
 #
 # How much of a weight did training want to keep? Weight decay alone, without any gradient, would
 # leave {{ percent(floor) }}^[SGD with momentum {{ run.settings.momentum }}, weight decay
 # {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over
-# the steps gives the share.]. Weights on the layer just before lie {{ near }} percentage points
-# above that floor in the three blocks, weights on everything earlier {{ far }}. Being above the floor
-# says little: a filter that is read through a normalisation grows under any gradient. The comparison
-# says something: training kept near weights more than far ones, and far ones too^[One run; the scale of
-# the normalisation before each weight is not counted in.]. That reuse is *why* narrow layers suffice is
-# the paper's explanation; what happens when connections are cut is in [exercise
-# 3.2b](3-2b-other-ways.py).
+# the steps gives the share.]. Every square of a block's layers lies above that floor, by
+# {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
+# filter that is read through a normalisation grows under any gradient. Did training keep weights on the
+# layer just before more than weights on earlier ones? Compared reader by reader, and without the
+# block's input, near and far differ by about one point, with both signs^[In the three blocks by
+# {{ by_block }} on average; single readers by {{ decimal(min(nearer), 1) }} to
+# {{ decimal(max(nearer), 1) }}. The scale of the normalisation before each weight is not counted in.].
+# One run does not tell them apart. That reuse is *why* narrow layers suffice is the paper's explanation;
+# what happens when connections are cut is in [exercise 3.2b](3-2b-other-ways.py).
 #
 # ## Fewer parameters does not mean less of everything else
 
@@ -385,7 +403,7 @@ d121_size, r152_size = millions(d121.parameters, 0), millions(r152.parameters, 0
 # %% [markdown]
 # !!! does-not-hold "DenseNet-121 has {{ d121_size }} parameters and ResNet-152 {{ r152_size }}: that shows DenseNet's efficiency."
 #     Their errors are {{ decimal(d121.top1_error) }}% and {{ decimal(r152.top1_error) }}%. At equal
-#     error DenseNet-121 saves {{ times(equal[0].parameter_ratio) }}, not
+#     error DenseNet-121 saves roughly {{ rough }}, not
 #     {{ times(r152.parameters / d121.parameters) }}.
 #
 # !!! does-not-hold "ResNet's layers cannot access earlier features."
@@ -403,7 +421,7 @@ d121_size, r152_size = millions(d121.parameters, 0), millions(r152.parameters, 0
 # ??? apparatus "Sources, records, versions"
 #     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional
 #       Networks*, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993): section 4.4, Tables 1 to 3,
-#       figures 3 to 5; DenseNet-161: the [authors'
+#       figures 3 to 5; DenseNet-161: its earlier versions, and the [authors'
 #       README](https://github.com/liuzhuang13/DenseNet).
 #     - ResNets of the matched experiment:
 #       [fb.resnet.torch](https://github.com/facebook/fb.resnet.torch), single-crop errors.

@@ -8,15 +8,16 @@
 
 # %%
 import re
+from dataclasses import replace
 
 from densenet_solutions.check import parameter_count
 from densenet_solutions.check.box import number_box
 from densenet_solutions.exercises.network.layer import bottleneck
-from densenet_solutions.exercises.parameters.study import ERROR_OF_161
+from densenet_solutions.exercises.parameters.study import EARLIER_ERROR_OF_161, ERROR_OF_161
 from densenet_solutions.exercises.table_1 import pictures, study
-from densenet_solutions.models import DenseNetConfig
+from densenet_solutions.models import DenseNetConfig, book_densenet
 from densenet_solutions.models import densenet as module
-from densenet_solutions.site.numbers import apart, billions, count
+from densenet_solutions.site.numbers import apart, billions, count, percent
 from densenet_solutions.site.page import how_made, source
 from densenet_solutions.site.tables import KEY, table
 
@@ -41,8 +42,8 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #         pair is 1×1. How wide is its output? And is that output a feature that later layers read?
 #
 #     ??? hint "Hint 2: what the table leaves out"
-#         Each "conv" in Table 1 stands for BN-ReLU-convolution. And something normalises once more
-#         before the global average pool.
+#         Each "conv" in Table 1 stands for BN-ReLU-convolution, except in the stem, where the
+#         convolution comes first. And something normalises once more before the global average pool.
 #
 #     ??? hint "Type it, and see"
 #         Which network has your count, or with which mistake?
@@ -57,7 +58,7 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 # !!! answer "The answer"
 #     One class builds them all. A row of Table 1 is a growth rate and four numbers of layers. What
 #     the book's layer lacks is the bottleneck: a 1×1 convolution to 4k channels before each 3×3. With
-#     torchvision's weights our DenseNet-121 gives torchvision's logits and gradients^[Two images of
+#     the same weights our DenseNet-121 gives torchvision's logits and gradients^[Two images of
 #     64², float64, training mode, a freshly initialised torchvision network; forward and backward,
 #     no optimiser step. Logits are equal {{ apart(parity.logits) }}, gradients
 #     {{ apart(parity.gradients) }}.].
@@ -84,13 +85,20 @@ pictures.hourglass(
 
 # %% [markdown]
 # ## The layer
-#
-# The 1×1 convolution shrinks what the layer reads to $4k$ channels. Drag: from 231 channels on
-# the pair is cheaper than a 3×3 convolution alone.
 
 # %%
-k, reads = config.growth_rate, 231
-assert 4 * k * reads + 36 * k**2 < 9 * k * reads and 4 * k * 230 + 36 * k**2 > 9 * k * 230
+k, cheaper = config.growth_rate, 231
+assert 4 * k * cheaper + 36 * k**2 < 9 * k * cheaper and 4 * k * 230 + 36 * k**2 > 9 * k * 230
+reads = study.channels_read(config)
+wider = [c for c in reads if c > 4 * k]
+assert len(reads) == 58 and min(reads) == 64 < 96 < 4 * k
+
+# %% [markdown]
+# The 1×1 convolution brings what the layer reads to $4k$ channels. {{ len(wider) }} of DenseNet-121's
+# {{ len(reads) }} layers read more than that, its first two less. Drag: from {{ cheaper }} channels on the
+# pair is cheaper than a 3×3 convolution alone.
+
+# %%
 bottleneck()
 
 # %% [markdown]
@@ -160,7 +168,6 @@ table(
 )
 
 # %%
-errors = {row.name: row.top1_error or ERROR_OF_161 for row in rows}
 table(
     rows,
     {
@@ -168,10 +175,13 @@ table(
         "parameters": "parameters",
         "k": "config.growth_rate",
         "multiply-adds": ("multiply_adds", billions),
-        "top-1 error": lambda row: f"{errors[row.name]:.2f}%",
+        "top-1 error": lambda row: (
+            f"{row.top1_error:.2f}%" if row.top1_error else f"{ERROR_OF_161}%"
+        ),
     },
     caption="Counted here at 224². Errors on ImageNet, single crop, from the paper's Table 3 "
-    f"(DenseNet-161: {ERROR_OF_161}% in the authors' README)",
+    f"(DenseNet-161: {ERROR_OF_161}% in the authors' README, {EARLIER_ERROR_OF_161}% in earlier versions "
+    "of Table 3)",
 )
 
 # %% [markdown]
@@ -251,7 +261,14 @@ assert set(wrong) - set(builds.values()) == {8_062_625}  # the search counts sta
 
 # %%
 bare = 10_869_096
-assert "no bottleneck" in said[bare][1] and bare > d121.parameters
+assert "no bottleneck" in said[bare][1]
+book = book_densenet().config
+book_reads = study.channels_read(book)
+assert max(book_reads) < cheaper and book.growth_rate == k
+plain, paired = (
+    study.weights_of_layers(replace(book, bn_size=size)) for size in (None, config.bn_size)
+)
+assert plain < paired and bare > d121.parameters
 
 # %% [markdown]
 # !!! holds-with-a-condition "DenseNet-121 has 121 layers."
@@ -261,9 +278,12 @@ assert "no bottleneck" in said[bare][1] and bare > d121.parameters
 # !!! does-not-hold "DenseNet-264 has 264 layers."
 #     By the same count it has {{ d264.depth }}.
 #
-# !!! does-not-hold "The bottleneck makes the network larger: it adds a convolution to every layer."
-#     Without it the same layers have {{ count(bare) }} parameters, with it
-#     {{ count(d121.parameters) }}.
+# !!! holds-with-a-condition "The bottleneck makes the network larger: it adds a convolution to every layer."
+#     If the layers read fewer than {{ cheaper }} channels, at $k$ = {{ k }}. The book's read
+#     {{ min(book_reads) }} to {{ max(book_reads) }}: with bottlenecks their convolutions would have
+#     {{ count(paired) }} weights, {{ percent(paired / plain - 1, 0) }} more than without. Over the whole of
+#     DenseNet-121 bottlenecks save {{ percent(1 - d121.parameters / bare, 0) }}: without them it has
+#     {{ count(bare) }} parameters.
 #
 # !!! holds-with-a-condition "A DenseNet for ImageNet works for any image."
 #     It halves the image five times. Images under {{ config.minimum_resolution }} pixels are too
@@ -298,7 +318,8 @@ assert "no bottleneck" in said[bare][1] and bare > d121.parameters
 # ??? apparatus "Sources, records, versions"
 #     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional
 #       Networks*, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993): section 3, Tables 1 to 3,
-#       and the [authors' README](https://github.com/liuzhuang13/DenseNet).
+#       its earlier versions for DenseNet-161, and the [authors'
+#       README](https://github.com/liuzhuang13/DenseNet).
 #     - The DenseNets of [torchvision](https://docs.pytorch.org/vision/stable/models/densenet.html).
 #     - K. He et al., *Delving Deep into Rectifiers*,
 #       [arXiv:1502.01852](https://arxiv.org/abs/1502.01852): the initialisation.

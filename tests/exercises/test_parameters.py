@@ -1,5 +1,7 @@
 """The closed form on random configurations; stages, mistakes and accuracies against hand sums."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from densenet_solutions.exercises.parameters.study import (
 )
 from densenet_solutions.exercises.table_1 import pictures
 from densenet_solutions.exercises.table_1 import study as architecture
-from densenet_solutions.models import TABLE_1, DenseNet, DenseNetConfig
+from densenet_solutions.models import TABLE_1, DenseNet, DenseNetConfig, book_densenet
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,6 @@ def test_the_matched_experiment_gives_the_ratios_of_a_hand_interpolation(matched
         "DenseNet-121": 3.0,
         "DenseNet-169": 2.0,
         "DenseNet-201": 2.1,
-        "DenseNet-161": 2.0,
         "DenseNet-264": 1.8,
     }
     share = (23.80 - 22.44) / (24.01 - 22.44)  # DenseNet-169 between ResNet-101 and ResNet-50
@@ -93,7 +94,7 @@ def test_torchvisions_evaluation_costs_only_the_densenets(matched):
         ours = by_name[other.name]
         assert other.parameters == ours.parameters
         loss = other.top1_error - ours.top1_error
-        assert 0.4 < loss < 0.75 if ours.family == "densenet" else loss < 0.25
+        assert 0.5 < loss < 0.65 if ours.family == "densenet" else loss < 0.25
 
 
 def test_decay_alone_leaves_what_torch_leaves():
@@ -112,6 +113,26 @@ def test_decay_alone_leaves_what_torch_leaves():
     kept = parameters.kept_without_gradient(chosen, reuse.TRAIN_IMAGES)
     assert kept == pytest.approx(weight.item(), rel=1e-9)
     assert round(kept, 3) == 0.466
+
+
+def block(*readers: tuple[float, ...]) -> reuse.BlockReuse:
+    """A block whose readers put these weights on the input and on each layer before them."""
+    filled = [[*reader, *[None] * (len(readers) - len(reader))] for reader in readers]
+    names = tuple(str(i) for i in range(len(readers)))
+    return reuse.BlockReuse("denseblock1", names, names, tuple(zip(*filled, strict=True)))
+
+
+def test_near_and_far_are_compared_within_a_reader_and_without_the_input():
+    """Readers keep 90, 70, 50 and 30%, the input a tenth: only layer 4 prefers its neighbour."""
+    untrained = block((2.0,), (2.0, 4.0), (2.0, 4.0, 4.0), (2.0, 4.0, 4.0, 8.0), (1.0,) * 5)
+    trained = block(
+        (1.8,), (0.2, 2.8), (0.2, 2.0, 2.0), (0.2, 1.2, 0.8, 4.0), (0.1, 0.2, 0.3, 0.4, 0.5)
+    )
+    network = reuse.FeatureReuse("by hand", None, (trained,), (untrained,))
+    (kept,) = parameters.weight_kept(network)
+    expected = [(0.9,), (0.1, 0.7), (0.1, 0.5, 0.5), (0.1, 0.3, 0.2, 0.5)]
+    assert [list(reader) for reader in kept.by_reader] == [pytest.approx(r) for r in expected]
+    assert kept.near_minus_far == pytest.approx((0, 0.25))
 
 
 def test_a_block_is_cheaper_than_one_convolution_of_its_width():
@@ -152,6 +173,16 @@ def test_table_1_has_the_papers_rows():
     ]
     assert rows[2].what == "[1×1 conv, 128; 3×3 conv, 32] × 6"
     assert [row.what for row in rows[-2:]] == ["7×7 global average pool", "1000-d fully connected"]
+
+
+def test_a_bottleneck_costs_weights_where_layers_read_little_and_saves_them_elsewhere():
+    book = book_densenet().config
+    reads = (64, 96, 128, 160, 96, 128, 160, 192, 112, 144, 176, 208, 120, 152, 184, 216)
+    assert architecture.channels_read(book) == reads
+    assert architecture.weights_of_layers(book) == 9 * 32 * sum(reads) == 672_768
+    narrow = replace(book, bn_size=4)
+    by_hand = 128 * sum(reads) + len(reads) * 9 * 128 * 32
+    assert architecture.weights_of_layers(narrow) == by_hand == 888_832
 
 
 def test_the_hourglass_wants_one_entry_a_block():

@@ -29,6 +29,7 @@ from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
 from densenet_solutions.measure import saved_bytes
 from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.densenet import Transition
+from densenet_solutions.records.store import load_record
 
 
 def normal_moments() -> list[tuple[str, float, float, float]]:
@@ -255,11 +256,30 @@ def test_all_trainings_are_there_and_compared_as_one_family() -> None:
     assert html.count("not told apart") == 2 * sum(not d.told_apart for d in family)
 
 
+def test_predictions_of_networks_that_average_stay_more_often_only_against_the_stride() -> None:
+    found = study.average_is_steadier()
+    assert set(found) == {(o, by) for o in ("max", "stride") for by in ("1", "2", "3", "4")}
+    cases = load_record("pooling-features").cases
+    for (other, by), difference in found.items():
+        stays = {
+            name: [cases[f"{name}-{seed}"]["shift_agreement"][by] for seed in range(5)]
+            for name in ("average", other)
+        }
+        by_hand = np.subtract(stays["average"], stays[other])
+        assert difference.values == pytest.approx(by_hand.tolist())
+        assert difference.p == pytest.approx(stats.ttest_1samp(by_hand, 0).pvalue)
+        assert difference.told_apart == ((other, by) in {("stride", "3"), ("stride", "4")})
+
+
 def test_every_recorded_case_can_be_read_and_drawn() -> None:
     for feature_map in study.feature_maps():
         pooled, routed = study.pooled_and_routed(feature_map)
         assert np.allclose(np.sum(routed["max"]), np.sum(feature_map.gradient), atol=1e-6)
-        assert 'role="img"' in pictures.pooled_map(feature_map, pooled, routed, "A map").html
+        html = pictures.pooled_map(feature_map, pooled, routed, "A map").html
+        assert 'role="img"' in html
+        assert html.count(">orange: negative<") == 2  # both drawings say what a colour means
+        negative = {name: np.mean(np.less(values, 0)) for name, values in pooled.items()}
+        assert negative["max"] == negative["stride"] < negative["average"]  # caption and alt
 
 
 def test_the_recipes_compare_alike() -> None:

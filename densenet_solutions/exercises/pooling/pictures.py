@@ -54,20 +54,21 @@ def pooled_map(
     pool's input.
     """
     rows = (
-        ("convolved", feature_map.before, pooled, ("positive", "negative")),
-        ("gradient", feature_map.gradient, routed, ("gradients", "gradients")),
+        ("convolved", "orange: negative", feature_map.before, pooled, ("positive", "negative")),
+        ("gradient", "size, not sign", feature_map.gradient, routed, ("gradients", "gradients")),
     )
 
     def draw(width: float) -> Board:
         gap = 14.0 if width > 400 else 8.0
         side = (width - gap * len(pooled)) / (1 + len(pooled))
-        board = Board(width, 2 * (side + 34))
-        for j, (title, single, many, colors) in enumerate(rows):
-            y = j * (side + 34)
+        board = Board(width, 2 * (side + 50))
+        for j, (title, legend, single, many, colors) in enumerate(rows):
+            y = j * (side + 50)
             largest = max(abs(value) for line in single for value in line)
             back = max(abs(value) for m in many.values() for line in m for value in line)
             _cells(board, 0, y + 24, side, single, largest, colors)
             board.text(0, y + 10, title, size=12, bold=True)
+            board.text(0, y + side + 34, legend, size=11, fill="quiet")
             for i, (name, matrix) in enumerate(many.items(), start=1):
                 board.text(i * (side + gap), y + 10, NAMES[name], size=12)
                 strongest = back if j else largest
@@ -77,9 +78,9 @@ def pooled_map(
     return figure(
         draw(COLUMN), draw(PHONE), caption=caption,
         alt=f"A real feature map of a trained DenseNet ({feature_map.label}), pooled in three "
-        "ways. The average has lost contrast, the maximum most of the negative cells, the stride "
-        "what it skipped. Below, the gradient that comes back: the average hands it to all four "
-        "cells of a window, maximum and stride to one cell, and three stay empty.",
+        "ways. The average has lost contrast, the maximum some of the negative cells, the stride "
+        "what it skipped. Below, the size of the gradient that comes back: the average hands it to "
+        "all four cells of a window, maximum and stride to one cell, and three stay empty.",
     )  # fmt: skip
 
 

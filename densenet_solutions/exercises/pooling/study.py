@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from densenet_solutions.exercises.pooling.comparison import Difference, differences
 from densenet_solutions.exercises.pooling.converged import SEEDS, VARIANTS
 from densenet_solutions.exercises.pooling.features import FeatureMap, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
@@ -215,6 +216,29 @@ def trained_features() -> dict[str, list[TrainedPooling]]:
         result = from_json(TrainedPooling, data)
         results[result.pooling].append(result)
     return results
+
+
+def average_is_steadier() -> dict[tuple[str, str], Difference]:
+    """`(other pooling, pixels)` → how much more often the average's prediction stays.
+
+    Shares of predictions that stay when the image moves (record `pooling-features`), the average's
+    minus the other's, seed by seed. All comparisons are one family.
+    """
+    trained = {
+        pooling: sorted(runs, key=lambda run: run.seed)
+        for pooling, runs in trained_features().items()
+    }
+    average = trained.pop("average")
+    return differences(
+        {
+            (other, by): (
+                [run.shift_agreement[by] for run in average],
+                [run.shift_agreement[by] for run in runs],
+            )
+            for other, runs in trained.items()
+            for by in average[0].shift_agreement
+        }
+    )
 
 
 def feature_maps() -> list[FeatureMap]:

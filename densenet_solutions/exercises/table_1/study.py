@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, DenseNetConfig, densenet121
+from densenet_solutions.models.densenet import DenseBlock
 from densenet_solutions.models.variants import Variant
 
 
@@ -159,6 +160,31 @@ def _table_row(row: Variant) -> Table1Row:
         multiply_adds=count_flops(model, (1, 3, 224, 224)).multiply_adds,
         top1_error=row.top1_error,
         top5_error=row.top5_error,
+    )
+
+
+def channels_read(config: DenseNetConfig) -> tuple[int, ...]:
+    """What each layer of each block reads, in order.
+
+    Examples:
+        >>> channels_read(DenseNetConfig(block_config=(2, 1)))
+        (64, 96, 64)
+    """
+    return tuple(
+        entering + i * config.growth_rate
+        for n, (entering, _) in zip(config.block_config, config.block_widths, strict=True)
+        for i in range(n)
+    )
+
+
+def weights_of_layers(config: DenseNetConfig) -> int:
+    """Weights of the convolutions in all dense layers, biases left out."""
+    return sum(
+        part.weight.numel()
+        for block in on_meta(config).modules()
+        if isinstance(block, DenseBlock)
+        for part in block.modules()
+        if isinstance(part, nn.Conv2d)
     )
 
 
