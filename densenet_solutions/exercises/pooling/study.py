@@ -1,7 +1,7 @@
 """Exercise 1: what average, maximum and strided pooling do in a transition, argument by argument.
 
-Everything here is computed when the page is built. `pooling_features` holds what needs trained
-networks, `pooling_training` the trainings.
+Everything here is computed when the page is built. `features` holds what needs trained networks,
+`training` and `converged` the trainings.
 """
 
 from __future__ import annotations
