@@ -22,10 +22,10 @@ Predict = Callable[["pd.DataFrame", "pd.DataFrame"], Any]
 
 #: Rows of the ruler that are recorded: case, name.
 RECORDED = {
-    "ridge": "ridge regression on our features",
+    "ridge": "ridge regression, tuned",
     "xgboost": "XGBoost, tuned",
     "catboost": "CatBoost, tuned",
-    "dense": "our dense MLP",
+    "dense": "the average of three dense MLPs",
 }
 
 

@@ -49,7 +49,7 @@ GrowthRate = Annotated[
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of training.")]
 Features = Annotated[
     Literal["book", "ours", "bins"] | None,
-    typer.Option(help="The book's 331 columns, ours, or ours with piecewise-linear bins."),
+    typer.Option(help="The book's columns, ours, or ours with piecewise-linear bins."),
 ]
 
 
@@ -127,9 +127,9 @@ def train(
 
 @app.command()
 def submit(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")] = Path(
-        "submission.csv"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file to write; missing folders are made.")
+    ] = Path("submission.csv"),
     connection: Connection = "dense",
     depth: Depth = None,
     growth_rate: GrowthRate = None,

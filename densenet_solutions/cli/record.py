@@ -34,8 +34,8 @@ def record(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Where NAME.json is written, ./records without. What --list reads; without, the "
-            "package's records.",
+            help="Where NAME.json is written, ./records without; missing folders are made. What "
+            "--list reads; without, the package's records.",
         ),
     ] = None,
     only: Annotated[

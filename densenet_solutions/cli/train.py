@@ -59,7 +59,10 @@ def train(
         typer.Option(metavar="FILE", help="Resume from this file; written after every epoch."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the metrics to this JSON file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the metrics to this JSON file; missing folders are made."
+        ),
     ] = None,
 ) -> None:
     with faults_in_words(resumes=checkpoint is not None):

@@ -54,7 +54,8 @@ def corrected_difference(
 
     Training sets of cross-validation overlap, so folds are not independent. Nadeau and Bengio
     (Machine Learning 52, 2003, equation 9) replace the 1/n before the variance by 1/n plus test
-    rows over training rows, here 1/(folds - 1).
+    rows over training rows, here 1/(folds - 1). Their formula is derived for random splits; for
+    repeated cross-validation it is a heuristic.
 
     Args:
         ours, theirs: error in each fold, of any number of partitions, in one shape.

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import torch
+from sklearn.frozen import FrozenEstimator
 
 from densenet_solutions.exercises.houses import (
     histogram,
@@ -17,8 +19,17 @@ from densenet_solutions.exercises.houses import (
     study,
     today,
 )
-from densenet_solutions.houses import HouseEncoder, contiguous_folds, load_houses, partition
+from densenet_solutions.houses import (
+    BookEncoder,
+    HouseEncoder,
+    contiguous_folds,
+    load_houses,
+    partition,
+)
 from densenet_solutions.houses.comparison import HouseDifference
+from densenet_solutions.houses.models import BookLinear, Split
+from densenet_solutions.measure import count_parameters
+from densenet_solutions.models import DenseMLP
 from densenet_solutions.records import load_record
 
 TRAIN = load_houses().train
@@ -41,6 +52,75 @@ def test_intervals_are_those_of_a_paired_t_test_widened_for_retraining():
         assert found.difference.difference == pytest.approx(middle)
         assert found.difference.low == pytest.approx(middle - half)
         assert found.difference.high == pytest.approx(middle + half)
+
+
+def test_averages_of_three_are_compared_as_single_networks_are():
+    cases, averages = load_record("houses-judged").cases, study.averages()
+    assert study.standings()["dense"].mean == averages["dense"].mean
+    for name in ("plain", "shortcut", "residual"):
+        ours, dense = (
+            np.ravel([cases[f"{c} {where}"]["folds"] for where in search.FRESH])
+            for c in (name, "dense")
+        )
+        naive = scipy.stats.ttest_rel(ours, dense).confidence_interval(1 - 0.05 / 11)
+        half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
+        found = averages[name]
+        assert found.mean < study.connections()[name].mean
+        assert found.difference.difference == pytest.approx(np.mean(ours - dense))
+        assert found.difference.high - found.difference.difference == pytest.approx(half)
+
+
+def test_networks_have_about_the_number_of_weights_that_was_drawn():
+    def share(connection, configuration):
+        network = search.build(connection, configuration)
+        with torch.device("meta"):
+            model = DenseMLP(search.FEATURES[configuration["n_bins"]], **network.options)
+        return count_parameters(model).total / configuration["parameters"] - 1, network
+
+    off = [
+        abs(share(connection, configuration)[0])
+        for configuration in search.configurations()
+        for connection in search.CONNECTIONS
+    ]
+    assert f"{max(off):.0%}" == f"{study.SIZE_TOLERANCE:.0%}"
+    for connection, width in study.DEEP_WIDTHS.items():
+        for start in ("he", "default"):
+            options = {**recordings.DEEP, "dropout": 0.0, "init": start}
+            difference, network = share(connection, options)
+            assert network.options["growth_rate"] == width
+            assert abs(difference) < 0.01
+
+
+@pytest.mark.parametrize("family", [*rivals.TREES, "histogram"])
+def test_an_edge_is_the_least_or_the_most_of_what_was_tried(family):
+    record = "houses-search-histogram" if family == "histogram" else "houses-search-rivals"
+    tried = [
+        case["configuration"]
+        for case in load_record(record).cases.values()
+        if case["family"] == family
+    ]
+    values = {option: {c[option] for c in tried} for option in tried[0] if option != "rounds"}
+    lists = {option: offered for option, offered in values.items() if len(offered) < len(tried)}
+    chosen = study.boosting(family)
+    assert study.at_the_edge(family) == (
+        {option for option, offered in lists.items() if chosen[option] == min(offered)},
+        {option for option, offered in lists.items() if chosen[option] == max(offered)},
+    )
+
+
+def test_the_books_model_profits_from_its_leak():
+    leaking, honest = study.books_model(leak=True), study.books_model(leak=False)
+    assert study.ladder()["the book: linear, SGD, 10 epochs"] == leaking[0]
+    seen = BookEncoder().fit(pd.concat(load_houses(), ignore_index=True))
+    for found, encoder in ((leaking, lambda: FrozenEstimator(seen)), (honest, BookEncoder)):
+        errors = []
+        for fold in np.array_split(TRAIN.index, 5):
+            rest = TRAIN.drop(fold)
+            (predicted,) = BookLinear(encoder=encoder).predict([Split(rest, TRAIN.loc[fold])], (2,))
+            errors.append(predicted[0] - np.log(TRAIN["SalePrice"][fold]))
+        assert found[2] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+        assert len(set(found)) == 4
+    assert all(a < b for a, b in zip(leaking, honest, strict=True))
 
 
 @pytest.mark.parametrize("connection", search.CONNECTIONS)

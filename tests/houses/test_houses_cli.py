@@ -62,8 +62,8 @@ def test_features_are_told_by_their_name(features):
 
 
 @pytest.mark.usefixtures("small")
-def test_a_submission_is_written_and_scored(tmp_path):
-    path = tmp_path / "submission.csv"
+def test_a_submission_is_written_to_a_folder_that_is_made_and_scored(tmp_path):
+    path = tmp_path / "new" / "submission.csv"
     assert run("submit", "--out", str(path)).exit_code == 0
     assert len(pd.read_csv(path)) == 1459
     result = run("score", str(path))

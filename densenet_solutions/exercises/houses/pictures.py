@@ -60,13 +60,13 @@ def network(features: int, growth_rate: int, layers: int, caption: str) -> Html:
                        f"{reads} → {growth_rate if i < layers else 1}",
                        size=size, anchor="end", fill="quiet")  # fmt: skip
         floor = (layers + 1) * step + 10
-        board.text(left, floor, f"the table, {features} columns", size=size, fill="quiet")
+        board.text(left, floor, f"the table, about {features} columns", size=size, fill="quiet")
         return board
 
     return _both(
         draw, caption,
-        f"A dense MLP: {layers} layers that each write {growth_rate} features and read the table's "
-        f"{features} columns and all features before them; so does the head.",
+        f"A dense MLP: {layers} layers that each write {growth_rate} features and read the table, "
+        f"about {features} columns, and all features before them; so does the head.",
     )  # fmt: skip
 
 

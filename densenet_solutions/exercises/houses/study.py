@@ -12,8 +12,9 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 
-from densenet_solutions.exercises.houses.histogram import FAMILY, chosen_configuration
+from densenet_solutions.exercises.houses.histogram import FAMILY, SPACE, chosen_configuration
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
+from densenet_solutions.exercises.houses.rivals import SPACES
 from densenet_solutions.exercises.houses.search import (
     COMPARISONS,
     CONNECTIONS,
@@ -34,7 +35,6 @@ from densenet_solutions.houses.models import (
     BookLinear,
     Estimator,
     Mean,
-    Model,
     Split,
     encode,
     log_price,
@@ -44,8 +44,14 @@ from densenet_solutions.records.store import load_record
 
 #: Rivals that were added when the results of the others were known; each has a record of its own.
 ADDED = (FAMILY, *FAMILIES)
-#: Coverage of one interval of the judgement, so that all, the added ones too, hold at 95% together.
+#: Coverage of one interval of the judgement, so that all, the added ones too, hold together at
+#: about 95%.
 CONFIDENCE = 1 - 0.05 / (COMPARISONS + len(ADDED))
+#: How far a network's number of weights may lie from the one drawn, as a share of it. (Building
+#: them all takes seconds: a test does.)
+SIZE_TOLERANCE = 0.07
+#: Width of the crossed networks of 16 layers that have about as many weights (also tested).
+DEEP_WIDTHS = {"plain": 56, "dense": 8}
 
 
 # The judgement ----------------------------------------------------------------------------------
@@ -86,6 +92,14 @@ def connections() -> dict[str, Judged]:
 
 
 @cache
+def averages() -> dict[str, Judged]:
+    """Averages of the three chosen networks of each connection."""
+    cases = {c: _cases("houses-judged", c) for c in CONNECTIONS}
+    folds = {c: np.array([case["folds"] for case in cases[c][1:]]) for c in CONNECTIONS}
+    return {c: _judged(cases[c][0]["rmse"], folds[c], folds["dense"]) for c in CONNECTIONS}
+
+
+@cache
 def standings() -> dict[str, Judged]:
     """The dense ensemble and the rivals, best first."""
     dense = _cases("houses-judged", "dense")
@@ -103,11 +117,23 @@ def standings() -> dict[str, Judged]:
     return dict(sorted(found.items(), key=lambda item: item[1].mean))
 
 
-def rounds(family: str) -> int:
-    """Rounds of boosting that the chosen configuration uses."""
+def boosting(family: str) -> dict[str, Any]:
+    """The configuration of boosted trees that the search chose."""
     if family == FAMILY:
-        return chosen_configuration()["rounds"]
-    return chosen("houses-finalists-rivals", family, 1)[0]["rounds"]
+        return chosen_configuration()
+    return chosen("houses-finalists-rivals", family, 1)[0]
+
+
+def at_the_edge(family: str) -> tuple[set[str], set[str]]:
+    """Options of boosted trees chosen at the lowest, and at the highest, of the values offered.
+
+    Of a range nothing is told: its ends are hardly ever drawn.
+    """
+    space = {**SPACES, FAMILY: SPACE}[family]
+    values = {option: offered for option, offered in space.items() if offered[-1] != "log"}
+    found = boosting(family)
+    lowest = {option for option, offered in values.items() if found[option] == min(offered)}
+    return lowest, {option for option, offered in values.items() if found[option] == max(offered)}
 
 
 def _rivals() -> list[str]:
@@ -183,20 +209,27 @@ def deep() -> dict[str, dict[str, float]]:
 # The book's baseline, live ----------------------------------------------------------------------
 
 
-@cache
-def ladder() -> dict[str, HouseScores]:
-    """From the mean and the book's linear model to ridge regression on our features."""
-    models: dict[str, Model] = {
-        "the mean": Mean(),
-        "the book: linear, SGD, 10 epochs": BookLinear(encoder=_fitted_on_all_rows),
-        "the same, target centred": BookLinear(encoder=_fitted_on_all_rows, centered=True),
-    }
-    found = {name: cross_validate(model, load_houses().train) for name, model in models.items()}
+def ladder() -> dict[str, float]:
+    """Errors from the mean and the book's linear model to ridge regression on our features."""
+    train = load_houses().train
+    centered = BookLinear(encoder=_fitted_on_all_rows, centered=True)
     return {
-        **found,
-        "solved exactly with a penalty (ridge)": ridge(BookEncoder),
-        "ridge, our features": ridge(HouseEncoder),
+        "the mean": cross_validate(Mean(), train).rmse,
+        "the book: linear, SGD, 10 epochs": books_model(leak=True)[0],
+        "the same, target centred": cross_validate(centered, train).rmse,
+        "solved exactly with a penalty (ridge)": ridge(BookEncoder).rmse,
+        "ridge, our features": ridge(HouseEncoder).rmse,
     }
+
+
+@cache
+def books_model(*, leak: bool) -> tuple[float, ...]:
+    """Errors of the book's linear model on the book's folds, one for each of four seeds from 0.
+
+    Its encoder is fitted on all rows, as in the book, or without the leak on training folds.
+    """
+    model = BookLinear(encoder=_fitted_on_all_rows if leak else BookEncoder)
+    return cross_validate(model, load_houses().train, seeds=range(4)).member_rmse
 
 
 @cache
