@@ -16,11 +16,21 @@ def test_what_the_books_blocks_keep_is_what_their_layers_read() -> None:
     assert kept["input"] + kept["concatenation"] == 4 * batch * read
 
 
-def test_nothing_that_is_kept_is_counted_twice() -> None:
-    """Blocks, stem and transitions leave a little for the end of the network, and not less."""
+def test_parts_are_all_that_is_kept_and_nothing_is_counted_twice() -> None:
+    """The blocks by themselves keep as much as in the network, but for statistics of norms."""
     batch, side = 2, 64
-    kept = sum(study.kept_in_blocks(batch, side).values())
-    outside = sum(study.kept_outside(batch, side).values())
-    everything = study.book_steps(batch, side)["DenseNet"].most("activations")
-    features = 4 * batch * 248 * (side // 32) ** 2  # the last map, 248 channels
-    assert 2 * features < everything - kept - outside < 3 * features + 20_000
+    parts = study.kept_by_part(batch, side)
+    in_blocks = sum(study.kept_in_blocks(batch, side).values())
+    assert 0 <= parts["DenseNet"]["blocks"] - in_blocks < 0.01 * in_blocks
+    for name, step in study.book_steps(batch, side).items():
+        kept = sum(parts[name].values())
+        assert 0.97 * step.most("activations") < kept <= step.most("activations")
+
+
+def test_both_stems_keep_the_same() -> None:
+    """64 channels: before and after the norm at half the side, then at a quarter the pool's."""
+    batch, side = 2, 64
+    stems = [kept["stem"] for kept in study.kept_by_part(batch, side).values()]
+    maps = 4 * batch * 64 * (side // 2) ** 2
+    indices = 8 * batch * 64 * (side // 4) ** 2  # of the maxima, 64 bits each
+    assert stems == [2 * maps + indices + 8 * 64] * 2  # 8: mean and deviation of a channel

@@ -23,8 +23,9 @@ from densenet_solutions.records.recorder import Recipe
 class GridCase:
     """One point of the grid.
 
-    `autocast` runs the forward pass in bfloat16; `benchmark` lets cuDNN try its algorithms and
-    choose the fastest, whatever memory it takes. `alone` says that the case has a GPU to itself,
+    `autocast` runs the forward pass in bfloat16; `benchmark` switches cuDNN's benchmark mode on,
+    which does nothing in a process that has run the same step without it: there PyTorch takes the
+    plan that it has. `alone` says that the case has a GPU to itself,
     so that the driver may be asked too; the others may run side by side.
     """
 

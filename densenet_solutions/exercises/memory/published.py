@@ -5,7 +5,8 @@ The measurements are those of GPUMemNet (Yousefzadeh-Asl-Miandoab et al., arXiv:
 train on a card of 40 GB, batches of 8 to 128. Optimizer and precision are not stated; SGD with
 momentum and float32 are assumed here.
 
-The protocol, fixed before anything was predicted:
+The protocol, fixed before these predictions, but not blind: an unrecorded trial on 573 networks of
+the same file had given a median error of 2.6%.
 
 1. *Which rows.* A network takes part if it has all five batches, its memory grows from each to the
    next (a run that failed does not), and its largest value is below 38,000 MiB (above, the

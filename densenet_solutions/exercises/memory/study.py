@@ -44,22 +44,30 @@ def kept_in_blocks(batch: int, side: int) -> dict[str, int]:
     return found
 
 
-def kept_outside(batch: int, side: int) -> dict[str, int]:
-    """What autograd keeps of the stem and of the transitions of the book's DenseNet, in bytes.
+def kept_by_part(batch: int, side: int) -> dict[str, dict[str, int]]:
+    """What autograd keeps of the book's networks: network → part → bytes.
 
-    The images themselves are the input and no activation.
+    Parts are `"stem"`, `"blocks"` (of ResNet-18 its stages), `"transitions"` and `"end"`. The
+    images themselves are the input and no activation.
     """
 
     def place(path: str, tensor: Tensor) -> str:
         if tensor.shape == (batch, 1, side, side):
             return "images"
-        return "transitions" if "transition" in path else "stem" if _IN_STEM(path) else "elsewhere"
+        return next((name for name, inside in _PARTS.items() if inside(path)), "end")
 
-    kept = saved_bytes(book_densenet, (batch, 1, side, side), by=place)
-    return {name: kept[name] for name in ("stem", "transitions")}
+    found = {}
+    for name, build in BOOK.items():
+        found[name] = saved_bytes(build, (batch, 1, side, side), by=place)
+        del found[name]["images"]
+    return found
 
 
-_IN_STEM = re.compile(r"features\.(conv|norm|relu|pool)0").fullmatch
+_PARTS = {
+    "stem": re.compile(r"features\.(conv|norm|relu|pool)0|conv1|bn1|relu|maxpool").fullmatch,
+    "blocks": re.compile(r"features\.denseblock|layer\d").match,
+    "transitions": re.compile(r"features\.transition").match,
+}
 
 
 def crossing(side: int) -> int:
