@@ -28,9 +28,8 @@ peak = {name: row.peak_beyond_parameters for name, row in rows.items()}
 time = {name: row.time_ratio for name, row in rows.items()}
 shared = rows["shared_storage"]
 ratio = peak["torchvision"] / peak["shared_storage"]
-assert 9.5 < ratio < 10.5 and 1 < time["shared_storage"] < 1.1
+assert 9.5 < ratio < 10.5 and 0.85 < time["shared_storage"] < 1.15  # README: about as long
 assert min(peak, key=peak.get) == "shared_storage"
-assert all(ratio >= time["shared_storage"] for name, ratio in time.items() if name != "torchvision")
 gpu_record = load_record("bench-memory-gpu")
 gpu = study.gpu_benches(gpu_record)
 on_gpu = {batch: {row.name: row for row in result.rows} for batch, result in gpu.items()}
@@ -82,10 +81,10 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #         ```
 #
 # !!! answer "The answer"
-#     Keep each feature once. PyTorch keeps, for every layer, a fresh copy of all earlier features
-#     and a normalised copy besides. Give the block one buffer that layers append to, and compute
-#     the normalised copies again in the backward pass. The network does not change; what autograd
-#     saves does.
+#     Keep each feature once. PyTorch keeps a copy of all earlier features for every layer, and a
+#     normalised copy. Give a block one buffer that layers append to, and compute the rest of each
+#     layer, the stem and the transitions again in the backward pass. The network does not change; what
+#     autograd saves does.
 #
 #     - **{{ times(ratio) }}** less memory at the peak: {{ mib(peak["torchvision"], 0) }} become
 #       {{ mib(peak["shared_storage"], 0) }}^[8 images, CPU. On an {{ card }} {{ times(gpu_ratio[8]) }},
@@ -145,6 +144,8 @@ assert copies > 12 * distinct
 # %%
 assert 0.45 < peak["recompute_bottleneck_input"] / peak["torchvision"] < 0.55
 assert peak["recompute_layer"] < peak["recompute_block"] < peak["recompute_bottleneck_input"]
+bottlenecks = kept["bottleneck outputs"] + kept["normalised bottlenecks"]
+assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 
 # %% [markdown]
 # That halves the peak, from {{ mib(peak["torchvision"], 0) }} to
@@ -259,12 +260,19 @@ half_gpu = (
 )
 assert 0.45 < half_gpu < 0.55
 half_128 = from_json(MemoryBench, gpu_record.cases["densenet121-128x224-bfloat16"]).rows
-in_half = {row.name: row.peak_beyond_parameters for row in half_128}
-half_times = [r.time_ratio for r in half_128 if r.name in ("shared_storage", "recompute_layer")]
-assert max(half_times) / min(half_times) < 1.05
+less_in_half = []
+for found in (half_bench.rows, half_128):
+    ours, layer = (
+        next(row for row in found if row.name == name)
+        for name in ("shared_storage", "recompute_layer")
+    )
+    assert ours.time_ratio < 1.05 * layer.time_ratio
+    less_in_half.append(1 - ours.peak_beyond_parameters / layer.peak_beyond_parameters)
+assert 0 < less_in_half[0] < less_in_half[1] < 0.1
 dial_record = load_record("shared-storage-slices")
 few, many = (from_json(Dial, dial_record.cases[batch]) for batch in ("8", "256"))
-assert few.kernel_seconds["1"] < few.seconds("1") / 4 and few.row(IN_TF32).time_ratio > 2
+assert few.kernel_seconds["1"] < few.seconds("1") / 4
+assert few.row(IN_TF32).time_ratio > few.row("1").time_ratio_low
 assert few.kernel_seconds["torchvision"] < few.seconds("torchvision") / 4
 assert many.kernel_seconds["1"] > 0.95 * many.seconds("1")
 tf32 = many.row(IN_TF32).time_ratio
@@ -306,13 +314,13 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #     aggregation does ([VoVNet](https://arxiv.org/abs/1904.09730)).
 #
 #     ??? note "The authors' own implementation in Lua, 2017"
-#         It let modules share, in four steps
-#         ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first was
-#         a general tool. The second shared gradients, of which each module kept its own: they come to
-#         {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is used, so
-#         PyTorch has that saving already. The third shared what layers concatenate, and the fourth
-#         their normalised copies, computed again in the backward pass: Pleiss's way, with running
-#         statistics put back.
+#         It let modules share, at four levels
+#         ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first is
+#         a general tool. The second, in its place, shares gradients, of which each module kept its own:
+#         they come to {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is
+#         used, so PyTorch has that saving already. The third adds to the second that what layers
+#         concatenate is shared, and the fourth adds their normalised copies, computed again in the
+#         backward pass: Pleiss's way, with running statistics put back.
 #
 # !!! note "Autograd"
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
@@ -339,14 +347,14 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # |---|---|
 # | a DenseNet that does not fit | shared storage |
 # | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast, {{ percent(half_gpu, 0) }} of the peak (32 images), and recompute each layer |
+# | a GPU with bfloat16 | autocast besides, {{ percent(half_gpu, 0) }} of the peak (32 images) |
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks inside, or with
-# layers that it does not know, runs as it is, with a warning. In bfloat16 it needs hardly less than
-# recomputing each layer ({{ mib(in_half["shared_storage"], 0) }} and
-# {{ mib(in_half["recompute_layer"], 0) }} with 128 images, at the same time). Everything else that is
-# suggested has [a page of its own](3-2b-other-ways.py).
+# layers that it does not know, runs as it is, with a warning. In bfloat16 it needs only
+# {{ percent(less_in_half[0], 0) }} (32 images) and {{ percent(less_in_half[1], 0) }} (128) less than
+# recomputing each layer, at no more time. Everything else that is suggested has [a page of its
+# own](3-2b-other-ways.py).
 #
 # ## Check yours
 #

@@ -87,6 +87,7 @@ def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
     rows = {row.name: row for row in bench.rows}
     peaks = [row.peak_beyond_parameters or 0 for row in bench.rows]
     unit, name_of_unit = (GIB, "GiB") if max(peaks) > 4 * GIB else (MIB, "MiB")
+    fastest = min(1, *(rows[name].time_ratio_low or 1 for name in places))
     slowest = max(rows[name].time_ratio_high or 0 for name in places)
     for name, (label, place, align) in places.items():
         row = rows[name]
@@ -99,7 +100,7 @@ def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
         colour = COLOURS["plain" if name == "torchvision" else "densenet"]
         ax.errorbar(x, y, xerr=ends, marker="o", color=colour, elinewidth=1, capsize=3)
         ax.annotate(label, (x, y), xytext=place, textcoords="offset points", ha=align, color=colour)
-    ax.set_xlim(1 - 0.2 * (slowest - 1), slowest + 0.12 * (slowest - 1))
+    ax.set_xlim(fastest - 0.2 * (slowest - 1), slowest + 0.12 * (slowest - 1))
     ax.set_ylim(0, 1.15 * max(peaks) / unit)
     ticks = (1, 1.2, 1.4) if slowest < 1.7 else (1, 2, 3, 4)
     ax.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
