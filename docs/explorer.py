@@ -22,7 +22,7 @@ from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import mib, percent
+from densenet_solutions.site.numbers import mib, percent, times
 from densenet_solutions.site.page import how_made
 from densenet_solutions.site.tables import KEY, table
 
@@ -49,7 +49,7 @@ assert wide == margins.miss["densenet161", False] > 2 * max(narrow)
 # buffers, the optimizer's state and the images are always there. Move over the areas, or use *Moment*,
 # to look into the step. The dashed line and the large number are what PyTorch's allocator *reserves*:
 # it keeps freed pieces, and not every piece can be used again. Where memory gets short it gives free
-# pieces back first, so somewhat larger batches can fit. Below, each line
+# pieces back first, so larger batches can fit, sometimes much larger ones. Below, each line
 # is as long as the memory that PyTorch finds on that card (on a logarithmic scale), and the flags stand
 # at what is gone from the card. The band at a flag begins where the tensors alone would fit. It ends
 # where there is also room for the largest error that we saw for that network on an H100 or an H200. A
@@ -85,13 +85,24 @@ ranges = {
     for name, fit in fits.items()
 }
 assert all(low <= fits[name].batch <= high for name, (low, high) in ranges.items())
+last = SIZES[-1][0]
+assert (
+    SIZES[-1][1] == 224 and sum(fit.batch > last for fit in fits.values()) == 3
+)  # as a table says
+layers = fits["recompute_layer"].batch / ranges["recompute_layer"][0]
+assert (
+    layers
+    > 1.5
+    > 1.3
+    > max(fit.batch / ranges[name][0] for name, fit in fits.items() if name != "recompute_layer")
+)
 
 # %% [markdown]
 # ## Can it be trusted?
 #
 # PyTorch was told to reserve no more than 8 GiB, and trained with larger and larger batches. The
-# largest lies in our range each time. The ranges are wide, and these are all the cases on this page that
-# were tried, one network in float32.
+# largest lies in our range each time. The ranges are wide, and no other largest batches of this page were
+# tried: these are of one network, in float32, on two cards.
 #
 # DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an H100 and an H200
 # { .ds-setup }
@@ -157,9 +168,11 @@ table(
 # {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18. In inference it was up to
 # {{ percent(wide, 0) }} for DenseNet-161 and {{ percent(max(narrow), 0) }} for the other four of Table 1;
 # [exercise 3.1](exercises/3-1-memory.py#what-a-gpu-shows) has the cases. Besides,
-# {{ mib(margins.context_bytes, 0) }} at most were gone from the card: the CUDA context and what
-# libraries keep. Errors are relative to what was simulated. Recomputation and shared storage were not
-# measured like that; the plain steps' error stands in, and for recomputation the range is too careful. Another card's context may be smaller.
+# {{ mib(margins.context_bytes, 0) }} at most were gone from the card: the CUDA context, what libraries
+# keep, and what PyTorch had reserved before the step. Errors are relative to what was simulated.
+# Recomputation and shared storage were not measured like that, and the plain steps' error stands in. For
+# recomputed layers that is far too careful: {{ times(layers) }} the batch of which we expected it did fit.
+# Another card's context may be smaller.
 #
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,
@@ -169,8 +182,8 @@ table(
 # - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less;
 #   [exercise 3.2](exercises/3-2-saving-memory.py) says what slices cost in time.
 # - **bfloat16 autocast** keeps the parameters in float32. It is predicted as a CPU's autocast decides.
-# - **Sides of images** are multiples of 32, and beyond {{ SIZES[-1][0] }} images of 224² the lines are
-#   only extended.
+# - **Sides of images** are multiples of 32, and beyond {{ last }} images of 224² the lines are only
+#   extended.
 #
 # ??? apparatus "Records, versions"
 #     V100, A100 and H100 are those sold with 16, 40 and 80 GB. The sizes are what

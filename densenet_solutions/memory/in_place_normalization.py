@@ -26,8 +26,9 @@ SMALLEST_SCALE = 1e-5
 class NormThenLeaky(torch.autograd.Function):
     """`leaky(γ (x − μ)/σ + β)` of `(N, C, H, W)`, which keeps its output and `1/σ`.
 
-    The paper writes the output over the input. In a dense block later layers still read the input,
-    so the output gets memory of its own, and the input is let go by whoever holds it last.
+    The paper writes the output over the input. In our dense block the next concatenation still
+    reads the input, so the output gets memory of its own, and the input is let go by whoever holds
+    it last.
     """
 
     @staticmethod

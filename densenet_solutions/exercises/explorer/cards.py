@@ -46,7 +46,7 @@ LARGEST = 65_536
 class Margin:
     """What a GPU needed beyond the simulation: see `margin`.
 
-    `context_bytes` is what is gone from the card besides what is reserved. `miss` has, for a
+    `context_bytes` is what is gone from the card besides what the step reserved. `miss` has, for a
     network and whether it is trained, the largest share of the simulation by which more was
     reserved.
     """

@@ -76,20 +76,6 @@ def running_statistics(names: Sequence[str]) -> tuple[StatisticsUpdates, ...]:
     return tuple(results)
 
 
-def zero_weights(share: float = 0.9) -> MemoryClaim:
-    """A network with this `share` of every weight set to zero, against the dense one.
-
-    An L1 penalty makes such zeros. The shares are those of zero weights.
-    """
-    dense = _network()
-    sparse = _network()
-    with torch.no_grad():
-        for weight in _weights(sparse):
-            smallest = weight.abs().flatten().argsort()[: int(share * weight.numel())]
-            weight.view(-1)[smallest] = 0
-    return _compare(sparse, dense, _zero_share(_weights(sparse)), _zero_share(_weights(dense)))
-
-
 def sparse_bytes_per_dense_byte(zero_share: float) -> float:
     """Bytes of a float32 feature map in torch's sparse format over those of the dense one."""
     dense = torch.ones(2, 8, 16, 16)
@@ -225,15 +211,6 @@ def _compare(
 
 def _norms(network: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
     return [(path, m) for path, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
-
-
-def _weights(network: nn.Module) -> list[Tensor]:
-    return [parameter for parameter in network.parameters() if parameter.ndim > 1]
-
-
-def _zero_share(tensors: Sequence[Tensor]) -> float:
-    zeros = sum(int((tensor == 0).sum()) for tensor in tensors)
-    return zeros / sum(tensor.numel() for tensor in tensors)
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ from densenet_solutions.measure import (
     predict_memory,
     saved_bytes,
 )
+from densenet_solutions.measure.cuda_cache import CacheUse, CudaCache
+from densenet_solutions.measure.step import Step
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
@@ -173,6 +175,15 @@ def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
                 STRATEGIES["shared_storage"].apply(densenet121()), input_shape
             ).peak_beyond_parameters
     return found
+
+
+def simulated_in_segments() -> dict[str, CacheUse]:
+    """DenseNet-121's step at full size in a GPU's allocator, simulated: kind of segments → use."""
+    trace = Step(densenet121, FULL_SHAPE).trace()
+    return {
+        kind: CudaCache(expandable_segments=kind == "expandable").play(trace)
+        for kind in ("default", "expandable")
+    }
 
 
 def float32_errors(names: Sequence[str]) -> dict[str, float]:
