@@ -82,9 +82,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #
 # !!! answer "The answer"
 #     Keep each feature once. PyTorch keeps a copy of all earlier features for every layer, and a
-#     normalised copy. Give a block one buffer that layers append to, and compute the rest of each
-#     layer, the stem and the transitions again in the backward pass. The network does not change; what
-#     autograd saves does.
+#     normalised one. Give a block one buffer that layers append to; compute the rest of a layer, stem
+#     and transitions again in the backward pass. The network does not change; what autograd saves does.
 #
 #     - **{{ times(ratio) }}** less memory at the peak: {{ mib(peak["torchvision"], 0) }} become
 #       {{ mib(peak["shared_storage"], 0) }}^[8 images, CPU. On an {{ card }} {{ times(gpu_ratio[8]) }},

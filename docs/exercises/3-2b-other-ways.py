@@ -100,7 +100,7 @@ assert (
 )
 
 # %% [markdown]
-# **In short.** The plain step peaks at {{ mib(plain.training_peak, 0) }}. Keeping 8 bits of a number
+# **In short.** The plain step peaks at {{ mib(plain.training_peak, 0) }}. Keeping activations in 8 bits
 # makes that {{ mib(bits.training_peak, 0) }}, with slightly wrong gradients, and bfloat16
 # {{ mib(peak["bfloat16"], 0) }}. A normalisation that is inverted ({{ mib(activated.training_peak, 0) }})
 # and fewer connections ({{ mib(min(connected), 0) }} to {{ mib(max(connected), 0) }}) are other

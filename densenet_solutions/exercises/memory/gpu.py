@@ -56,7 +56,7 @@ class Held:
 
     @property
     def taken_bytes(self) -> int:
-        """What the driver no longer calls free: reserved, the context, and libraries' own."""
+        """What the driver no longer calls free: reserved, earlier too, the context, libraries'."""
         assert self.measured.device_bytes is not None
         assert self.measured.free_after_bytes is not None
         return self.measured.device_bytes - self.measured.free_after_bytes

@@ -56,9 +56,9 @@ Places = Mapping[str, tuple[str, tuple[float, float], str]]
 ON_A_CPU: Places = {
     "torchvision": ("plain", (8, -3), "left"),
     "recompute_bottleneck_input": ("recompute\nbottleneck input", (0, 9), "center"),
-    "recompute_block": ("recompute block", (0, 9), "center"),
+    "recompute_block": ("recompute block", (12, -18), "right"),
     "recompute_layer": ("recompute layer", (0, 9), "center"),
-    "shared_storage": ("shared storage", (8, 9), "center"),
+    "shared_storage": ("shared storage", (-4, 9), "left"),
 }
 ON_A_GPU: Places = {
     "torchvision": ("plain", (8, -3), "left"),
