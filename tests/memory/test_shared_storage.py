@@ -334,11 +334,11 @@ def test_distributed_data_parallel_over_two_processes():
 
 
 def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
-    """A GPU works on the whole batch at once, a CPU on a thirty-second."""
+    """A GPU works on the whole batch at once, a CPU on a sixteenth."""
     meta = torch.device("meta")
     with planned_for("cuda"):
         assert slices_on(meta) == slices_on(torch.device("cuda")) == 1
-    assert slices_on(meta) == slices_on(torch.device("cpu")) == 32
+    assert slices_on(meta) == slices_on(torch.device("cpu")) == 16
     assert Plan((64, 224, 224), 32).images_at_once(64) == 2
     assert Plan((64, 224, 224), 1).images_at_once(64) == 64
 
@@ -361,7 +361,7 @@ def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
 @pytest.mark.parametrize("slices", [1, 2, 5, 32])
 @pytest.mark.parametrize("bn_size", [4, None])
 def test_the_results_do_not_depend_on_the_slices(slices, bn_size):
-    # Large enough that a slice is not the whole batch: 40·48² rows, and 2^19 numbers in a slice.
+    # Large enough that a slice is not the whole batch: 40·48² rows, and 2^20 numbers in a slice.
     plain = network(bn_size=bn_size, num_init_features=32)
     ours = shared_storage(plain, slices=slices)
     x = images(n=40, side=96)

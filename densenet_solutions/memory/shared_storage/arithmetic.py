@@ -88,10 +88,27 @@ def batch_normalization(
 
 def normalize_relu(rows: Tensor, norm: Normalization, out: Tensor) -> Tensor:
     """`out = max(scale·rows + shift, 0)`; `out` may be `rows`."""
-    scale, shift = norm.scale, norm.shift
+    return affine(rows, norm.scale, norm.shift, out).relu_()
+
+
+def affine(rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
+    """`out = scale·rows + shift`, in the precision of `scale`; `out` may be `rows`."""
     if out.dtype == scale.dtype == rows.dtype:
-        return torch.addcmul(shift, rows, scale, out=out).relu_()
-    return out.copy_(torch.addcmul(shift, rows, scale).relu_())
+        return torch.addcmul(shift, rows, scale, out=out)
+    if not rows.is_cpu:
+        return out.copy_(torch.addcmul(shift, rows, scale))
+    # On a CPU it is the one operation on rows that takes both types without a copy in between.
+    none = scale.new_empty(0)
+    torch.ops.aten.native_batch_norm.out(
+        rows if out is rows else out.copy_(rows), scale, shift, *_identity(scale), False, 0.0, 0.0,
+        out=out, save_mean=none, save_invstd=none,
+    )  # fmt: skip
+    return out
+
+
+def _identity(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean 0 and variance 1 of each channel: a normalization that leaves its input as it is."""
+    return torch.zeros_like(like), torch.ones_like(like)
 
 
 class NormalizationGradient:
@@ -117,10 +134,16 @@ class NormalizationGradient:
         the spread of `x`, digits are lost.
         """
         dtype = self.norm.mean.dtype
-        found = gradient.sum(0, dtype=dtype)
-        inside = consume and gradient.dtype == dtype
-        product = gradient.mul_(x) if inside else gradient * x.to(dtype)
-        dot = product.sum(0)
+        if gradient.is_cpu and gradient.dtype != dtype:  # as in `affine`
+            _, dot, found = torch.ops.aten.native_batch_norm_backward(
+                gradient.contiguous(), x.contiguous(), None, *_identity(self.norm.mean),
+                None, None, False, 0.0, [False, True, True],
+            )  # fmt: skip
+        else:
+            found = gradient.sum(0, dtype=dtype)
+            inside = consume and gradient.dtype == dtype
+            product = gradient.mul_(x) if inside else gradient * x.to(dtype)
+            dot = product.sum(0)
         if self.sums is None:
             self.sums = found, dot
         else:
@@ -156,10 +179,12 @@ def through_norm(
     dz: Tensor, z: Tensor, scale: Tensor, correction: tuple[Tensor, Tensor] | None
 ) -> Tensor:
     """`scale·dz − constant − slope·z`, in the memory of `dz`. Consumes `z`."""
-    dz.mul_(scale)
     if correction is None:
-        return dz
+        return dz.mul_(scale)
     constant, slope = correction
+    if dz.is_cpu and dz.dtype != slope.dtype:
+        return affine(dz, scale, -constant, dz).sub_(affine(z, slope, _identity(slope)[0], z))
+    dz.mul_(scale)
     if dz.dtype == slope.dtype:
         return dz.addcmul_(z, slope, value=-1).sub_(constant)
     return dz.sub_(constant).sub_(z.mul_(slope))

@@ -20,7 +20,7 @@ from densenet_solutions import checks
 Size = tuple[int, int, int]
 
 #: Into how many slices a large batch is cut, if nothing else is asked for.
-SLICES = {"cpu": 32, "cuda": 1}
+SLICES = {"cpu": 16, "cuda": 1}
 
 _planned: ContextVar[str | None] = ContextVar("planned", default=None)
 
@@ -69,11 +69,11 @@ class Plan:
     def images_at_once(self, columns: int) -> int:
         """How many images a convolution or a pool with `columns` channels works on at once.
 
-        At least about half a million numbers: few enough for a CPU's cache, many enough for its
+        At least about a million numbers: few enough for a CPU's cache, many enough for its
         convolutions.
         """
         n, height, width = self.size
-        return min(n, max(-(-n // self.slices), (1 << 19) // (height * width * columns)))
+        return min(n, max(-(-n // self.slices), (1 << 20) // (height * width * columns)))
 
     def images(self, columns: int) -> Iterator[tuple[slice, slice, Size]]:
         """Some images after the other: which images, which rows, and their own `(N, H, W)`."""
