@@ -56,8 +56,10 @@ def bench_table(rows, caption):
 #
 # Peak and time of each way come from the same bench: the peak from the allocator of the CPU, beyond
 # parameters, buffers and input; the time from {{ one.repeats }} rounds in which all ways take turns,
-# as the median of the ratios to torchvision's network in the same round. That network runs in
-# PyTorch's default layout (NCHW). Shared storage works in `channels_last` inside, and for
+# as the median of the ratios to torchvision's network in the same round. A turn on a CPU is two
+# steps, and the second is timed. In training too a network follows itself, and finds the kernels that
+# oneDNN has built for its shapes. It keeps the 1,024 that it used last, and networks that take turns
+# need more. torchvision's network runs in PyTorch's default layout (NCHW). Shared storage works in `channels_last` inside, and for
 # convolutional networks PyTorch recommends that layout on its own account. How much of the time it
 # explains, a row *torchvision channels_last* says where there is one.
 #

@@ -1,4 +1,5 @@
 import mmap
+import time
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from densenet_solutions.exercises.saving_memory.bench import (
     BASELINE,
     _page_faults,
     _row,
+    compare,
     contestants,
 )
 from densenet_solutions.exercises.saving_memory.dial import Dial
@@ -27,6 +29,28 @@ def test_contestants_have_the_same_weights_and_names():
         got = model.state_dict()
         assert list(got) == list(expected), name
         assert all(torch.equal(got[key], value) for key, value in expected.items()), name
+
+
+def test_on_a_cpu_a_turn_is_two_steps_and_the_second_is_timed():
+    order = []
+
+    def step(model, images, targets):
+        order.append(model.name)
+        loss = model(images.flatten(1)).sum()
+        loss.backward()
+        if order[-1] != order[-2:][0]:  # the first step of a turn
+            time.sleep(0.2)
+        return loss
+
+    models = {}
+    for name in (BASELINE, "other"):
+        model = torch.nn.Linear(12, 3)
+        model.name = name
+        models[name] = model, step
+    rows = compare(models, (2, 3, 2, 2), "cpu", None, repeats=3)
+    steps = order[-2 * 2 * (1 + 3) :]  # the last ones: those before found the peaks
+    assert steps == [BASELINE, BASELINE, "other", "other"] * 4
+    assert all(len(row.seconds) == 3 and max(row.seconds) < 0.1 for row in rows)
 
 
 def test_a_ratio_compares_neighbours_of_one_round():

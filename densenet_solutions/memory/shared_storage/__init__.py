@@ -168,7 +168,7 @@ def shared_storage(model: nn.Module, *, slices: int | None = None) -> nn.Module:
 
     Args:
         slices: into how many the work on a large batch is cut. Fewer start fewer operations, more
-            hold less at a time. Without it 16 on a CPU, for its caches, and 1 on a GPU.
+            hold less at a time. Without it 8 on a CPU, for its caches, and 1 on a GPU.
 
     Raises:
         TypeError: `model` has no DenseNet in it, or one whose features run in a way of their own.

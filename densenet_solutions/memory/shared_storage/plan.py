@@ -20,7 +20,7 @@ from densenet_solutions import checks
 Size = tuple[int, int, int]
 
 #: Into how many slices a large batch is cut, if nothing else is asked for.
-SLICES = {"cpu": 16, "cuda": 1}
+SLICES = {"cpu": 8, "cuda": 1}
 
 _planned: ContextVar[str | None] = ContextVar("planned", default=None)
 
