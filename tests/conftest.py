@@ -1,7 +1,6 @@
 """One thread; and what some tests need and a user may lack is a skip, unless it is required."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
 
-SITE_TESTS = Path(__file__).parent / "site"
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several processes (`-n 2`) one builds the site and looks at it, beside the others."""
     for item in items:
-        if item.path.is_relative_to(SITE_TESTS):
+        if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("site"))
 
 

@@ -61,6 +61,8 @@ def _print_strategies(asked: bool) -> None:
     + names(NETWORK=NETWORKS)
     + "\n\nSTRATEGY, by family (--list-strategies says what each does):\n\n"
     + names(**STRATEGIES)
+    + "\n\nROWS of the table: activations are kept for the backward pass; temporaries are the rest "
+    "that operations return; workspace is scratch space inside of them, which only measuring sees."
 )
 def measure(
     network: Network,
@@ -75,7 +77,7 @@ def measure(
     ] = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16", "float64"],
-        typer.Option(help="Of parameters, buffers and images."),
+        typer.Option(help="Of parameters, buffers and images; --autocast is applied on top."),
     ] = "float32",
     autocast: Autocast = None,
     strategy: Annotated[

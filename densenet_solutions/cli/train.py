@@ -51,7 +51,11 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of weights and shuffling.")] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Only the first images: of the training set, not of the test's."),
+        typer.Option(
+            min=1,
+            max=60_000,
+            help="Only the first images: of the training set, not of the test's.",
+        ),
     ] = None,
     device: Device = None,
     checkpoint: Annotated[

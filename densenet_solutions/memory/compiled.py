@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
 
 from densenet_solutions import checks
-from densenet_solutions.memory.strategy import Strategy, training_step
+from densenet_solutions.memory.strategy import Strategy
 from densenet_solutions.memory.trunks import with_trunks
 
 #: Share of the activations of a compiled step that may be kept: 1 keeps what is fastest, 0 keeps
@@ -16,22 +19,24 @@ BUDGET = 0.1
 def compiled(model: nn.Module, budget: float = BUDGET) -> nn.Module:
     """A copy that is compiled when it first runs; names in its state dict stay as they are.
 
-    Its step, `compiled_step`, keeps the share `budget` of the activations.
+    Its training steps keep the share `budget` of the activations.
     """
-    budget = checks.share("budget", budget)
     model = with_trunks(model)
-    vars(model)["activation_memory_budget"] = budget
-    model.compile()
+    model.compile(backend=_within(checks.share("budget", budget)))
     return model
 
 
-def compiled_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """`training_step` of a compiled model under its memory budget."""
-    import torch._functorch.config
+def _within(budget: float) -> Callable[..., Any]:
+    """A compiler of its own for every budget: two networks of one class never share code."""
 
-    budget = getattr(model, "activation_memory_budget", BUDGET)
-    with torch._functorch.config.patch(activation_memory_budget=budget):
-        return training_step(model, inputs, targets)
+    def backend(graph: Any, inputs: Sequence[Any]) -> Any:
+        import torch._functorch.config
+        from torch._inductor.compile_fx import compile_fx
+
+        with torch._functorch.config.patch(activation_memory_budget=budget):
+            return compile_fx(graph, inputs)
+
+    return backend
 
 
 STRATEGIES = (
@@ -42,7 +47,6 @@ STRATEGIES = (
         exactness="numerical",
         source="torch._functorch.config.activation_memory_budget",
         verdict="without work, but for compiling",
-        step=compiled_step,
         predictable=False,
         costs="Minutes of compiling for each model and input shape.",
         on_request=True,

@@ -47,6 +47,7 @@ def test_it_trains_and_writes_metrics(tmp_path, pooling: str) -> None:
         (["book-resnet18", "--pooling", "max"], "book-resnet18"),
         (["book-densenet", "--epochs", "0"], "epochs"),
         (["book-densenet", "--batch", "99"], "99"),
+        (["book-densenet", "--limit", "60001"], "60001"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

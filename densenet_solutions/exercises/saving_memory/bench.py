@@ -63,6 +63,8 @@ Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
 BASELINE = "torchvision"
 #: The same network with its images' channels next to each other in memory.
 CHANNELS_LAST = f"{BASELINE} channels_last"
+#: The compiler where it may keep all that its own default keeps.
+WHOLE_BUDGET = "compiled, budget 1"
 #: Ours, by the name of their strategy.
 OURS = ("recompute_bottleneck_input", "recompute_layer", "recompute_block", "shared_storage")
 
@@ -92,6 +94,9 @@ def contestants(network: str, *, compiled: bool = False) -> dict[str, tuple[nn.M
     found[CHANNELS_LAST] = (model_last.to(memory_format=torch.channels_last), _channels_last_step)
     for name in (*OURS, "compiled") if compiled else OURS:
         found[name] = (STRATEGIES[name].apply(model), STRATEGIES[name].step or training_step)
+    if compiled:
+        strategy = STRATEGIES["compiled"]
+        found[WHOLE_BUDGET] = (strategy.apply(model, budget=1.0), strategy.step or training_step)
     return found
 
 
