@@ -90,7 +90,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       and {{ times(gpu_ratio[256]) }} with 256.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[Quartiles
 #       {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }},
-#       {{ bench.repeats }} rounds in turn; torchvision's in PyTorch's default layout.]
+#       {{ bench.repeats }} rounds in turn; torchvision's in PyTorch's default layout. Beside its
+#       `channels_last`, {{ times(shared.time_ratio / time["torchvision channels_last"], 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
 #       `channels_last`, {{ times(beside_last[256]) }} and {{ times(beside_last[8]) }}.]
