@@ -311,7 +311,7 @@ fits = {name: from_json(Fit, case) for name, case in fits_record.cases.items()}
 predicted_fit = {
     row.strategy: row.largest_batch
     for row in (from_json(Reach, case) for case in load_record("how-far").cases.values())
-    if row.budget_bytes == fits["plain"].budget_bytes and row.strategy != "shared_storage"
+    if row.budget_bytes == fits["plain"].budget_bytes
 }
 table(
     fits,
@@ -405,7 +405,10 @@ sizes = sorted({row.budget_bytes for row in reaches.values()})
 batch = {key: row.largest_batch for key, row in reaches.items()}
 layers = {key: row.deepest_depth for key, row in reaches.items()}
 deep_batch, top = reaches["plain", sizes[0]].deep_batch, max(layers.values())
-shown = ("plain", "pool_first", "recompute_bottleneck_input", "recompute_layer", "recompute_block")
+shown = (
+    *("plain", "pool_first", "recompute_bottleneck_input", "recompute_layer", "recompute_block"),
+    *("selective_checkpointing", "shared_storage"),
+)
 assert batch["recompute_layer", sizes[0]] > 4 * batch["plain", sizes[0]]
 
 
@@ -449,9 +452,8 @@ assert by_device["cpu"] < by_device["cuda"] < on_card
 # %% [markdown]
 # {{ record_note(reach_record) }}
 #
-# Shared storage is not in these tables, since its peak depends on the device: on a GPU it takes the
-# whole batch at once and on a CPU an eighth of a large one. The [explorer](../explorer.py) has it
-# for GPUs. For the 8 images of this page the peak comes to
+# Shared storage stands here as it works on a GPU, on the whole batch at once; on a CPU it takes an
+# eighth of a large one. For the 8 images of this page its peak comes to
 # {{ mib(by_device["cpu"], 0) }} with a CPU's slices and {{ mib(by_device["cuda"], 0) }} with a GPU's, by
 # prediction, which counts tensors alone; the {{ card }} needed {{ mib(on_card, 0) }}.
 #
