@@ -47,7 +47,7 @@ def two_timelines(plain: StepTimeline, ours: StepTimeline) -> Html:
         draw(7, 3.2),
         draw(3.6, 2.8),
         caption=f"The plain network climbs to {mib(plain.peak, 0)} where its forward pass ends; "
-        f"shared storage peaks at {mib(ours.peak, 0)}, near the end of the backward pass.",
+        f"shared storage peaks at {mib(ours.peak, 0)}, in the last quarter of the step.",
     )
 
 
