@@ -1,4 +1,7 @@
+import contextlib
+import io
 import mmap
+import re
 import time
 from pathlib import Path
 
@@ -109,3 +112,13 @@ def test_what_is_said_of_a_gpu_is_what_its_record_holds():
     assert f"{dial.less('1'):.1f} times less memory" in readme
     dialled = f"{dial.less('8'):.1f} times, at {dial.row('8').time_ratio:.1f} times the time"
     assert f"slices=8) makes it {dialled}" in readme
+
+
+def test_what_the_readmes_example_prints_is_what_it_says():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```python\n")[1].split("```")[0]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(example, {})
+    said = re.findall(r"# (\d{7,})", example)
+    assert len(said) == 3
+    assert printed.getvalue().split() == said
