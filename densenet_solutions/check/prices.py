@@ -110,7 +110,7 @@ def _function(predict: Predict, title: str) -> HousePricesReport:
         predicted[folds == k] = call(train, valid)
         mean[folds == k] = target[folds != k].mean()
     rmse, first = _rmse(predicted - target), folds == 0
-    ruler = {"the mean price": _rmse(mean - target)} | _recorded("houses-judged", " book")
+    ruler = {"the mean of log prices": _rmse(mean - target)} | _recorded("houses-judged", " book")
     findings = _leaks(
         call, *parts[0], predicted[first], target[first], _rmse((mean - target)[first])
     )
@@ -176,7 +176,7 @@ def _submission(path: Path) -> HousePricesReport:
     same = int(np.sum(np.abs(np.log(sent) - np.log(truth)) < 1e-4))
     logs = np.log(truth.to_numpy(dtype=float))
     train = np.log(load_houses().train["SalePrice"].to_numpy(dtype=float)).mean()
-    ruler = {"the mean price": _rmse(train - logs)} | _recorded("houses-final", "")
+    ruler = {"the mean of log prices": _rmse(train - logs)} | _recorded("houses-final", "")
     findings = _standing(rmse, ruler, "on the 1459 test houses")
     if same > 0.05 * len(truth):
         text = f"{same} of {len(truth)} prices are the recorded ones: they were looked up."
@@ -198,8 +198,10 @@ def _standing(rmse: float, ruler: Mapping[str, float], where: str) -> list[Findi
     if better:
         text += f" Next better: {better[max(better)]}, {max(better):.4f}."
     others = ", ".join(f"{name} {score:.4f}" for name, score in ruler.items())
-    worse = rmse >= ruler["the mean price"]
-    text += " Predicting the mean price of the training houses does no worse." if worse else ""
+    worse = rmse >= ruler["the mean of log prices"]
+    text += (
+        " Predicting the mean of the training houses' log prices does no worse." if worse else ""
+    )
     return [Finding("wrong" if worse else "right", text), Finding("note", f"Ruler: {others}.")]
 
 

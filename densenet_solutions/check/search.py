@@ -122,7 +122,7 @@ def wrong_count(n: int, right: int, title: str, *, explained: bool = False) -> F
     text = f"{n:,} parameters and not {right:,}."
     for build in parameter_count(n).builds if n > 0 else ():
         if not build.deviations:
-            return Finding("wrong", f"{text} So many has {build.called()}.")
+            return Finding("wrong", f"{text} {n:,} is the number of {build.called()}.")
         if build.title == title and not explained:
             so = " ".join(deviation.text for deviation in build.deviations)
             return Finding("wrong", f"{text} It is the number of this build: {so}")

@@ -61,6 +61,10 @@ class _Mistake:
         after = (following.kernel, following.out) if following is not None else ("", 0)
         if self.ends or (kernel == "1×1" and both.is_pooled(self.i)):
             return self._block_ends()
+        adds = (kernel, out) == ("3×3", self.k)
+        if adds and self.role.layer == 1 < self.role.block and not both.is_pooled(self.i - 1):
+            # What passed for a transition is not pooled: one more bottleneck of the same shape.
+            return self._goes_on(self.role.block - 1)
         if kernel != "1×1" and out == should:
             return f"The bottleneck is a {kernel} convolution and not 1×1.", "bottleneck"
         if kernel != "1×1":

@@ -203,7 +203,9 @@ def _found(
 
 
 def _method(result: dict[str, Any]) -> str:
-    return result["method"] + ("" if result["method"] == "predicted" else f" ({result['device']})")
+    if result["method"] == "predicted":
+        return "predicted"
+    return f"measured ({result['device']}'s allocator)"
 
 
 def _table(
@@ -257,7 +259,8 @@ def _table(
         ("peak_beyond_parameters", "peak beyond parameters, buffers, input"),
         ("reserved_bytes", "reserved by the allocator"),
         ("context_bytes", "outside of the allocator"),
-        ("peak_resident_bytes", "process, peak resident"),
+        # of the whole process, so it says nothing of the second of two
+        *([] if method else [("peak_resident_bytes", "process, peak resident")]),
     ):
         if any(result[key] is not None for result in results):
             told = key in ("peak_beyond_parameters", "reserved_bytes")

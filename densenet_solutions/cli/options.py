@@ -53,7 +53,7 @@ Device = Annotated[
 ]
 Autocast = Annotated[
     Literal["bfloat16", "float16"] | None,
-    typer.Option(help="Run the forward pass in 16 bits; parameters stay in float32."),
+    typer.Option(help="Run the forward pass in 16 bits; parameters stay as they are."),
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed rounds.")]
 

@@ -6,7 +6,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error.name} is not installed; houses need the extra 'houses': "
-        "pip install 'densenet-solutions[houses]'",
+        "pip install '.[houses]' in a clone of this repository",
         name=error.name,
     ) from None
 

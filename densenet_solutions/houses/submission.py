@@ -99,7 +99,7 @@ def _parse(lines: Sequence[Sequence[str]], name: str) -> dict[int, float]:
     """Prices by Id; line numbers in messages count from 1 and include the header."""
     if not lines or tuple(cell.strip() for cell in lines[0]) != COLUMNS:
         header = [cell.strip() for cell in lines[0]] if lines else []
-        raise ValueError(f"{name} has the columns {list(COLUMNS)}, got {header}{_hint(header)}")
+        raise ValueError(f"{name} needs the columns {list(COLUMNS)}, got {header}{_hint(header)}")
     prices: dict[int, float] = {}
     for number, line in enumerate(lines[1:], start=2):
         where = f"{name}, line {number}"

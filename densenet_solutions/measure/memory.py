@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from densenet_solutions import checks
@@ -43,7 +43,7 @@ class MemoryResult:
 
     peak_bytes: int
     bytes_by_category: Mapping[str, int]
-    timeline: tuple[MemoryPoint, ...]
+    timeline: tuple[MemoryPoint, ...] = field(repr=False)  # thousands of points
     method: str
     device: str
     dtype: str
@@ -59,7 +59,7 @@ class MemoryResult:
     threads: int | None = None
     out_of_memory: bool = False
     notes: tuple[str, ...] = ()
-    cache_timeline: tuple[tuple[int, int], ...] = ()
+    cache_timeline: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     @property
     def peak_beyond_parameters(self) -> int:

@@ -184,7 +184,7 @@ class Step(StepOptions):
 
 #: What a simulated allocator does not know of.
 _LEFT_OUT = (
-    "reserved_bytes is simulated, without the CUDA context (0.3 to 0.6 GiB) and what cuDNN takes "
+    "reserved_bytes is simulated, without the CUDA context (0.3 to 0.8 GiB) and what cuDNN takes "
     "while a kernel runs"
 )
 

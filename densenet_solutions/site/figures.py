@@ -88,7 +88,7 @@ def new_figure(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{error.name} is not installed; figures need the extra 'plots': "
-            "pip install 'densenet-solutions[plots]'",
+            "pip install '.[plots]' in a clone of this repository",
             name=error.name,
         ) from None
 

@@ -218,7 +218,7 @@ def test_memory_and_houses(net: Path, tmp_path: Path) -> None:
     path = write_submission(tmp_path / "mine.csv", test["Id"].tolist(), [170_000.0] * len(test))
     code, out, _ = run("houses", path)
     assert code in (0, 1)
-    assert "Ruler: the mean price" in out
+    assert "Ruler: the mean of log prices" in out
     assert run("houses", tmp_path / "nothing.csv")[0] == 2
 
 

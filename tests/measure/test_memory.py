@@ -237,3 +237,10 @@ def test_cuda_allocator() -> None:
     assert measured.reserved_bytes >= measured.peak_bytes
     too_much = measure_memory(densenet121, (100_000, 3, 224, 224), device="cuda")
     assert too_much.out_of_memory
+
+
+def test_a_result_that_is_printed_leaves_its_timelines_out():
+    result = predict_memory(densenet121(block_config=(1,), num_classes=3), (2, 3, 32, 32))
+    assert len(result.timeline) > 10
+    assert len(repr(result)) < 2000
+    assert "timeline" not in repr(result)

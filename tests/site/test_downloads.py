@@ -160,5 +160,5 @@ def test_what_is_not_installed_is_said_with_its_extra(missing: str, code: str, e
     assert done.stderr.splitlines()[-1] == (
         f"ModuleNotFoundError: {missing} is not installed; "
         f"{'figures' if extra == 'plots' else 'pages'} need the extra '{extra}': "
-        f"pip install 'densenet-solutions[{extra}]'"
+        f"pip install '.[{extra}]' in a clone of this repository"
     )

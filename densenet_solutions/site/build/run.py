@@ -32,7 +32,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error.name} is not installed; pages need the extra 'docs': "
-        "pip install 'densenet-solutions[docs]'",
+        "pip install '.[docs]' in a clone of this repository",
         name=error.name,
     ) from None
 
