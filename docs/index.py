@@ -65,7 +65,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [2 · Why fewer parameters?](exercises/2-fewer-parameters.py)
 #
-# Each layer writes little: about half the parameters at equal accuracy.
+# Each layer writes little: about half the parameters at equal ImageNet accuracy.
 #
 # </div>
 # <div markdown>
@@ -74,7 +74,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [3.1 · Is the memory really high?](exercises/3-1-memory.py)
 #
-# In training on many images, yes: {{ times(more_memory) }} ResNet-18's.
+# In training on many images, yes: the book's DenseNet takes {{ times(more_memory) }} ResNet-18's.
 #
 # </div>
 # <div markdown>

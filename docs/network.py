@@ -67,9 +67,9 @@ widening()
 # %% [markdown]
 # ## What a training step keeps
 #
-# Every layer of the plain block keeps all that it reads, joined anew, and a normalised copy of it,
-# until the gradient has passed. Most of that is copies of the same features, raw or normalised. Drag
-# through one step, forward and back.
+# Every layer of the plain block keeps all that it reads (from the second on joined anew) and a
+# normalised copy of it, until the gradient has passed. Most of that is copies of the same features, raw
+# or normalised. Drag through one step, forward and back.
 #
 # The book's first block · 8 × 56² · float32 · meta device · counted
 # { .ds-setup }
