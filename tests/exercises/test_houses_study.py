@@ -123,6 +123,27 @@ def test_the_books_model_profits_from_its_leak():
     assert all(a < b for a, b in zip(leaking, honest, strict=True))
 
 
+def test_the_books_constant_is_its_prediction_where_every_column_is_zero():
+    seen = BookEncoder().fit(pd.concat(load_houses(), ignore_index=True))
+
+    class ZeroWithoutPrice(BookEncoder):
+        def fit(self, houses, y=None):
+            return self
+
+        def transform(self, houses):
+            return seen.transform(houses) * ("SalePrice" in houses)
+
+    expected = []
+    for fold in np.array_split(TRAIN.index, 5):
+        split = Split(TRAIN.drop(fold), TRAIN.loc[fold].drop(columns="SalePrice"))
+        (predicted,) = BookLinear(encoder=ZeroWithoutPrice).predict([split], (0,))
+        assert np.ptp(predicted) == 0
+        expected.append(predicted[0, 0])
+    assert study.books_constant() == pytest.approx(expected)
+    errors = study.books_errors()
+    assert np.hypot(errors.mean(), errors.std()) == pytest.approx(study.books_model(leak=True)[0])
+
+
 @pytest.mark.parametrize("connection", search.CONNECTIONS)
 def test_the_finalists_are_the_best_quarter_and_the_chosen_their_best(connection):
     trials = {

@@ -151,6 +151,12 @@ def trials() -> dict[str, list[Mapping[str, Any]]]:
     return {c: [case for case in cases if case["family"] == c] for c in CONNECTIONS}
 
 
+def trials_of_ridge() -> list[float]:
+    """Errors of every trial of ridge regression, on the partition of `trials`."""
+    cases = load_record("houses-search-rivals").cases.values()
+    return [case["rmse"] for case in cases if case["family"] == "ridge"]
+
+
 @dataclass(frozen=True)
 class Spread:
     """Standard deviations of the pooled error of one dense network.
@@ -253,12 +259,21 @@ def leak() -> float:
     return ridge(_fitted_on_all_rows).rmse - ridge(BookEncoder).rmse
 
 
-def books_bias() -> float:
-    """How far the constant b of the book's regression has come after 10 epochs."""
+def books_constant() -> tuple[float, ...]:
+    """How far the constant b of the book's regression has come after 10 epochs, by fold."""
     train = load_houses().train
-    task = encode(_fitted_on_all_rows, Split(train, train.head(1)))
-    nowhere = Task(task.x, task.y, np.zeros((1, task.x.shape[1])))
-    return float(BookLinear()._fit_predict(nowhere, 0)[0])
+    found = []
+    for split in splits(train, contiguous_folds(len(train))):
+        task = encode(_fitted_on_all_rows, split)
+        nowhere = Task(task.x, task.y, np.zeros((1, task.x.shape[1])))
+        found.append(float(BookLinear()._fit_predict(nowhere, 0)[0]))
+    return tuple(found)
+
+
+def books_errors() -> np.ndarray:
+    """Predicted minus true log price of the book's regression with one seed, by row."""
+    model = BookLinear(encoder=_fitted_on_all_rows)
+    return np.array(cross_validate(model, load_houses().train).errors)
 
 
 # The test rows ----------------------------------------------------------------------------------
