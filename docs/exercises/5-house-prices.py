@@ -41,10 +41,6 @@ assert -0.15 < too_low < 0 and mean < uneven < book  # on average right, but une
 with_leak, without_leak = study.books_model(leak=True), study.books_model(leak=False)
 worth = np.subtract(without_leak, with_leak)
 assert with_leak[0] == book and min(worth) > 0.002 and abs(study.leak()) < 0.0002
-one_of_seeds = (
-    f"{decimal(book, 3)} is one seed; {len(with_leak)} seeds have {decimal(min(with_leak), 3)} to "
-    f"{decimal(max(with_leak), 3)}"
-)
 
 
 def told(d):
@@ -71,7 +67,7 @@ def told(d):
 #         pool, so what would a transition do?
 #
 #     ??? solution "Compare"
-#         The book's model gets {{ decimal(book, 3) }}, worse than the mean^[{{ one_of_seeds }}.].
+#         The book's model gets {{ decimal(book, 3) }}, worse than the mean.
 #         Its $b$ comes to about {{ decimal(constant, 2) }}. The columns must bring the rest, and
 #         bring it unevenly. Plain minus dense is {{ told(against["plain"]) }}
 #         for single networks. The interval includes zero, so a difference is not shown.
@@ -393,7 +389,8 @@ table(
 # The book fits $w^\top x + b$ to log prices near 12, starting from zero, and $b$ comes to
 # about {{ decimal(constant, 2) }}. All the rest must come from the columns. They bring it on average
 # (mean error {{ signed(too_low, 2) }}), but unevenly from house to house (standard deviation
-# {{ decimal(uneven, 2) }}). Subtracting the mean of the target first takes the error from
+# {{ decimal(uneven, 2) }}). (The error, {{ decimal(book, 3) }}, is of one seed;
+# {{ len(with_leak) }} seeds have {{ decimal(min(with_leak), 3) }} to {{ decimal(max(with_leak), 3) }}.) Subtracting the mean of the target first takes the error from
 # {{ decimal(book, 3) }} to {{ decimal(centred, 3) }}, and solving the same model exactly, with a
 # ridge penalty, to {{ decimal(ridge_book, 4) }}. The book also standardises training rows together
 # with the rows to be predicted. For ridge regression that leak does next to
