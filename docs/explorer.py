@@ -100,9 +100,9 @@ assert (
 # %% [markdown]
 # ## Can it be trusted?
 #
-# PyTorch was told to reserve no more than 8 GiB, and trained with larger and larger batches. The
-# largest lies in our range each time. The ranges are wide, and no other largest batches of this page were
-# tried: these are of one network, in float32, on two cards.
+# PyTorch was told to reserve no more than 8 GiB, and the largest batch was searched for by doubling and
+# halving (two steps each). It lies in our range each time. The ranges are wide, and no other largest
+# batches of this page were tried: these are of one network, in float32, on two cards.
 #
 # DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an H100 and an H200
 # { .ds-setup }

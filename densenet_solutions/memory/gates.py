@@ -2,8 +2,8 @@
 
 A gate multiplies the source's channels after normalization. Since ReLU(g·y) = g·ReLU(y) for g ≥ 0,
 it may as well multiply the scale γ and the shift β: a gate costs no activation. A gate is open (1)
-or closed (0); an open one learns through its logit with the straight-through gradient
-(Bengio et al., arXiv:1308.3432), a closed one is not computed and so cannot learn to open again.
+or closed (0), chosen once by weight. An open one has the straight-through gradient (Bengio et al.,
+arXiv:1308.3432), but stays 1 whatever its logit learns; a closed one is not computed.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ STRATEGIES = (
         summary="A gate for each layer and earlier source; half of them are closed and not read.",
         exactness="changes-function",
         source="arXiv:1308.3432 (the gradient of a gate)",
-        verdict="to learn a pattern",
-        costs="Accuracy, until it is trained again; a closed gate cannot learn to open.",
+        verdict="connections chosen by weight",
+        costs="Accuracy, until it is trained again; the choice is made once, by weight.",
     ),
 )

@@ -7,6 +7,8 @@
 #     3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
+from statistics import median
+
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
@@ -179,17 +181,17 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 # %% [markdown]
 # The gradients are right, so no gradient check finds this. torchvision's `memory_efficient=True` walks into it: in a small network of ours it
 # updates {{ naive.layers_by_count[2] }} of {{ sum(naive.layers_by_count.values()) }} normalisations
-# twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways update every one of them
-# once.]. The cure is a context around the second run, which keeps the statistics as they are.
+# twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways each once.]. The
+# cure is a context around the second run, which keeps the statistics as they are.
 #
 # ??? note "In code, and one more condition"
 #     {{ source(recompute.BottleneckInputRecomputed) }}
 #
 #     {{ source(recompute.running_statistics_untouched) }}
 #
-#     Recomputing is exact under one more condition: parameters, buffers and the mode are in the
-#     backward pass what they were in the forward pass. `torch.utils.checkpoint` does not look, and
-#     gives another gradient without a word; ours raises an error.
+#     Recomputing is exact only while parameters, buffers and the mode stay what they were in the
+#     forward pass. `torch.utils.checkpoint` does not notice changed parameters or buffers, and gives
+#     another gradient without a word; ours raises an error.
 #
 # ## Share
 #
@@ -218,8 +220,8 @@ buffer_frames()
 # ```
 #
 # Sharing inside the blocks alone brings the step of DenseNet-121 to {{ mib(blocks_only, 0) }},
-# predicted. The stem, which runs again from the image, and each transition, which pools before it
-# convolves, get a function of the same kind; then it is {{ mib(peak["shared_storage"], 0) }}.
+# predicted. The stem and each transition get a function of the same kind; then it is
+# {{ mib(peak["shared_storage"], 0) }}.
 #
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
@@ -255,20 +257,29 @@ pictures.memory_and_time(
 # %%
 started = load_record("step-operations").cases
 half_bench = from_json(MemoryBench, gpu_record.cases["densenet121-32x224-bfloat16"])
-half_gpu = (
-    half_bench.rows[0].peak_beyond_parameters / on_gpu[32]["torchvision"].peak_beyond_parameters
-)
-assert 0.45 < half_gpu < 0.55
-half_128 = from_json(MemoryBench, gpu_record.cases["densenet121-128x224-bfloat16"]).rows
-less_in_half = []
-for found in (half_bench.rows, half_128):
+in_half = {}
+for row in half_bench.rows:
+    full = on_gpu[32][row.name]
+    in_half[row.name] = row.peak_beyond_parameters / full.peak_beyond_parameters
+    if row.name in ("torchvision", "recompute_layer", "shared_storage"):
+        assert median(row.seconds) > median(full.seconds)  # not faster
+assert in_half["torchvision"] < in_half["recompute_layer"] < in_half["shared_storage"] < 1
+half_128 = from_json(MemoryBench, gpu_record.cases["densenet121-128x224-bfloat16"])
+half_cpu = from_json(MemoryBench, record.cases["densenet121-8x224-bfloat16"])
+less = []
+for found in (half_bench, half_128, half_cpu):
     ours, layer = (
-        next(row for row in found if row.name == name)
+        next(row for row in found.rows if row.name == name)
         for name in ("shared_storage", "recompute_layer")
     )
-    assert ours.time_ratio < 1.05 * layer.time_ratio
-    less_in_half.append(1 - ours.peak_beyond_parameters / layer.peak_beyond_parameters)
-assert 0 < less_in_half[0] < less_in_half[1] < 0.1
+    less.append(1 - ours.peak_beyond_parameters / layer.peak_beyond_parameters)
+    if found is half_128:  # the quartiles overlap
+        assert abs(ours.time_ratio / layer.time_ratio - 1) < 0.05
+        assert max(ours.time_ratio_low, layer.time_ratio_low) < min(
+            ours.time_ratio_high, layer.time_ratio_high
+        )
+*less_in_half, less_on_cpu = less
+assert 0 < less_in_half[0] < less_in_half[1] < 0.1 < 0.4 < less_on_cpu
 dial_record = load_record("shared-storage-slices")
 few, many = (from_json(Dial, dial_record.cases[batch]) for batch in ("8", "256"))
 assert few.kernel_seconds["1"] < few.seconds("1") / 4
@@ -305,11 +316,11 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # %% [markdown]
 # ## What the framework must change
 #
-# Autograd saves what each operation needs, one operation at a time. It does not see that a
-# concatenation holds nothing new. It can be told in three places.
+# Autograd saves what each operation by itself needs. It does not see that a concatenation holds
+# nothing new. It can be told in three places.
 #
 # !!! note "The model's code"
-#     A *module* could own the memory that its results are written to, and share it. In Lua Torch it
+#     A *module* could own the memory of its results, and share it. In Lua Torch it
 #     did. In PyTorch, without an `autograd.Function`, the model can read fewer features, as one-shot
 #     aggregation does ([VoVNet](https://arxiv.org/abs/1904.09730)).
 #
@@ -318,15 +329,16 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #         ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first is
 #         a general tool. The second, in its place, shares gradients, of which each module kept its own:
 #         they come to {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is
-#         used, so PyTorch has that saving already. The third adds to the second that what layers
-#         concatenate is shared, and the fourth adds their normalised copies, computed again in the
-#         backward pass: Pleiss's way, with running statistics put back.
+#         used, so PyTorch has that saving already. The third also shares what layers concatenate,
+#         and the fourth their normalised copies too, computed again in the backward pass: Pleiss's
+#         way, with running statistics put back.
 #
 # !!! note "Autograd"
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
 #     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
-#     fall into the trap above. The last can do everything, and asks you to derive the gradient.
+#     fall into the trap above. The last can do everything, and asks you to write the backward pass,
+#     by hand or with autograd inside it.
 #
 #     ??? note "Pleiss's idea as a policy, in four lines"
 #         Selective checkpointing keeps what a convolution has computed and runs everything else again,
@@ -337,9 +349,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # !!! note "The compiler"
 #     A compiler sees both passes and can choose what to keep under a budget
-#     (`torch._functorch.config.activation_memory_budget`). It finds recomputation, but we know
-#     of no way to tell it that one buffer can serve a whole *chain* of concatenations. `cat`
-#     would have to give views, and buffers to be planned over both passes.
+#     (`torch._functorch.config.activation_memory_budget`). We know of no way to tell it
+#     that one buffer can serve a whole *chain* of concatenations. `cat` would have to give views, and buffers to be planned over both passes.
 #
 # ## Which one when
 #
@@ -347,13 +358,14 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # |---|---|
 # | a DenseNet that does not fit | shared storage |
 # | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast besides, {{ percent(half_gpu, 0) }} of the peak (32 images) |
+# | a GPU with bfloat16 | autocast besides: on an {{ card }} with 32 images {{ percent(in_half["torchvision"], 0) }} of the float32 peak, {{ percent(in_half["recompute_layer"], 0) }} with recomputed layers, {{ percent(in_half["shared_storage"], 0) }} with shared storage; not faster |
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks inside, or with
-# layers that it does not know, runs as it is, with a warning. In bfloat16 it needs only
-# {{ percent(less_in_half[0], 0) }} (32 images) and {{ percent(less_in_half[1], 0) }} (128) less than
-# recomputing each layer, at no more time. Everything else that is suggested has [a page of its
+# layers that it does not know, runs as it is, with a warning. In bfloat16 on the
+# {{ card }} it needs only {{ percent(less_in_half[0], 0) }} (32 images) and
+# {{ percent(less_in_half[1], 0) }} (128) less than recomputing each layer, with 128 at about the same
+# time; on a CPU {{ percent(less_on_cpu, 0) }} less. All else suggested has [a page of its
 # own](3-2b-other-ways.py).
 #
 # ## Check yours

@@ -120,7 +120,7 @@ assert (
 # multiply-adds an image.
 #
 # **Offloading** moves what is kept to the host's memory. It recomputes nothing, but every byte
-# travels to the host and back. On a CPU there is nowhere to go, so we have no number for it.
+# travels to the host and back. It acts on a GPU only, and there we have not measured it.
 #
 # ## Fewer bits
 #
@@ -132,8 +132,8 @@ assert (
 # The loss stays exact, the peak falls to {{ mib(bits.training_peak) }}, and the gradient is off by
 # {{ percent(bits_error) }} in a small network^[Two dense blocks of two layers, 4 images of 32 × 32, live.]. One line of it holds a lesson. ReLU's
 # gradient passes where its *output* is positive. Plain rounding would turn
-# {{ percent(claims.rounded_to_zero()) }} of the positive outputs into zeros and stop their
-# gradients. So a small positive number is rounded up. bfloat16 takes
+# {{ percent(claims.rounded_to_zero()) }} of the positive outputs (of standard normal numbers behind a
+# ReLU) into zeros and stop their gradients. So a small positive number is rounded up. bfloat16 takes
 # {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. It is not always faster:
 # in torchvision's default layout a step on an {{ card }} takes {{ milliseconds(in_half[32]) }} in
 # bfloat16 and {{ milliseconds(in_float32[32]) }} in float32 with 32 images,
@@ -155,8 +155,8 @@ assert (
 # {{ mib(activated.training_peak, 0) }}, {{ percent(activated.training_peak / plain.training_peak, 0) }}
 # of the plain one. The condition is an activation with an inverse. A ReLU has none, so a leaky ReLU
 # takes its place, and the network is another one; what that does to accuracy we have not measured.
-# In our dense block the output cannot be written over the input, as the name has it, because the
-# next concatenation still reads the input.
+# At a layer's first normalisation the output cannot be written over the input, as the name has it,
+# because the next concatenation still reads the input.
 #
 # ## Fewer connections
 #
@@ -171,9 +171,11 @@ assert (
 # quadratic term is gone. At DenseNet-121's depth that saves less than it sounds: peaks of
 # {{ mib(peak["logarithmic_connections"], 0) }} and {{ mib(peak["harmonic_connections"], 0) }},
 # because bottlenecks, transitions and stem stay. Gates go the other way: they start from all
-# connections of a trained network, keep those it uses most, and learn. A gate multiplies the scale
-# and the shift of a normalisation, since $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$,
-# so it costs no activation; a closed one is not read at all.
+# connections of a trained network and keep, once, those with the largest mean absolute
+# weight. A gate multiplies the scale and the shift of a normalisation, since
+# $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$, so it costs no activation; a closed one is
+# not read at all. The gates left are 1. Their gradient says how much a source matters, but nothing here
+# uses it.
 #
 # {{ source(gates.GatedNorm) }}
 #
@@ -228,11 +230,11 @@ assert expandable.reserved_bytes < 0.95 * usual.reserved_bytes
 #
 # Four parts take the peak to {{ mib(peak["gradient_accumulation"]) }}, but the gradient is off by
 # {{ percent(parts_error, 0) }} of its length in a small network, where a part is a single image^[Two
-# dense blocks of two layers, 4 images of 32 × 32, live.]. Without batch statistics (in evaluation mode, or with another normalisation) it is
+# dense blocks of two layers, 4 images of 32 × 32, live.]. Without batch statistics (in evaluation mode, or with group normalisation) it is
 # exact, and a test of this repository says so. Parts of
 # 8 images or more have better statistics than parts of one; how much better, we have not measured.
-# A normalisation without batch statistics (group normalisation, or statistics of a fixed *ghost*
-# batch) makes the problem go away, and is another network.
+# A normalisation that does not see how the batch is cut (group normalisation; or *ghost* batches, if
+# parts consist of whole ones) makes the problem go away, and is another network.
 #
 # ## More devices, and the allocator
 #
@@ -291,8 +293,9 @@ assert lowest.difference < 0
 # which CondenseNet removes step by step, under a penalty. One more epoch brings it back to
 # {{ percent(condensed.accuracy) }}. The lowest row after that has
 # {{ pictures.points(lowest.difference, lowest.half_width) }} points ({{ words(lowest.strategy) }}); it is
-# the lowest of {{ count(len(others)) }}. Intervals are paired by seed and cover 95% of what seeds do. The
-# {{ count(test_images) }} test images are the same each time; what others would say is not in them.
+# the lowest of {{ count(len(others)) }}. Intervals are 95% Student's t
+# intervals of the mean difference, paired by seed. The {{ count(test_images) }} test images are the same
+# each time; what others would say is not in them.
 #
 # ## All at a glance
 

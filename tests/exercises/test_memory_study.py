@@ -1,6 +1,7 @@
 """The study behind exercise 3.1, against closed forms."""
 
 from densenet_solutions.exercises.memory import study
+from densenet_solutions.exercises.memory.reported import Compared
 
 
 def test_what_the_books_blocks_keep_is_what_their_layers_read() -> None:
@@ -34,3 +35,14 @@ def test_both_stems_keep_the_same() -> None:
     maps = 4 * batch * 64 * (side // 2) ** 2
     indices = 8 * batch * 64 * (side // 4) ** 2  # of the maxima, 64 bits each
     assert stems == [2 * maps + indices + 8 * 64] * 2  # 8: mean and deviation of a channel
+
+
+def test_a_published_gigabyte_that_is_binary_has_1024_mebibytes() -> None:
+    def row(said: str, megabytes: float) -> Compared:
+        return Compared(
+            where="", link="", setting="", said=said, megabytes=megabytes,
+            tensor_bytes=0, reserved_bytes=0,
+        )  # fmt: skip
+
+    assert study.published_bytes(row("1,668 MB", 1668)) == 1668 * 2**20
+    assert study.published_bytes(row("about 5.0 GB", 5000)) == 5 * 2**30

@@ -262,6 +262,18 @@ def test_accumulation_is_exact_without_batch_statistics_and_only_then() -> None:
         assert error < 1e-12 if not training else error > 1e-3
 
 
+def test_accumulation_is_exact_with_group_normalization() -> None:
+    model, x, y = build("book")
+    for path, norm in list(model.named_modules()):
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            model.set_submodule(path, torch.nn.GroupNorm(2, norm.num_features).to(x.dtype))
+    whole, parts = STRATEGIES["plain"].apply(model), gradient_accumulation(model, 3)
+    training_step(whole, x, y)
+    accumulating_step(parts, x, y)
+    for ours, reference in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, reference.grad)
+
+
 def test_one_part_is_the_plain_step_and_each_part_updates_the_statistics() -> None:
     model, x, y = build("book")
     one, four = gradient_accumulation(model, 1), gradient_accumulation(model, 4)

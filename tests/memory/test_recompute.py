@@ -54,3 +54,29 @@ def test_the_context_changes_calls_of_this_thread_and_no_module():
         model(x[0])
     model(x)
     assert [int(norm.num_batches_tracked) for norm in model] == [2, 1]
+
+
+@pytest.mark.parametrize("changed", ["parameters", "buffers"])
+def test_a_plain_checkpoint_does_not_notice_what_was_changed_and_ours_does(changed):
+    def gradient(way, change):
+        norm = nn.BatchNorm2d(3).eval()
+        x = torch.randn(4, 3, 5, 5, generator=torch.manual_seed(0)).requires_grad_()
+        loss = way(norm, x).square().sum()
+        with torch.no_grad():
+            for tensor in getattr(norm, changed)() if change else ():
+                tensor.add_(1)
+        loss.backward()
+        return x.grad
+
+    def plain(norm, x):
+        return checkpoint(nn.Sequential(norm, nn.Sigmoid()), x, use_reentrant=False)
+
+    def ours(norm, x):
+        module = nn.Sequential(norm, nn.Sigmoid()).eval()
+        return recompute(module, module, x)
+
+    assert torch.isfinite(gradient(plain, True)).all()
+    assert not torch.allclose(gradient(plain, True), gradient(plain, False))
+    torch.testing.assert_close(gradient(ours, False), gradient(plain, False))
+    with pytest.raises(RuntimeError, match="was changed between"):
+        gradient(ours, True)

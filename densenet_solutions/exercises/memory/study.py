@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.fair import FairModel
+from densenet_solutions.exercises.memory.reported import Compared
 from densenet_solutions.exercises.network.ledger import blocks
 from densenet_solutions.measure import predict_memory, saved_bytes
 from densenet_solutions.measure.memory import MemoryResult
@@ -28,6 +29,12 @@ BOOK: Mapping[str, Callable[[], nn.Module]] = {
 def book_steps(batch: int, side: int, *, train: bool = True) -> dict[str, MemoryResult]:
     """Predicted memory of one step of the book's two networks, 1 channel, float32."""
     return {name: _book_step(name, batch, side, train) for name in BOOK}
+
+
+def published_bytes(row: Compared) -> float:
+    """What was published, in bytes, if its MB are MiB and its GB are GiB."""
+    gigabytes = row.said.endswith(" GB")
+    return row.megabytes / 1000 * 2**30 if gigabytes else row.megabytes * 2**20
 
 
 @cache
