@@ -91,9 +91,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ mib(peak["shared_storage"], 0) }}^[8 images, CPU. On an {{ card }} {{ times(gpu_ratio[8]) }},
 #       and {{ times(gpu_ratio[256]) }} with 256.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[Quartiles
-#       {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }},
-#       {{ bench.repeats }} rounds in turn; torchvision's in PyTorch's default layout. Beside its
-#       `channels_last`, {{ times(shared.time_ratio / time["torchvision channels_last"], 2) }}.]
+#       {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }}, default layout.
+#       Beside `channels_last`, {{ times(shared.time_ratio / time["torchvision channels_last"], 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
 #       `channels_last`, {{ times(beside_last[256]) }} and {{ times(beside_last[8]) }}.]
@@ -128,9 +127,6 @@ assert kept["concatenated features"] == kept["normalised features"] == study.rea
 assert copies > 12 * distinct
 
 # %% [markdown]
-# At the end of the way back shared storage holds more than the plain block, as its buffers stay whole
-# while the plain copies go one by one. The peak of a whole network is elsewhere.
-#
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
 # DenseNet-121 that is {{ mib(copies) }} of copies, to the byte what the formula says, for
@@ -243,16 +239,13 @@ pictures.memory_and_time(
         "CPU, 8 images": (bench, pictures.ON_A_CPU),
         f"{card}, 256 images": (gpu[256], pictures.ON_A_GPU),
     },
-    caption=f"Shared storage saves most on both. It takes {times(time['shared_storage'], 2)} the time "
-    f"on the CPU and {times(large['shared_storage'].time_ratio)} on the {card}, where recomputing "
-    f"layers takes {times(large['recompute_layer'].time_ratio)}.",
+    caption="Shared storage saves most on both.",
 )
 
 # %% [markdown]
 # {{ record_note(record, gpu_record) }}
 #
-# Peaks leave out parameters, buffers and input, with 8 images {{ mib(study.fixed_bytes(), 0) }}.
-# [The bench](3-2c-bench.py) has other sizes, threads and number formats.
+# Parameters, buffers and input ({{ mib(study.fixed_bytes(), 0) }}) are left out. [The bench](3-2c-bench.py) has more.
 
 # %%
 started = load_record("step-operations").cases
@@ -358,14 +351,14 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # |---|---|
 # | a DenseNet that does not fit | shared storage |
 # | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast besides: on an {{ card }} with 32 images {{ percent(in_half["torchvision"], 0) }} of the float32 peak, {{ percent(in_half["recompute_layer"], 0) }} with recomputed layers, {{ percent(in_half["shared_storage"], 0) }} with shared storage; not faster |
+# | a GPU with bfloat16 | autocast besides: {{ percent(in_half["torchvision"], 0) }} to {{ percent(in_half["shared_storage"], 0) }} of the float32 peak, not faster |
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks inside, or with
-# layers that it does not know, runs as it is, with a warning. In bfloat16 on the
-# {{ card }} it needs only {{ percent(less_in_half[0], 0) }} (32 images) and
-# {{ percent(less_in_half[1], 0) }} (128) less than recomputing each layer, with 128 at about the same
-# time; on a CPU {{ percent(less_on_cpu, 0) }} less. All else suggested has [a page of its
+# layers that it does not know, runs as it is, with a warning. In bfloat16 (in the
+# table: {{ card }}, 32 images) it needs there only {{ percent(less_in_half[0], 0) }} less than
+# recomputing each layer, and {{ percent(less_in_half[1], 0) }} with 128, at about the same time; on a CPU
+# {{ percent(less_on_cpu, 0) }}. All else suggested has [a page of its
 # own](3-2b-other-ways.py).
 #
 # ## Check yours

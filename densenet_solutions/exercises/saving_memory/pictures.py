@@ -57,7 +57,7 @@ ON_A_CPU: Places = {
     "torchvision": ("plain", (8, -3), "left"),
     "recompute_bottleneck_input": ("recompute\nbottleneck input", (0, 9), "center"),
     "recompute_block": ("recompute block", (12, -18), "right"),
-    "recompute_layer": ("recompute layer", (0, -18), "center"),
+    "recompute_layer": ("recompute layer", (-8, -3), "right"),
     "shared_storage": ("shared storage", (-4, 9), "left"),
 }
 ON_A_GPU: Places = {
