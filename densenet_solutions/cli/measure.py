@@ -51,6 +51,7 @@ def _print_strategies(asked: bool) -> None:
             marks = _RESULTS[one.exactness] + ("" if one.predictable else "; needs --device")
             table.add_row(one.name, f"{one.summary} [dim]({marks})[/]")
         table.add_row()
+    table.add_row("", "[dim]another function: other results than the plain network's, or step's[/]")
     Console(highlight=False).print(table)
     raise typer.Exit
 

@@ -31,4 +31,5 @@ def start(
         typer.echo(f"wrote {path}")
     if not written:
         typer.echo(f"all files are in {folder} already")
-    typer.echo(f"Write your answers into them; then: cd {folder} && densenet-solutions check")
+    there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    typer.echo(f"Write your answers into them; then: {there}densenet-solutions check")

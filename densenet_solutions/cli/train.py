@@ -21,6 +21,9 @@ from densenet_solutions.cli.options import (
 if TYPE_CHECKING:
     from densenet_solutions.training import EpochMetrics
 
+#: Of Fashion-MNIST.
+TRAINING_IMAGES = 60_000
+
 app = typer.Typer(add_completion=False)
 
 
@@ -53,7 +56,6 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            max=60_000,
             help="Only the first images: of the training set, not of the test's.",
         ),
     ] = None,
@@ -76,6 +78,10 @@ def train(
         from densenet_solutions.records.serialise import dumps
 
         checks.choice("NETWORK", network, SMALL)
+        if limit is not None and limit > TRAINING_IMAGES:
+            raise ValueError(
+                f"--limit is at most the {TRAINING_IMAGES} training images, got {limit}"
+            )
         if momentum and optimizer != "sgd":
             raise ValueError(f"--momentum is an option of sgd, got it with {optimizer!r}")
         settings = training.TrainingSettings(
@@ -94,6 +100,8 @@ def train(
             checks.output_file(out)
         model_fn = _factory(network, pooling)
         model_fn()  # an impossible option is refused before the data are read
+        if checkpoint is not None and checkpoint.exists() and is_first_process():
+            typer.echo(f"{checkpoint} is there: its epochs are told, not trained again")
         _, result = training.train(
             model_fn,
             load_fashion_mnist("train", limit=limit),

@@ -149,7 +149,10 @@ def test_pictures_state_their_finding() -> None:
         )
         for name, peak in (("plain", 800), ("shared_storage", 100))
     ]  # fmt: skip
-    assert "shared storage peaks at 100 MiB, near" in pictures.two_timelines(*lines).html
+    assert (
+        "shared storage peaks at 100 MiB, in the last quarter"
+        in pictures.two_timelines(*lines).html
+    )
 
 
 def test_against_float64_exact_ways_are_as_near_as_the_plain_network() -> None:

@@ -156,7 +156,13 @@ def test_a_builder_that_ends_takes_its_pages_along(
     )
     command = [sys.executable, "-m", "densenet_solutions.site.build.run", str(page), str(tmp_path)]
     environment = another_machine(TMPDIR=str(tmp_path), DENSENET_SOLUTIONS_BARE="1")
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as builder:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        # Where the tests run in the background, Ctrl-C is ignored, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as builder:
         _wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         assert list(tmp_path.glob("densenet-page-*"))
         builder.send_signal(blow)
