@@ -54,10 +54,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of weights and shuffling.")] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Only the first images: of the training set, not of the test's.",
-        ),
+        typer.Option(min=1, help="Only the first images: of the training set, not of the test's."),
     ] = None,
     device: Device = None,
     checkpoint: Annotated[
@@ -100,7 +97,7 @@ def train(
             checks.output_file(out)
         model_fn = _factory(network, pooling)
         model_fn()  # an impossible option is refused before the data are read
-        if checkpoint is not None and checkpoint.exists() and is_first_process():
+        if checkpoint is not None and checkpoint.is_file() and is_first_process():
             typer.echo(f"{checkpoint} is there: its epochs are told, not trained again")
         _, result = training.train(
             model_fn,
