@@ -116,13 +116,14 @@ assert variance["average"] < variance["max"] < 1 and 0.5 < below_zero < 0.6
 # in the stem. The average differs: a negative response can lower a positive one before the ReLU
 # sees either^[Neither keeps a strongly negative value: the ReLU removes it in both cases.].
 #
-# The size of it: in our trained networks^[Five networks that average, at their first transition,
+# Signs are mixed: in our trained networks^[Five networks that average, at their first transition,
 # trained for three epochs on 5,000 images of Fashion-MNIST at 32².] {{ percent(below_zero, 0) }} of the convolution's outputs are
-# negative, and averaging leaves {{ percent(variance["average"], 0) }} of their variance (the
-# maximum {{ percent(variance["max"], 0) }}). The limit: before its learned scale and shift, the next
+# negative. Averaging leaves {{ percent(variance["average"], 0) }} of their variance (the
+# maximum {{ percent(variance["max"], 0) }}), and that has nothing to do with signs: the same numbers, all
+# raised by ten, would give the same. The limit: before its learned scale and shift, the next
 # normalisation moves a channel's mean to zero and restores its scale, for either pooling. As long as that
-# shift is zero, as all are at first, its ReLU removes what lies below the *mean*. So these figures say
-# that signs are mixed and not how much is lost.
+# shift is zero, as all are at first, its ReLU removes what lies below the *mean*. So how much is lost by
+# opposite signs, none of these figures says.
 #
 # A real feature map · first transition of a trained network that averages · Fashion-MNIST, 32² ·
 # one of the three channels of largest variance that have both signs · recorded
@@ -362,8 +363,9 @@ assert decimal(ported) == "74.43" and ported + 0.5 < in_paper < 75.03
 # - **Which pool is better depends on the features.** Boureau et al. (2010) find the maximum suited to
 #   sparse features and explain when the average does as well. After a ReLU features are sparse;
 #   in a transition they are not. Scherer et al. (2010) prefer the maximum for recognising objects.
-# - **It may not matter much.** Springenberg et al. (2014) replace pooling by strided convolutions
-#   without losing accuracy on small images.
+# - **It may not matter much.** Springenberg et al. (2014) put a strided convolution with weights of
+#   its own in the place of a maximum pool, and lose no accuracy on small images. That is not our
+#   stride, where the convolution before the pool strides itself.
 #
 # ## What our training says
 
@@ -574,8 +576,8 @@ explained = {name: mean(f.explained[name] for f in first) for name in names}
 
 def share_changed(runs, pixels):
     shares = [1 - run.shift_agreement[pixels] for run in runs]
-    low, high = percent(min(shares), 0).removesuffix("%"), percent(max(shares), 0)
-    return f"{percent(mean(shares), 0)} [{low} to {high}]"
+    low, high = percent(min(shares)).removesuffix("%"), percent(max(shares))
+    return f"{percent(mean(shares))} [{low} to {high}]"
 
 
 changed = {name: {by: share_changed(trained[name], by) for by in ("1", "3")} for name in names}

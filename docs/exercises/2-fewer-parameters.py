@@ -7,6 +7,7 @@
 #     2](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
+from dataclasses import replace
 from statistics import fmean as mean
 
 import torch
@@ -141,9 +142,9 @@ assert wide.block < wide.one_convolution / 2
 # Part of this is only that ResNet-18 becomes wider. So take **equal width**. The last block of the
 # book's DenseNet grows from {{ wide.entering }} to {{ wide.leaving }} channels. Its four
 # convolutions have {{ count(wide.block) }} weights together. One single convolution from
-# {{ wide.leaving }} to {{ wide.leaving }} channels has {{ count(wide.one_convolution) }}. In
-# general a block that grows from $c_0$ to $c$ costs about $\tfrac92 (c^2 - c_0^2)$. That is
-# quadratic too, but less than half of one $9c^2$ convolution.
+# {{ wide.leaving }} to {{ wide.leaving }} channels has {{ count(wide.one_convolution) }}. A
+# block that grows from $c_0$ to $c$ without a bottleneck costs about $\tfrac92 (c^2 - c_0^2)$. That
+# is quadratic too, but less than half of one $9c^2$ convolution.
 #
 # ## Why narrow layers suffice
 #
@@ -234,6 +235,13 @@ torchvisions = {row.densenet.name: row for row in penalised}
 again = {model.name: model.top1_error for model in reevaluated}
 loss = [again[name] - by_name[name].top1_error for name in torchvisions]
 assert len(loss) == 3 and min(loss) > 0.5 and max(loss) < 0.65
+[by_readme] = [
+    row.parameter_ratio
+    for row in study.at_equal_accuracy(
+        [replace(m, top1_error=study.README_ERRORS.get(m.name, m.top1_error)) for m in matched]
+    )
+    if row.densenet.name == "DenseNet-169"
+]
 crossing = [
     [row.densenet.name for row in rows if row.between == ("ResNet-34", "ResNet-50")]
     for rows in (equal, penalised)
@@ -266,8 +274,9 @@ table(
 # *and* evaluated there. So that column handicaps one side^[Two cautions for both: the interpolation
 # between ResNet-34 and ResNet-50 crosses a change of design, so DenseNet-121's row is rough, and by
 # torchvision's errors DenseNet-169's too; and every published error is one training run. DenseNet-161
-# is left out: its error is {{ study.EARLIER_ERROR_OF_161 }}% in earlier versions of Table 3 and
-# {{ study.ERROR_OF_161 }}% in the authors' README.].
+# is left out: Table 3 does not list it. The authors' README does, rounded, and with another error for
+# DenseNet-169: {{ study.README_ERRORS["DenseNet-169"] }}% for {{ decimal(by_name["DenseNet-169"].top1_error) }}%.
+# With that it would need {{ times(by_readme) }} fewer.].
 
 # %%
 alike = converged()
@@ -301,7 +310,8 @@ assert small.printed_parameters == "0.8M" and 10.2e6 / small.parameters > 12.5
 #
 # And the book's own two? We trained them alike on Fashion-MNIST at 64², five seeds each, as in
 # [exercise 1](1-average-pooling.py#what-our-training-says)^[Each with its learning rate, by
-# accuracy the best of three on held-out images; for both it is the lowest, so a better one may lie
+# accuracy the best of three on held-out images, of which ResNet-18 diverged at one; for both it is
+# the lowest, so a better one may lie
 # below. A pair of one seed shares the order of the images; one pair of the five ran on two cards, an
 # H100 and an H200.]. DenseNet is right in {{ percent(accuracies[0], 2) }} of the test images.
 # ResNet-18, with {{ times(resnet_total / dense_total, 0) }} the parameters, is right in
@@ -376,10 +386,9 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # the steps gives the share.]. Every square of a block's layers lies above that floor, by
 # {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
 # filter that is read through a normalisation grows under any gradient. Did training keep weights on the
-# layer just before more than weights on earlier ones? Compared reader by reader, and without the
-# block's input, near and far differ by about one point, with both signs^[In the three blocks by
-# {{ by_block }} on average; single readers by {{ decimal(min(nearer), 1) }} to
-# {{ decimal(max(nearer), 1) }}. The scale of the normalisation before each weight is not counted in.].
+# layer just before more than weights on earlier ones? Without the block's input, near weights keep {{ by_block }} points more on average over the
+# readers of a block. Single readers differ by {{ decimal(min(nearer), 1) }} to
+# {{ decimal(max(nearer), 1) }} points^[The scale of the normalisation before each weight is not counted in.].
 # One run does not tell them apart. That reuse is *why* narrow layers suffice is the paper's explanation;
 # what happens when connections are cut is in [exercise 3.2b](3-2b-other-ways.py).
 #

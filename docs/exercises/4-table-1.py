@@ -15,7 +15,7 @@ from torch import nn
 from densenet_solutions.check import parameter_count
 from densenet_solutions.check.box import number_box
 from densenet_solutions.exercises.network.layer import bottleneck
-from densenet_solutions.exercises.parameters.study import EARLIER_ERROR_OF_161, ERROR_OF_161
+from densenet_solutions.exercises.parameters.study import README_ERRORS
 from densenet_solutions.exercises.table_1 import pictures, study
 from densenet_solutions.models import DenseNetConfig, book_densenet
 from densenet_solutions.models import densenet as module
@@ -53,8 +53,8 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #         {{ number_box(7_989_096) }}
 #
 #     ??? solution "Compare"
-#         {{ count(d121.parameters) }}. The right count is necessary and far from sufficient: another
-#         pool, or a ReLU before its normalisation, gives the same one. [Check yours](#check-yours)
+#         {{ count(d121.parameters) }}. The right count is far from sufficient: another pool, or a
+#         ReLU before its normalisation, gives the same one. [Check yours](#check-yours)
 #         tells more.
 #
 # !!! answer "The answer"
@@ -98,7 +98,7 @@ assert len(reads) == 58 and min(reads) == 64 < 96 < 4 * k
 # %% [markdown]
 # The 1×1 convolution brings what the layer reads to $4k$ channels. {{ len(wider) }} of DenseNet-121's
 # {{ len(reads) }} layers read more than that, its first two less. Drag: from {{ cheaper }} channels on the
-# pair is cheaper than a 3×3 convolution alone.
+# pair has fewer weights than a 3×3 convolution alone.
 
 # %%
 bottleneck()
@@ -178,11 +178,11 @@ table(
         "k": "config.growth_rate",
         "multiply-adds": ("multiply_adds", billions),
         "top-1 error": lambda row: (
-            f"{row.top1_error:.2f}%" if row.top1_error else f"{EARLIER_ERROR_OF_161}%"
+            f"{row.top1_error:.2f}%" if row.top1_error else f"{README_ERRORS[row.name]}%"
         ),
     },
     caption="Counted here at 224². Errors on ImageNet, single crop, from the paper's Table 3 "
-    f"(DenseNet-161: earlier versions of Table 3; {ERROR_OF_161}% in the authors' README)",
+    f"(DenseNet-161: the authors' README, which has {README_ERRORS['DenseNet-169']}% for DenseNet-169)",
 )
 
 # %% [markdown]
@@ -209,7 +209,8 @@ assert all(2 * sum(row.config.block_config) + 5 == row.depth for row in rows)
 #
 # ## Which mistake gives which number
 #
-# A wrong count often tells the mistake. Here are seven, with three channels and 1000 classes.
+# A wrong count often tells the mistake. Here are seven counts, with three channels and
+# 1000 classes. Two of these differences do no harm, but the paper's network has neither.
 
 # %%
 wrong = [13_908_584, 10_869_096, 3_338_216, 7_976_808, 7_989_096, 8_062_625]
@@ -229,12 +230,14 @@ for part in norm_last.modules():
         part.norm1 = nn.BatchNorm2d(part.conv1.out_channels)
         part.norm2 = nn.BatchNorm2d(part.conv2.out_channels)
 built = sum(p.numel() for p in norm_last.parameters())
-what[built] = "Norm and ReLU come after each convolution, not before it."
+what[built] = "Norm and ReLU come after each convolution, not before it; the last norm stays."
 kinds[built] = "wrong"
+assert list(kinds.values()).count("no harm") == 2
 table(
     what,
     {"parameters": (KEY, count), "what is different": what, "and": kinds},
-    caption="Other counts for DenseNet-121: six explained by search over the closed form, the last built",
+    caption="Other counts for DenseNet-121: six explained by search over the closed form; the last "
+    "built, and unknown to the box above",
 )
 
 # %% tags=["lines"]
