@@ -4,7 +4,8 @@ The rules are those of `c10/cuda/CUDACachingAllocator.cpp` and `c10/core/Allocat
 functions `malloc`, `get_free_block`, `alloc_block`, `should_split`, `try_merge_blocks`,
 `release_cached_blocks` and, for expandable segments, `try_allocate_expandable_block`, `map_block`,
 `unmap_block`), with their default settings, on one stream. A process holds more than that: the
-CUDA context, and what libraries such as cuDNN take while a kernel runs.
+CUDA context, and what libraries such as cuDNN take while a kernel runs, as far as a `Trace` does
+not have it.
 """
 
 from __future__ import annotations
@@ -219,7 +220,8 @@ class CacheUse:
     """What a step takes of a device by the rules of the caching allocator, in bytes.
 
     `allocated_bytes` and `reserved_bytes` are peaks over all steps; `timeline` has (allocated,
-    reserved) before the last step and after each of its operations. `fits` says whether the
+    reserved) before the last step and after each of its operations, when what a kernel took only
+    while it ran is given back. `fits` says whether the
     capacity sufficed; if not, the peaks are those up to where it did not.
     """
 
@@ -260,17 +262,19 @@ class CudaCache:
         cache = CachingAllocator(self.capacity, expandable_segments=self.expandable_segments)
         timeline: list[tuple[int, int]] = []
         try:
-            for size in (*trace.resident, self.workspace_bytes):
-                if size:
-                    cache.allocate(size)
+            for resident in (*trace.resident, self.workspace_bytes):
+                if resident:
+                    cache.allocate(resident)
             for _ in range(self.steps):
                 timeline = [(cache.allocated, cache.reserved)]
                 alive: dict[int, int] = {}
-                for births, deaths in trace.operations:
+                for births, deaths, workspace in trace.operations:
                     for storage in deaths:
                         cache.release(alive.pop(storage))
                     for storage, size in births:
                         alive[storage] = cache.allocate(size)
+                    if workspace:
+                        cache.release(cache.allocate(workspace))
                     timeline.append((cache.allocated, cache.reserved))
                 for address in alive.values():
                     cache.release(address)

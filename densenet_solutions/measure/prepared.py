@@ -103,9 +103,11 @@ class PreparedStep:
             enter_phase("optimizer")
             self.optimizer.step()
 
-    def followed(self) -> StorageTracker:
-        """Take one step and follow its storages."""
-        tracker = StorageTracker(self.model, self.resident())
+    def followed(
+        self, workspace: Callable[[Any, tuple[Any, ...]], int] | None = None
+    ) -> StorageTracker:
+        """Take one step and follow its storages; `workspace` as in `StorageTracker`."""
+        tracker = StorageTracker(self.model, self.resident(), workspace)
 
         def enter(phase: str) -> None:
             tracker.phase = phase

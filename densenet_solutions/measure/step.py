@@ -20,7 +20,12 @@ from densenet_solutions.measure.allocator import (
 )
 from densenet_solutions.measure.copies import Factory
 from densenet_solutions.measure.cuda_cache import CudaCache
-from densenet_solutions.measure.cuda_kernels import choose_foreach, cuda_kernels, unknown_kernels
+from densenet_solutions.measure.cuda_kernels import (
+    choose_foreach,
+    cuda_kernels,
+    kernel_workspace,
+    unknown_kernels,
+)
 from densenet_solutions.measure.memory import MemoryResult, result_of
 from densenet_solutions.measure.options import StepError, StepOptions
 from densenet_solutions.measure.prepared import prepare
@@ -37,8 +42,8 @@ class Step(StepOptions):
         """Predict the memory of the step by running it without data: shapes only.
 
         Nothing of the model's size is allocated, so any batch fits, and no device is needed. What
-        an operation takes while it runs, scratch space of kernels for one, is not seen: the
-        prediction is a lower bound.
+        an operation takes while it runs, scratch space of kernels for one, is not seen, but for a
+        convolution's backward pass on CUDA: the prediction is a lower bound.
 
         Args:
             device: whose kernels are meant. `"meta"`: the general definition of each operation.
@@ -121,7 +126,8 @@ class Step(StepOptions):
                 if kind == "cuda":
                     choose_foreach(prepared.optimizer)
                 prepared.run()  # the optimizer's state is made by the first step
-            return prepared.followed(), unknown_kernels(prepared.model)
+            workspace = kernel_workspace if kind == "cuda" else None
+            return prepared.followed(workspace), unknown_kernels(prepared.model)
 
     def measure(self, device: str | torch.device = "cpu", *, threads: int = 1) -> MemoryResult:
         """Run the step on a device and take its peak from the memory allocator.
@@ -184,8 +190,8 @@ class Step(StepOptions):
 
 #: What a simulated allocator does not know of.
 _LEFT_OUT = (
-    "reserved_bytes is simulated, without the CUDA context (0.3 to 0.8 GiB) and what cuDNN takes "
-    "while a kernel runs"
+    "reserved_bytes is simulated, without the CUDA context (0.3 to 0.8 GiB); of what cuDNN takes "
+    "while a kernel runs, only copies in the backward pass of convolutions are counted"
 )
 
 

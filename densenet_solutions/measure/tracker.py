@@ -11,7 +11,7 @@ import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,16 +54,24 @@ class MemoryPoint:
     by_category: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Births and deaths of the storages of a step.
+class Operation(NamedTuple):
+    """What one operation asks of an allocator.
 
-    `resident` are the bytes of what is there beforehand. Each operation has the storages that are
-    born in it, `(number, bytes)`, and the numbers of those that died since the operation before.
+    `births` are the storages made in it, `(number, bytes)`; `deaths` the numbers of those that died
+    since the operation before; `workspace` the bytes that its kernel takes only while it runs.
     """
 
+    births: tuple[tuple[int, int], ...]
+    deaths: tuple[int, ...]
+    workspace: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A step as an allocator sees it; `resident` are the bytes of what is there beforehand."""
+
     resident: tuple[int, ...]
-    operations: tuple[tuple[tuple[tuple[int, int], ...], tuple[int, ...]], ...]
+    operations: tuple[Operation, ...]
 
 
 @dataclass(slots=True)
@@ -121,13 +129,22 @@ class StorageTracker(TorchDispatchMode):
         model: its modules name the operations.
         resident: name of a category → tensors of that category that exist beforehand, the model's
             parameters and buffers among them.
+        workspace: operation, its arguments → bytes that its kernel takes while it runs, for
+            `trace()`.
 
     `timeline()` has the record. Modules are followed by global hooks, so none is put on the model.
     """
 
-    def __init__(self, model: nn.Module, resident: Mapping[str, Iterable[Tensor]]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        resident: Mapping[str, Iterable[Tensor]],
+        workspace: Callable[[Any, tuple[Any, ...]], int] | None = None,
+    ) -> None:
         super().__init__()
         self.phase = "forward"
+        self._workspace = workspace
+        self._workspaces: dict[int, int] = {}  # operation → bytes
         self._paths = {module: path for path, module in model.named_modules()}
         self._owners = {
             parameter: path.rpartition(".")[0] for path, parameter in model.named_parameters()
@@ -166,6 +183,8 @@ class StorageTracker(TorchDispatchMode):
     ) -> Any:
         phase, module = self._where()
         self._operations.append((phase, module))
+        if self._workspace is not None and (size := self._workspace(func, args)):
+            self._workspaces[len(self._operations)] = size
         at, shapes = _SHAPES.get(func, (0, None))
         if shapes is not None and args[at].is_meta:
             out: Any = shapes(args)
@@ -256,8 +275,10 @@ class StorageTracker(TorchDispatchMode):
         return Trace(
             tuple(storage.bytes for storage in self._all if not storage.born and storage.bytes),
             tuple(
-                (tuple(born), tuple(died))
-                for born, died in zip(births[1:], deaths[1 : count + 1], strict=True)
+                Operation(tuple(born), tuple(died), self._workspaces.get(number, 0))
+                for number, (born, died) in enumerate(
+                    zip(births[1:], deaths[1 : count + 1], strict=True), start=1
+                )
             ),
         )
 

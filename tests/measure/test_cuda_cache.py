@@ -10,7 +10,7 @@ from torch import nn
 
 from densenet_solutions.measure import CudaCache, predict_memory
 from densenet_solutions.measure.cuda_cache import MIB, CachingAllocator
-from densenet_solutions.measure.tracker import Trace
+from densenet_solutions.measure.tracker import Operation, Trace
 
 
 def mib(size: float) -> int:
@@ -140,7 +140,8 @@ def test_the_same_again_takes_no_more(sizes: list[int], expandable: bool) -> Non
 
 def test_a_trace_by_hand() -> None:
     """Weights of 30 MiB; 12 MiB that live for one operation, then 14 MiB that the step leaves."""
-    trace = Trace((mib(30),), ((((1, mib(12)),), ()), (((2, mib(14)),), (1,))))
+    first, second = Operation(((1, mib(12)),), ()), Operation(((2, mib(14)),), (1,))
+    trace = Trace((mib(30),), (first, second))
     once = CudaCache(steps=1, workspace_bytes=0).play(trace)
     assert once.timeline == tuple((mib(a), mib(b)) for a, b in ((30, 30), (42, 42), (44, 56)))
     twice = CudaCache(workspace_bytes=0).play(trace)
