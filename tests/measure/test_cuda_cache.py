@@ -151,6 +151,13 @@ def test_a_trace_by_hand() -> None:
     workspace = CudaCache(workspace_bytes=mib(8)).play(trace)
     # In the segment of 20 MiB that the 8 MiB begin, the 12 MiB fit as well.
     assert (workspace.allocated_bytes, workspace.reserved_bytes) == (mib(52), mib(64))
+    # A kernel's 10 MiB beside the 44, only while it runs; the cache keeps the segment.
+    busy = Trace((mib(30),), (first, second._replace(workspace=mib(10))))
+    taken = CudaCache(steps=1, workspace_bytes=0).play(busy)
+    assert taken.timeline == tuple((mib(a), mib(b)) for a, b in ((30, 30), (42, 42), (44, 56)))
+    assert (taken.allocated_bytes, taken.reserved_bytes) == (mib(54), mib(56))
+    twice = CudaCache(steps=2, workspace_bytes=0).play(busy)
+    assert (twice.allocated_bytes, twice.reserved_bytes) == (mib(54), mib(56))
     tight = CudaCache(workspace_bytes=0, capacity=mib(44)).play(trace)
     assert (tight.fits, tight.reserved_bytes) == (True, mib(44))
     assert not CudaCache(workspace_bytes=0, capacity=mib(42)).play(trace).fits
