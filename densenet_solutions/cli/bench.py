@@ -119,9 +119,10 @@ def report(bench: MemoryBench) -> Table:
     table = Table(
         title=f"{bench.network}, {shape}, {bench.dtype}, {bench.device}, "
         f"{bench.repeats} round{'s' * (bench.repeats > 1)}",
-        caption="peak beyond parameters, buffers and input; time as a ratio to the first row",
+        caption="peak beyond parameters, buffers and input; times as ratios to the first row, "
+        "processor: of all threads together",
     )
-    for column in ("", "peak", "less", "time", "quartiles"):
+    for column in ("", "peak", "less", "time", "quartiles", "processor"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     baseline = bench.rows[0].peak_beyond_parameters
     for row in bench.rows:
@@ -132,5 +133,6 @@ def report(bench: MemoryBench) -> Table:
             "" if peak is None or baseline is None else f"{baseline / peak:.1f}x",
             "" if ratio is None else f"{ratio:.2f}",
             "" if ratio is None else f"{row.time_ratio_low:.2f} to {row.time_ratio_high:.2f}",
+            "" if row.processor_ratio is None else f"{row.processor_ratio:.2f}",
         )
     return table

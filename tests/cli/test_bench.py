@@ -11,7 +11,7 @@ from densenet_solutions.exercises.table_1.speed import RatioOfTimes
 
 ROWS = (
     MemoryBenchRow("torchvision", 8 * 2**20, (1.0,), 1.0, 1.0, 1.0),
-    MemoryBenchRow("shared_storage", 2**20, (1.25,), 1.25, 1.2, 1.3),
+    MemoryBenchRow("shared_storage", 2**20, (1.25,), 1.25, 1.2, 1.3, 40, (2.1,), 1.75),
     MemoryBenchRow("recompute_layer", None, (), None, None, None),
 )
 
@@ -33,7 +33,7 @@ def test_memory_prints_a_row_for_every_contestant(monkeypatch: pytest.MonkeyPatc
     assert seen["repeats"] == 3
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
     assert "8.0 MiB" in lines["torchvision"]
-    for part in ("1.0 MiB", "8.0x", "1.25", "1.20 to 1.30"):
+    for part in ("1.0 MiB", "8.0x", "1.25", "1.20 to 1.30", "1.75"):
         assert part in lines["shared_storage"]
     assert "does not fit" in lines["recompute_layer"]
 

@@ -59,11 +59,25 @@ def test_on_a_cpu_a_turn_is_two_steps_and_the_second_is_timed():
 def test_a_ratio_compares_neighbours_of_one_round():
     # The machine gets slower and slower; the contestant needs half as long again in every round.
     seconds = {BASELINE: (1.0, 2.0, 4.0, 8.0), "ours": (1.5, 3.0, 6.0, 12.0)}
-    row = _row("ours", 100, seconds, faults=(9, 5, 4, 90))
+    processor = {BASELINE: (2.0, 2.0, 4.0, 8.0), "ours": (4.0, 1.0, 2.0, 16.0)}
+    row = _row("ours", 100, seconds, processor, faults=(9, 5, 4, 90))
     assert (row.time_ratio, row.time_ratio_low, row.time_ratio_high) == (1.5, 1.5, 1.5)
     assert row.page_faults == 5
-    too_large = _row("too large", None, seconds, faults=())
-    assert too_large.time_ratio is too_large.page_faults is None
+    assert row.processor_ratio == 1.25  # of 0.5, 0.5, 2 and 2
+    too_large = _row("too large", None, seconds, processor)
+    assert too_large.time_ratio is too_large.page_faults is too_large.processor_ratio is None
+    assert _row("ours", 100, seconds).processor_ratio is None
+
+
+def test_processor_time_does_not_pass_in_sleep():
+    def asleep(model, images, targets):
+        time.sleep(0.1)
+        return model(images.flatten(1)).sum()
+
+    models = {name: (torch.nn.Linear(12, 3), asleep) for name in (BASELINE, "other")}
+    for row in compare(models, (2, 3, 2, 2), "cpu", None, repeats=2):
+        assert len(row.processor_seconds) == len(row.seconds) == 2
+        assert min(row.seconds) > 0.1 > 2 * max(row.processor_seconds) > 0
 
 
 def test_page_faults_are_those_of_memory_that_is_touched_for_the_first_time():

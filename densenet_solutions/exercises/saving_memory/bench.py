@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,9 @@ class MemoryBenchRow:
     `peak_beyond_parameters` in bytes, `None` if it did not fit; `seconds` of each round. The time
     ratio to the baseline is the median over rounds, with its lower and upper quartile.
     `page_faults` is the median number of a step: pages that the operating system had to hand out
-    (`None` on a GPU, and where it does not count them).
+    (`None` on a GPU, and where it does not count them). `processor_seconds` of each round are those
+    of all threads together, and `processor_ratio` is the median of their ratios to the baseline's
+    (on a CPU only).
     """
 
     name: str
@@ -40,6 +43,8 @@ class MemoryBenchRow:
     time_ratio_low: float | None
     time_ratio_high: float | None
     page_faults: int | None = None
+    processor_seconds: tuple[float, ...] = ()
+    processor_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ def bench_memory(
     The peak comes from the device's allocator, without parameters, buffers and input. The times
     are taken in turn, A B C A B C, and a ratio compares two neighbours of one round. On a CPU a
     turn is two steps and the second is timed: in training too a model follows itself, and finds
-    the kernels that oneDNN has built for its shapes, of which it keeps 1,024. Page faults are
-    counted in the timed steps.
+    the kernels that oneDNN has built for its shapes, of which it keeps 1,024. Page faults and
+    processor time are those of the timed steps.
 
     Raises:
         ValueError: an argument is impossible.
@@ -161,16 +166,18 @@ def compare(
     targets = torch.randint(1000, (batch,), device=device)
 
     faults: dict[str, list[int]] = {name: [] for name in models}
+    processor: dict[str, list[float]] = {name: [] for name in models}
 
     def timed(name: str, model: nn.Module, step: Step) -> Callable[[], None]:
         model.to(device)
 
         def once() -> None:
-            before = _page_faults()
+            before, busy = _page_faults(), time.process_time()
             model.zero_grad(set_to_none=True)
             with torch.autocast(torch.device(device).type, autocast, enabled=autocast is not None):
                 step(model, x, targets)
             model.zero_grad(set_to_none=True)
+            processor[name].append(time.process_time() - busy)
             faults[name].append(_page_faults() - before)
 
         return once
@@ -182,9 +189,12 @@ def compare(
         turns |= {f"{name}, untimed": once, name: once} if on_cpu else {name: once}
     progress("time of all, in turn", len(models), len(models) + 1)
     seconds = time_interleaved(turns, repeats=repeats, device=device, warmup=1)
+    if not on_cpu:
+        return tuple(_row(name, peak, seconds) for name, peak in peaks.items())
+    timed_steps = slice(3, None, 2)  # after the round that warms up, the second of each turn
+    busy = {name: of[timed_steps] for name, of in processor.items() if peaks[name] is not None}
     return tuple(
-        _row(name, peak, seconds, faults[name][3::2] if on_cpu else ())
-        for name, peak in peaks.items()
+        _row(name, peak, seconds, busy, faults[name][timed_steps]) for name, peak in peaks.items()
     )
 
 
@@ -196,13 +206,15 @@ def _page_faults() -> int:
 
 
 def _row(
-    name: str, peak: int | None, seconds: Mapping[str, Sequence[float]], faults: Sequence[int]
+    name: str,
+    peak: int | None,
+    seconds: Mapping[str, Sequence[float]],
+    processor: Mapping[str, Sequence[float]] | None = None,
+    faults: Sequence[int] = (),
 ) -> MemoryBenchRow:
     if name not in seconds or BASELINE not in seconds:
         return MemoryBenchRow(name, peak, tuple(seconds.get(name, ())), None, None, None)
-    ratios = sorted(
-        mine / theirs for mine, theirs in zip(seconds[name], seconds[BASELINE], strict=True)
-    )
+    ratios = _ratios(seconds, name)
     quarter = len(ratios) // 4
     return MemoryBenchRow(
         name,
@@ -212,6 +224,15 @@ def _row(
         ratios[quarter],
         ratios[-1 - quarter],
         statistics.median_low(faults) if resource is not None and faults else None,
+        () if processor is None else tuple(processor[name]),
+        None if processor is None else statistics.median(_ratios(processor, name)),
+    )
+
+
+def _ratios(seconds: Mapping[str, Sequence[float]], name: str) -> list[float]:
+    """Round by round beside the baseline, from the least to the most."""
+    return sorted(
+        mine / theirs for mine, theirs in zip(seconds[name], seconds[BASELINE], strict=True)
     )
 
 
