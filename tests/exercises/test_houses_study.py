@@ -10,6 +10,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from densenet_solutions.exercises.houses import (
+    frozen,
     histogram,
     networks,
     pictures,
@@ -27,7 +28,8 @@ from densenet_solutions.houses import (
     partition,
 )
 from densenet_solutions.houses.comparison import HouseDifference
-from densenet_solutions.houses.models import BookLinear, Split
+from densenet_solutions.houses.models import BookLinear, Network, Split
+from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import DenseMLP
 from densenet_solutions.records import load_record
@@ -142,6 +144,31 @@ def test_the_books_constant_is_its_prediction_where_every_column_is_zero():
     assert study.books_constant() == pytest.approx(expected)
     errors = study.books_errors()
     assert np.hypot(errors.mean(), errors.std()) == pytest.approx(study.books_model(leak=True)[0])
+
+
+@pytest.mark.parametrize("connection", frozen.CONNECTIONS)
+def test_only_the_head_of_a_network_with_its_layers_left_moves(connection):
+    """What it predicts is then linear in what its layers say at the start, and fits something."""
+    options = {"connection": connection, "growth_rate": 3, "block_config": (2,), "init": "he"}
+    table = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    encoder = type(
+        "Encoder", (), {"fit": lambda self, *_: self, "transform": lambda self, x: table}
+    )
+    houses = TRAIN.head(40)
+    network = Network(options, TrainingOptions(batch_size=40, learning_rate=0.05), encoder)
+    torch.manual_seed(3)
+    start, inputs = DenseMLP(4, **options), []
+    start.head.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    start(torch.from_numpy(table))
+    features = np.c_[inputs[0].detach().numpy(), np.ones(40)]
+
+    def off_the_line(model):
+        ((found,),) = model.predict([Split(houses, houses)], (3,))
+        assert np.std(found - np.log(houses["SalePrice"])) < np.std(np.log(houses["SalePrice"]))
+        return np.abs(found - features @ np.linalg.lstsq(features, found, rcond=None)[0]).max()
+
+    assert off_the_line(frozen.HeadOnly(network)) < 1e-5
+    assert off_the_line(network) > 0.01
 
 
 @pytest.mark.parametrize("connection", search.CONNECTIONS)
