@@ -124,7 +124,7 @@ assert (
 # Average pooling and a 1×1 convolution commute ([exercise 1](1-average-pooling.py)), so transitions
 # may **pool first**. The peak is {{ percent(pooled / plain.training_peak) }} lower. Transitions keep
 # {{ percent(kept["transitions"] / sum(kept.values()), 0) }} of what is kept for the backward pass, and
-# pooling first saves a tenth of that: the concatenated map and the normalised one stay. It saves work
+# pooling first saves a tenth of that. The concatenated map and the normalised one stay. It saves work
 # more than memory: {{ billions(less_work) }} fewer multiply-adds an image.
 #
 # **Offloading** moves what is kept to the host's memory. It recomputes nothing, but every byte

@@ -99,8 +99,8 @@ bench_table(two_rows, "Two threads.")
 #
 # *compiled* is the compiler's own recomputation. It may keep the budget, a tenth, of the activations
 # that the compiler's default keeps. The default is budget 1, which peaks at
-# {{ mib(whole.peak_beyond_parameters, 0) }}. The peak is no tenth of that:
-# {{ mib(tenth.peak_beyond_parameters, 0) }},
+# {{ mib(whole.peak_beyond_parameters, 0) }}. A tenth of the activations does not make a tenth of
+# the peak. It is {{ mib(tenth.peak_beyond_parameters, 0) }},
 # {{ times(whole.peak_beyond_parameters / tenth.peak_beyond_parameters) }} less, at
 # {{ times(study.beside(tenth, whole), 2) }} the time^[Quartiles {{ times(slower[quarter], 2) }} to
 # {{ times(slower[-1 - quarter], 2) }}.]. The times in the table are those of compiled code against code
