@@ -9,6 +9,7 @@
 
 # %%
 from dataclasses import replace
+from itertools import pairwise
 
 from densenet_solutions.exercises.memory import gpu as held
 from densenet_solutions.exercises.memory import lines, pictures, study
@@ -30,6 +31,7 @@ from densenet_solutions.site.numbers import (
     decimal,
     gib,
     mib,
+    millions,
     milliseconds,
     percent,
     times,
@@ -81,6 +83,12 @@ assert 1 < inferred["DenseNet"].peak_bytes / inferred["ResNet-18"].peak_bytes < 
 inferred_ratio = inferred["DenseNet"].reserved_bytes / inferred["ResNet-18"].reserved_bytes
 half_ratio = inferred_half["DenseNet"].reserved_bytes / inferred_half["ResNet-18"].reserved_bytes
 assert inferred_ratio > 1.7 and half_ratio < 1.2
+of_121, of_50 = (
+    next(row for row in grid if row.case.name == f"{name} 224 b128 infer float32")
+    for name in ("densenet121", "resnet50")
+)
+assert (of_121.gpu, of_50.gpu) == ("H100", "H200")
+assert of_121.measured.reserved_bytes < of_50.measured.reserved_bytes
 assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet-18"]
 
 # %% [markdown]
@@ -555,6 +563,11 @@ rows = [from_json(Compared, case) for case in published.cases.values()]
 decimal_left = [row.megabytes - row.reserved_bytes / 1e6 for row in rows]
 binary_left = [(study.published_bytes(row) - row.reserved_bytes) / 2**20 for row in rows]
 assert min(decimal_left) > 0 and max(binary_left) < 620
+pleiss, wu = rows[2], rows[4]
+assert pleiss.setting.startswith("DenseNet-BC (100, 12), 64 ×") and "felixgwu" in wu.where
+other_decimal = 2700 - pleiss.reserved_bytes / 1e6  # said to be "about 2.7GB"
+other_binary = 2.7 * 1024 - pleiss.reserved_bytes / 2**20
+assert 0 < other_decimal < other_binary
 for factor in (
     max(row.megabytes * 1e6 / row.tensor_bytes for row in rows),
     max(study.published_bytes(row) / row.tensor_bytes for row in rows),
@@ -591,8 +604,11 @@ table(
 # which they do not say; nor how they read the memory. A CUDA context may be much of it. Nobody measured
 # theirs. gpleiss's second number is of another implementation than the one
 # predicted (two shared buffers, not recomputation by checkpoints). Sources: [torchvision, pull
-# request 797]({{ rows[0].link }}), [gpleiss]({{ rows[2].link }}) on a Titan X,
-# [felixgwu, issue 7]({{ rows[4].link }}), where a GTX 1080 Ti is spoken of.
+# request 797]({{ rows[0].link }}), whose first post names no depth, so that DenseNet-121 is our reading;
+# [gpleiss]({{ rows[2].link }}) on a Titan X;
+# [felixgwu, issue 7]({{ rows[4].link }}), where a GTX 1080 Ti is spoken of. That thread has one number
+# more, for the network and batch of the third row: about 2.7 GB. It leaves
+# {{ count(round(other_decimal)) }} MB or {{ count(round(other_binary)) }} MiB.
 #
 # Five rows may be luck, so here is a larger test, whose rules were fixed before these predictions. They
 # were not blind: an earlier trial on 573 networks of the same data, which is not recorded here, had given
@@ -685,6 +701,10 @@ table(
 # %%
 depth = study.by_depth()
 first, second = depth.first_differences("recomputed"), depth.second_differences("naive")
+deeper = study.parameters_by_depth()
+steps_up = [b - a for a, b in pairwise(deeper.values())]
+bends = {b - a for a, b in pairwise(steps_up)}
+assert {b - a for a, b in pairwise(deeper)} == {24} and len(bends) == 1 and min(bends) > 0
 k, layers, channel = 32, 4, 4 * 32 * 32  # growth rate, layers from row to row, bytes of a channel
 assert len(set(second)) == len(set(first)) == 1
 assert second[0] == 2 * k * layers**2 * channel + 8 * k * layers**2  # 8: mean and deviation saved
@@ -718,8 +738,14 @@ table(
 # twice: $2 \cdot 16k$ channels of {{ count(channel) }} bytes, and 8 bytes for a mean and a deviation
 # of each of $16k$ channels, together {{ count(second[0]) }}. And each new layer of the recomputed
 # block costs $k + 4k + 4k$ channels, and $2k$ where the block's end is joined and normalised once;
-# the rest of {{ count(first[0]) }} are such statistics and the classifier's input. So the *plain implementation* is quadratic;
-# DenseNet itself is not.
+# the rest of {{ count(first[0]) }} are such statistics and the classifier's input. So what the *plain
+# implementation* keeps of features is quadratic, and the network does not ask for that.
+#
+# *Parameters* are quadratic in depth in any implementation, because a deeper layer reads more channels.
+# With {{ ", ".join(map(str, [*deeper][:-1])) }} and {{ [*deeper][-1] }} layers in its third block
+# DenseNet-121 has {{ ", ".join(millions(n) for n in [*deeper.values()][:-1]) }} and
+# {{ millions([*deeper.values()][-1]) }}. Their second differences are {{ count(min(bends)) }} each, and
+# as many gradients come with them.
 #
 # ## A fair comparison
 #
@@ -825,6 +851,11 @@ table(
     caption="Three conventions against the bytes that are kept for the backward pass.",
 )
 
+nameless, retained = (
+    study.two_steps(retain_graph=True, keep_loss=keep) / dense.peak_bytes for keep in (False, True)
+)
+assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
+
 # %% [markdown]
 # They say {{ least }} to {{ worst }} of the truth. `torch.cat` is no module, so concatenations are
 # missed. Outputs of normalisations are counted, although the ReLU behind them keeps only its own. A
@@ -841,15 +872,19 @@ table(
 #     needs {{ times(memory_ratio, 2) }} the memory.
 #
 # !!! holds-with-a-condition "DenseNet is a memory hog at inference too."
-#     By what PyTorch reserves in float32: {{ mib(inferred["DenseNet"].reserved_bytes, 0) }} for 128
+#     For the book's pair, by what PyTorch reserves in float32:
+#     {{ mib(inferred["DenseNet"].reserved_bytes, 0) }} for 128
 #     images on the H100, for ResNet-18 {{ mib(inferred["ResNet-18"].reserved_bytes, 0) }}. Not by what is
 #     allocated, {{ mib(inferred["DenseNet"].peak_bytes, 0) }} against
 #     {{ mib(inferred["ResNet-18"].peak_bytes, 0) }}, since without autograd nothing is kept; and in
 #     bfloat16 it reserves {{ mib(inferred_half["DenseNet"].reserved_bytes, 0) }} and
-#     {{ mib(inferred_half["ResNet-18"].reserved_bytes, 0) }}.
+#     {{ mib(inferred_half["ResNet-18"].reserved_bytes, 0) }}. And not in general. For as many images
+#     DenseNet-121 reserved {{ mib(of_121.measured.reserved_bytes, 0) }} on the H100, and ResNet-50
+#     {{ mib(of_50.measured.reserved_bytes, 0) }} on an H200.
 #
 # !!! holds-with-a-condition "DenseNet's memory grows quadratically with depth."
-#     In the plain implementation. With recomputation it is linear.
+#     What is kept for the backward pass does, in the plain implementation. With recomputation that
+#     part is linear. Parameters and their gradients stay quadratic.
 #
 # ## Check yours
 #
@@ -857,10 +892,11 @@ table(
 #     A free one on Colab will do; the T4 there has about 14.6 GiB. With a batch of 128 our H100 said
 #     {{ mib(allocated["DenseNet"], 0) }} allocated and {{ mib(reserved["DenseNet"], 0) }} reserved, without
 #     the {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} to {{ mib(before, 0) }} that PyTorch held before,
-#     probably for cuBLAS. Your numbers include them; on other cards they are less. (Ours is
+#     probably for cuBLAS. Your numbers include them; on cards before Hopper they are less. (Ours is
 #     one step from an emptied cache; three in a row may reserve another amount.) Much less: was it under `no_grad`, or in half
 #     precision? Twice as much: is an earlier forward pass still waiting for its backward pass, or was
-#     `retain_graph=True` set?
+#     `retain_graph=True` set and the last loss still in a variable? ({{ times(retained) }}, predicted;
+#     in the loop below, where the loss has no name, `retain_graph=True` makes it {{ times(nameless) }}.)
 #
 #     ```python
 #     import torch
