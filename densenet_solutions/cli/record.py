@@ -115,7 +115,8 @@ def _list_cases(name: str, made: Record | None) -> None:
     for case in recipe(name).cases:
         state = "not recorded"
         if made is not None and case in made.cases:
-            state = f"{'stale' if case in stale else 'up to date'}, made on {_device(made.devices[case])}"
+            age = "stale" if case in stale else "up to date"
+            state = f"{age}, made on {_device(made.devices[case])}"
         typer.echo(f"  {shlex.quote(case)}  {state}")
 
 

@@ -17,7 +17,7 @@ from densenet_solutions.exercises.memory.batch_frames import batch_frames
 from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.exercises.memory.grid import grid as planned
 from densenet_solutions.exercises.memory.headline import Headline
-from densenet_solutions.exercises.memory.published import PublishedMemory, agreement
+from densenet_solutions.exercises.memory.published import SEEN, PublishedMemory, agreement
 from densenet_solutions.exercises.memory.reported import Compared
 from densenet_solutions.exercises.memory.witness import Witness
 from densenet_solutions.exercises.parameters.study import RESNET_ERRORS
@@ -335,8 +335,11 @@ pictures.batch_lines(
 #    before they began and that our first two numbers leave out. nvidia-smi shows such a number.
 #
 # The allocator's rules are published code, so the first two can be *simulated*: every birth and death
-# of a tensor in our step is played through them, and {{ mib(CUBLAS_WORKSPACE, 0) }} for cuBLAS. Here is
-# what that says, without a GPU, and what a GPU said.
+# of a tensor in our step is played through them, and {{ mib(CUBLAS_WORKSPACE, 0) }} for cuBLAS. One
+# size is no published rule. While the backward pass of a convolution wider than 1×1 runs, room for its
+# input, its output's gradient and its weights is taken once more^[By a convolution of one group, unless
+# its input is in `channels_last`.]. We inferred that from what training in float32 reserved on our
+# GPUs. Here is what all this says, without a GPU, and what a GPU said.
 #
 # The book's networks · 128 × 224² · float32 · predicted without a GPU, measured on an H100
 # { .ds-setup }
@@ -352,12 +355,12 @@ table(
         "measured ": ("measured.reserved_bytes", mib, 0),
         "gone from the card": ("taken_bytes", mib, 0),
     },
-    caption="What is allocated is predicted to a hundredth. More is reserved than was simulated.",
+    caption="What is allocated is predicted to a hundredth, what is reserved to two.",
 )
 
 # %%
 assert all(abs(row.allocated_error) < 0.01 for row in at_128.values())
-assert all(row.reserved_error < -0.1 for row in at_128.values())
+assert all(abs(row.reserved_error) < 0.02 for row in at_128.values())
 plain = [row for row in grid if not row.case.benchmark and row.case.batch >= 8]
 kinds = {
     "training, float32": [row for row in plain if row.case.train and not row.case.autocast],
@@ -402,7 +405,8 @@ assert {row.gpu for row in alone} == {"H100"} and all(row.case.alone for row in 
 # {{ record_note(grid_record) }}
 #
 # Two networks prove little, so here are all that have a peak above 1 GiB: the book's two, five
-# DenseNets and three ResNets, at 96² and 224². The simulation was fitted to none of them.
+# DenseNets and three ResNets, at 96² and 224². What a convolution takes was inferred from the first row,
+# so there the errors of reserved bytes are no test. Nothing was fitted to the other rows.
 #
 # All networks, batches from 8 on · sizes of the relative errors
 # { .ds-setup }
@@ -439,7 +443,7 @@ for kind in ("training, float32, 96²", "training, bfloat16", "inference, float3
         sizes(alike[f"{kind}, {card}"]) for card in cards
     )
     assert abs(one_held.median - other_held.median) < 0.005
-    assert abs(one_reserved.median - other_reserved.median) < 0.01
+    assert abs(one_reserved.median - other_reserved.median) < 0.02
 training = [row for row in grid if row.case.train and not row.case.autocast]
 twice = [row for row in training if row.case.name.endswith(" benchmark")]
 assert all(row.followed_bytes == row.predicted.peak_bytes for row in training)
@@ -465,15 +469,17 @@ details = table(
 #     {{ details }}
 
 # %%
-worst = min(large["training, float32"], key=lambda row: row.reserved_error)
-assert worst.case.network == "book-resnet18"
-beyond = worst.measured.reserved_bytes - worst.predicted.reserved_bytes
-assert worst.workspace < 0.05 * beyond
-assert all(
-    row.reserved_error > -0.1
-    for row in large["training, float32"]
-    if "book" not in row.case.network
+of_book = [row for row in large["training, float32"] if "book" in row.case.network]
+bare = {row.case.name: held.reserved_without_workspace(row.case) for row in of_book}
+[short, worst] = max(
+    ([1 - bare[row.case.name] / row.measured.reserved_bytes, row] for row in of_book),
+    key=lambda pair: pair[0],
 )
+assert worst.case.network == "book-resnet18"
+assert worst.workspace < 0.05 * (worst.measured.reserved_bytes - bare[worst.case.name])
+in_training = [*large["training, float32"], *large["training, bfloat16"]]
+[lowest] = [row for row in in_training if abs(row.reserved_error) > 0.1]
+assert lowest.case.name == "book-densenet 224 b64 train bfloat16" in begun
 inferred_large = [*large["inference, float32"], *large["inference, bfloat16"]]
 low = [row.allocated_error for row in dense_large["inference, float32"]]
 assert min(low) > -0.12 and max(low) < -0.1
@@ -501,7 +507,9 @@ farthest = min(inferred_large, key=lambda row: row.allocated_error)
 assert farthest.case.name == "densenet161 224 b128 infer bfloat16"
 first = [row for row in grid if row.case.name in begun]
 more_reserved = [row.measured.reserved_bytes - row.predicted.reserved_bytes for row in first]
-assert min(more_reserved) == 2 * CUBLAS_WORKSPACE_HOPPER
+twice_cublas = [more for more in more_reserved if more >= 2 * CUBLAS_WORKSPACE_HOPPER]
+assert min(twice_cublas) == 2 * CUBLAS_WORKSPACE_HOPPER and min(more_reserved) > 0
+assert len(twice_cublas) == len(first) - 1
 of_one_image = [row for row in training if row.case.batch == 1]
 early, later = (
     [row.workspace for row in of_one_image if (row in first) is began] for began in (True, False)
@@ -528,18 +536,20 @@ assert len(early) == 2 and min(early) > 2 * CUBLAS_WORKSPACE_HOPPER > 4 * max(la
 #   {{ count(len(with_workspace)) }} the simulation is
 #   {{ percent(-max(r.reserved_error for r in with_workspace), 0) }} to
 #   {{ percent(-min(r.reserved_error for r in with_workspace), 0) }} too low.
-# - **Training, reserved.** Above 1 GiB only the book's two networks are off by more than a tenth in
-#   float32. For
-#   ResNet-18 with {{ worst.case.batch }} images the simulation says
-#   {{ gib(worst.predicted.reserved_bytes) }} and the H100 {{ gib(worst.measured.reserved_bytes) }}.
-#   Workspace at the peak is {{ mib(worst.workspace, 0) }} of that. What operations take at other
-#   moments of the step was not recorded, so we still do not know why.
+# - **Training, reserved.** For ResNet-18 with {{ worst.case.batch }} images the H100 reserved
+#   {{ gib(worst.measured.reserved_bytes) }}. Without what convolutions take the simulation says
+#   {{ gib(bare[worst.case.name]) }}, {{ percent(short, 0) }} less, and with it
+#   {{ gib(worst.predicted.reserved_bytes) }}. What is taken after the peak leaves no trace in the peak of
+#   what is allocated, but the cache keeps it. That such copies are made because tensor cores read
+#   channels last is our guess; we measured only that their size fits. One of
+#   {{ count(len(in_training)) }} steps is off by more than a tenth, the book's DenseNet in bfloat16 with
+#   64 images, with which a process began.
 # - **Small steps.** From 8 images on and below 1 GiB, the median error of what training allocates is
 #   {{ percent(small_held.median) }} in float32, and the ninth decile
 #   {{ percent(small_held.ninth_decile, 0) }}. Part of that is our instrument's. It leaves out what is on
 #   the card when a case begins, and PyTorch keeps {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on
-#   such cards for every thread that needs it. The {{ count(len(first)) }} cases with which processes began
-#   on the H100 reserved at least {{ mib(min(more_reserved), 0) }} more than simulated. The two among
+#   such cards for every thread that needs it. Of the {{ count(len(first)) }} cases with which processes
+#   began on the H100, {{ count(len(twice_cublas)) }} reserved at least {{ mib(min(twice_cublas), 0) }} more than simulated. The two among
 #   them with one image have {{ mib(min(early), 0) }} and {{ mib(max(early), 0) }} of workspace, all other
 #   float32 training steps with one image at most {{ mib(max(later), 0) }}. That fits the two threads of a training step. The
 #   simulation counts {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere.
@@ -555,9 +565,14 @@ networks = load_record("gpu-published")
 networks_measured = {
     name: from_json(PublishedMemory, case) for name, case in networks.cases.items()
 }
-judged = {name: agreement(networks_measured, name) for name in ("reserved", "allocated", "tensors")}
+judged = {
+    name: agreement(networks_measured, name)
+    for name in ("reserved", "without_workspace", "allocated", "tensors")
+}
 by_batch = ", ".join(percent(error) for error in judged["reserved"].by_batch)
-assert judged["reserved"].median_error < 0.5 * judged["tensors"].median_error
+assert judged["without_workspace"].median_error < 0.5 * judged["tensors"].median_error
+thirds = judged["reserved"].median_error / judged["without_workspace"].median_error
+assert 0.6 < thirds < 0.72 and judged["reserved"].judged == 160
 published = load_record("memory-reported")
 rows = [from_json(Compared, case) for case in published.cases.values()]
 decimal_left = [row.megabytes - row.reserved_bytes / 1e6 for row in rows]
@@ -610,12 +625,14 @@ table(
 # more, for the network and batch of the third row: about 2.7 GB. It leaves
 # {{ count(round(other_decimal)) }} MB or {{ count(round(other_binary)) }} MiB.
 #
-# Five rows may be luck, so here is a larger test, whose rules were fixed before these predictions. They
-# were not blind: an earlier trial on 573 networks of the same data, which is not recorded here, had given
-# a median error of 2.6%. GPUMemNet ([arXiv:2602.17817](https://arxiv.org/abs/2602.17817)) published nvidia-smi's
-# peak for training networks of timm on a card of 40 GB, batches of 8 to 128. One constant stands
-# for all that the simulation lacks on that machine; it is fitted on the first {{ judged["reserved"].fitted }}
-# networks and judged on {{ judged["reserved"].judged }} others.
+# Five rows may be luck, so here is a larger test. GPUMemNet
+# ([arXiv:2602.17817](https://arxiv.org/abs/2602.17817)) published nvidia-smi's peak for training networks of
+# timm on a card of 40 GB, batches of 8 to 128. One constant stands for all that the simulation lacks on
+# that machine; it is fitted on {{ judged["reserved"].fitted }} networks. {{ SEEN }} networks, those among
+# them, helped to infer what a convolution takes. Judged are {{ judged["reserved"].judged }} others. Their
+# choice was fixed by a rule, and committed, before any was predicted with it^[Not blind altogether: an
+# earlier trial of the simulation without it, on 573 networks of the same data, is not recorded here. Its
+# median error was 2.6%.].
 
 # %%
 table(
@@ -623,6 +640,7 @@ table(
     {
         "estimate": {
             "reserved": "reserved, simulated",
+            "without_workspace": "if convolutions took nothing",
             "allocated": "allocated, simulated",
             "tensors": "tensors alone",
         },
@@ -630,7 +648,8 @@ table(
         "median error": ("median_error", percent),
         "nine of ten within": ("ninth_decile", percent),
     },
-    caption="Simulating the allocator more than halves the error that tensors alone make.",
+    caption="Simulating the allocator more than halves the error that tensors alone make, and what "
+    "convolutions take brings a third less of it again.",
 )
 
 # %% [markdown]
