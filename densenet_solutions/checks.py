@@ -278,7 +278,8 @@ def library(name: str, *, extra: str) -> ModuleType:
             raise
         raise ModuleNotFoundError(
             f"{name} is not installed; it comes with the extra {extra!r}: "
-            f"pip install '.[{extra}]' in a clone of this repository",
+            f"pip install '.[{extra}]' in a clone of this repository, from elsewhere "
+            f"pip install '/path/to/the/clone[{extra}]'",
             name=name,
         ) from None
 

@@ -88,7 +88,10 @@ def fetch(path: Path, *, url: str, known_hash: str, download: bool = True) -> by
             return content
     if not download:
         raise FileNotFoundError(f"{path} is not there (or damaged), and may not be downloaded")
-    content = _download(url, path.name, known_hash)
+    try:
+        content = _download(url, path.name, known_hash)
+    except ConnectionError as error:
+        raise ConnectionError(f"{error}. A copy from elsewhere may be put at {path}") from error
     try:
         write_bytes_atomically(path, content)
     except OSError as error:

@@ -116,8 +116,8 @@ ledger_frames(ledgers, small=True)
 #     ResNet-152 is far more accurate. [Exercise 2](exercises/2-fewer-parameters.py) compares fairly.
 #
 # !!! holds-with-a-condition "DenseNet's memory grows quadratically with depth."
-#     If every layer keeps its own copies. Recomputing makes it linear: [exercise
-#     3.1](exercises/3-1-memory.py).
+#     What is kept of features does, if every layer keeps its own copies. Recomputing makes that
+#     linear: [exercise 3.1](exercises/3-1-memory.py).
 #
 # Hold two training steps side by side in the [explorer](explorer.py), and see which cards they fit. Or
 # import the code behind the pages: it is a package with a [reference](reference/index.md).

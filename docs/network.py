@@ -71,7 +71,7 @@ widening()
 # normalised copy of it, until the gradient has passed. Most of that is copies of the same features, raw
 # or normalised. Drag through one step, forward and back.
 #
-# The book's first block · 8 × 56² · float32 · meta device · counted
+# The book's first block · 8 × 56² · float32 · counted, shared storage in a CPU's slices
 # { .ds-setup }
 
 # %%

@@ -37,8 +37,8 @@ def _bench() -> None:
 
 
 @app.command(
-    help="Compare peak and time of a training step: torchvision, recomputation, shared storage.\n\n"
-    + names(NETWORK=IMAGENET)
+    help="Compare peak and time of a training step: torchvision, recomputation, shared storage. "
+    "On a CPU with the defaults it takes minutes.\n\n" + names(NETWORK=IMAGENET)
 )
 def memory(
     network: Network = "densenet121",

@@ -95,26 +95,42 @@ def _list(folder: Path | None, name: str | None) -> None:
         _list_cases(name, there.get(name))
         return
     table = Table(
-        *("recording", "cases", "state", "made"),
-        caption="stale: the code that a case depends on has changed since it was recorded; its "
-        "page says so, and recording it again renews it",
+        *("recording", "recorded", "state", "made on", "made"),
+        caption="recorded: cases, and of how many if some are missing. stale: the code that a case "
+        "depends on has changed since it was recorded; its page says so, and recording it again on "
+        "such a device renews it. NAME --list has the cases",
     )
+    for column in table.columns:
+        column.no_wrap = column.header != "made on"
     for known in sorted({*RECORDINGS, *there}):
-        table.add_row(known, *(_row(there[known]) if known in there else ("", "not recorded", "")))
+        made = there.get(known)
+        table.add_row(known, *(("", "not recorded", "", "") if made is None else _row(made)))
     Console().print(table)
 
 
 def _list_cases(name: str, made: Record | None) -> None:
     """A case a line, in quotes where a shell needs them."""
+    typer.echo(f"cases of {name}, for --only:")
     stale = made.stale_cases if made else ()
     for case in recipe(name).cases:
         state = "not recorded"
         if made is not None and case in made.cases:
-            state = "stale" if case in stale else "up to date"
-        typer.echo(f"{shlex.quote(case)}  {state}")
+            age = "stale" if case in stale else "up to date"
+            state = f"{age}, made on {_device(made.devices[case])}"
+        typer.echo(f"  {shlex.quote(case)}  {state}")
 
 
-def _row(made: Record) -> tuple[str, str, str]:
+def _device(name: str) -> str:
+    """`"CPU (model, threads)"` → `"CPU"`; a GPU's name is short enough."""
+    return name.partition(" (")[0]
+
+
+def _row(made: Record) -> tuple[str, str, str, str]:
+    try:
+        cases = len(recipe(made.name).cases)
+    except (ModuleNotFoundError, ValueError):  # without the extra, or no recording of ours
+        cases = len(made.cases)
+    recorded = f"{len(made.cases)} of {cases}" if cases > len(made.cases) else str(len(made.cases))
     stale = len(made.stale_cases)
-    state = f"{stale} stale" if stale else "up to date"
-    return str(len(made.cases)), state, made.date[:10]
+    devices = ", ".join(sorted({_device(name) for name in made.devices.values()}))
+    return recorded, f"{stale} stale" if stale else "up to date", devices, made.date[:10]

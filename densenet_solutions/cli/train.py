@@ -29,9 +29,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command(
     help="Train on Fashion-MNIST and print the accuracy after every epoch. The defaults are the "
-    "book's.\n\nOn several GPUs: torchrun --nproc-per-node=4 -m densenet_solutions train "
-    "book-densenet\n\nThe images are read from disk where Debian's package dataset-fashion-mnist "
-    "has put them, and otherwise downloaded once (30 MB).\n\n" + names(NETWORK=SMALL)
+    "book's; on a CPU they take hours, and --limit shortens them.\n\n"
+    "On several GPUs: torchrun --nproc-per-node=4 -m densenet_solutions train book-densenet\n\n"
+    "The images are read from disk where Debian's package dataset-fashion-mnist has put them, and "
+    "otherwise downloaded once (30 MB).\n\n" + names(NETWORK=SMALL)
 )
 def train(
     network: Network,

@@ -13,7 +13,7 @@ RECORDINGS = (
     *("bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage"),
     *("feature-reuse", "gpu-published", "houses-deep", "houses-factors", "houses-final"),
     *("houses-final-rivals", "houses-finalists", "houses-finalists-histogram"),
-    *("houses-finalists-rivals", "houses-judged", "houses-judged-histogram"),
+    *("houses-finalists-rivals", "houses-frozen", "houses-judged", "houses-judged-histogram"),
     *("houses-judged-realmlp", "houses-judged-rivals", "houses-judged-tabm", "houses-search"),
     *("houses-search-histogram", "houses-search-rivals", "how-far", "how-far-gpu"),
     *("memory-fair", "memory-grid", "memory-grid-predicted", "memory-grid-rehearsal"),
@@ -69,6 +69,8 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.houses.histogram import finalists_recipe as make
         case "houses-finalists-rivals":
             from densenet_solutions.exercises.houses.rivals import finalists_recipe as make
+        case "houses-frozen":
+            from densenet_solutions.exercises.houses.frozen import recipe as make
         case "houses-judged":
             from densenet_solutions.exercises.houses.recordings import judged_recipe as make
         case "houses-judged-histogram":

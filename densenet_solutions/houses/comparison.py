@@ -21,20 +21,27 @@ class HouseDifference:
 
 
 def paired_difference(
-    errors: np.ndarray, rival: np.ndarray, *, resamples: int = 4000, seed: int = 0
+    errors: np.ndarray,
+    rival: np.ndarray,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 4000,
+    seed: int = 0,
 ) -> HouseDifference:
-    """RMSE of one model minus that of another on the same rows, with a 95% bootstrap interval.
+    """RMSE of one model minus that of another on the same rows, with a bootstrap interval.
 
     Houses are drawn with replacement, and a drawn house brings the errors of both models on every
     partition, so the interval holds for new houses and is not narrowed by repeating partitions.
 
     Args:
         errors, rival: errors of log price, `(rows,)` or `(partitions, rows)`.
+        confidence: coverage of the interval, in (0, 1).
 
     Raises:
         TypeError, ValueError: the errors are not two equal shapes of finite numbers, or there are
             none.
     """
+    checks.share("confidence", confidence, zero=False, one=False)
     checks.integer("resamples", resamples)
     checks.integer("seed", seed, at_least=0)
     ours, theirs = _squares("errors", errors), _squares("rival", rival)  # (partitions, rows)
@@ -42,7 +49,7 @@ def paired_difference(
         raise ValueError(f"paired errors have one shape, got {ours.shape} and {theirs.shape}")
     weights = _bootstrap_weights(ours.shape[1], resamples, seed)
     draws = np.sqrt(weights @ ours.T).mean(1) - np.sqrt(weights @ theirs.T).mean(1)
-    low, high = np.quantile(draws, (0.025, 0.975))
+    low, high = np.quantile(draws, ((1 - confidence) / 2, (1 + confidence) / 2))
     difference = np.sqrt(ours.mean(1)).mean() - np.sqrt(theirs.mean(1)).mean()
     return HouseDifference(float(difference), float(low), float(high))
 

@@ -9,6 +9,7 @@
 
 # %%
 from dataclasses import replace
+from itertools import pairwise
 
 from densenet_solutions.exercises.memory import gpu as held
 from densenet_solutions.exercises.memory import lines, pictures, study
@@ -16,7 +17,7 @@ from densenet_solutions.exercises.memory.batch_frames import batch_frames
 from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.exercises.memory.grid import grid as planned
 from densenet_solutions.exercises.memory.headline import Headline
-from densenet_solutions.exercises.memory.published import PublishedMemory, agreement
+from densenet_solutions.exercises.memory.published import SEEN, PublishedMemory, agreement
 from densenet_solutions.exercises.memory.reported import Compared
 from densenet_solutions.exercises.memory.witness import Witness
 from densenet_solutions.exercises.parameters.study import RESNET_ERRORS
@@ -30,6 +31,7 @@ from densenet_solutions.site.numbers import (
     decimal,
     gib,
     mib,
+    millions,
     milliseconds,
     percent,
     times,
@@ -81,6 +83,12 @@ assert 1 < inferred["DenseNet"].peak_bytes / inferred["ResNet-18"].peak_bytes < 
 inferred_ratio = inferred["DenseNet"].reserved_bytes / inferred["ResNet-18"].reserved_bytes
 half_ratio = inferred_half["DenseNet"].reserved_bytes / inferred_half["ResNet-18"].reserved_bytes
 assert inferred_ratio > 1.7 and half_ratio < 1.2
+of_121, of_50 = (
+    next(row for row in grid if row.case.name == f"{name} 224 b128 infer float32")
+    for name in ("densenet121", "resnet50")
+)
+assert (of_121.gpu, of_50.gpu) == ("H100", "H200")
+assert of_121.measured.reserved_bytes < of_50.measured.reserved_bytes
 assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet-18"]
 
 # %% [markdown]
@@ -327,8 +335,11 @@ pictures.batch_lines(
 #    before they began and that our first two numbers leave out. nvidia-smi shows such a number.
 #
 # The allocator's rules are published code, so the first two can be *simulated*: every birth and death
-# of a tensor in our step is played through them, and {{ mib(CUBLAS_WORKSPACE, 0) }} for cuBLAS. Here is
-# what that says, without a GPU, and what a GPU said.
+# of a tensor in our step is played through them, and {{ mib(CUBLAS_WORKSPACE, 0) }} for cuBLAS. One
+# size is no published rule. While the backward pass of a convolution wider than 1×1 runs, room for its
+# input, its output's gradient and its weights is taken once more^[By a convolution of one group, unless
+# its input is in `channels_last`.]. We inferred that from what training in float32 reserved on our
+# GPUs. Here is what all this says, without a GPU, and what a GPU said.
 #
 # The book's networks · 128 × 224² · float32 · predicted without a GPU, measured on an H100
 # { .ds-setup }
@@ -344,12 +355,12 @@ table(
         "measured ": ("measured.reserved_bytes", mib, 0),
         "gone from the card": ("taken_bytes", mib, 0),
     },
-    caption="What is allocated is predicted to a hundredth. More is reserved than was simulated.",
+    caption="What is allocated is predicted to a hundredth, what is reserved to two.",
 )
 
 # %%
 assert all(abs(row.allocated_error) < 0.01 for row in at_128.values())
-assert all(row.reserved_error < -0.1 for row in at_128.values())
+assert all(abs(row.reserved_error) < 0.02 for row in at_128.values())
 plain = [row for row in grid if not row.case.benchmark and row.case.batch >= 8]
 kinds = {
     "training, float32": [row for row in plain if row.case.train and not row.case.autocast],
@@ -394,7 +405,8 @@ assert {row.gpu for row in alone} == {"H100"} and all(row.case.alone for row in 
 # {{ record_note(grid_record) }}
 #
 # Two networks prove little, so here are all that have a peak above 1 GiB: the book's two, five
-# DenseNets and three ResNets, at 96² and 224². The simulation was fitted to none of them.
+# DenseNets and three ResNets, at 96² and 224². What a convolution takes was inferred from the first row,
+# so there the errors of reserved bytes are no test. Nothing was fitted to the other rows.
 #
 # All networks, batches from 8 on · sizes of the relative errors
 # { .ds-setup }
@@ -431,7 +443,7 @@ for kind in ("training, float32, 96²", "training, bfloat16", "inference, float3
         sizes(alike[f"{kind}, {card}"]) for card in cards
     )
     assert abs(one_held.median - other_held.median) < 0.005
-    assert abs(one_reserved.median - other_reserved.median) < 0.01
+    assert abs(one_reserved.median - other_reserved.median) < 0.02
 training = [row for row in grid if row.case.train and not row.case.autocast]
 twice = [row for row in training if row.case.name.endswith(" benchmark")]
 assert all(row.followed_bytes == row.predicted.peak_bytes for row in training)
@@ -457,15 +469,17 @@ details = table(
 #     {{ details }}
 
 # %%
-worst = min(large["training, float32"], key=lambda row: row.reserved_error)
-assert worst.case.network == "book-resnet18"
-beyond = worst.measured.reserved_bytes - worst.predicted.reserved_bytes
-assert worst.workspace < 0.05 * beyond
-assert all(
-    row.reserved_error > -0.1
-    for row in large["training, float32"]
-    if "book" not in row.case.network
+of_book = [row for row in large["training, float32"] if "book" in row.case.network]
+bare = {row.case.name: held.reserved_without_workspace(row.case) for row in of_book}
+[short, worst] = max(
+    ([1 - bare[row.case.name] / row.measured.reserved_bytes, row] for row in of_book),
+    key=lambda pair: pair[0],
 )
+assert worst.case.network == "book-resnet18"
+assert worst.workspace < 0.05 * (worst.measured.reserved_bytes - bare[worst.case.name])
+in_training = [*large["training, float32"], *large["training, bfloat16"]]
+[lowest] = [row for row in in_training if abs(row.reserved_error) > 0.1]
+assert lowest.case.name == "book-densenet 224 b64 train bfloat16" in begun
 inferred_large = [*large["inference, float32"], *large["inference, bfloat16"]]
 low = [row.allocated_error for row in dense_large["inference, float32"]]
 assert min(low) > -0.12 and max(low) < -0.1
@@ -493,7 +507,9 @@ farthest = min(inferred_large, key=lambda row: row.allocated_error)
 assert farthest.case.name == "densenet161 224 b128 infer bfloat16"
 first = [row for row in grid if row.case.name in begun]
 more_reserved = [row.measured.reserved_bytes - row.predicted.reserved_bytes for row in first]
-assert min(more_reserved) == 2 * CUBLAS_WORKSPACE_HOPPER
+twice_cublas = [more for more in more_reserved if more >= 2 * CUBLAS_WORKSPACE_HOPPER]
+assert min(twice_cublas) == 2 * CUBLAS_WORKSPACE_HOPPER and min(more_reserved) > 0
+assert len(twice_cublas) == len(first) - 1
 of_one_image = [row for row in training if row.case.batch == 1]
 early, later = (
     [row.workspace for row in of_one_image if (row in first) is began] for began in (True, False)
@@ -520,18 +536,20 @@ assert len(early) == 2 and min(early) > 2 * CUBLAS_WORKSPACE_HOPPER > 4 * max(la
 #   {{ count(len(with_workspace)) }} the simulation is
 #   {{ percent(-max(r.reserved_error for r in with_workspace), 0) }} to
 #   {{ percent(-min(r.reserved_error for r in with_workspace), 0) }} too low.
-# - **Training, reserved.** Above 1 GiB only the book's two networks are off by more than a tenth in
-#   float32. For
-#   ResNet-18 with {{ worst.case.batch }} images the simulation says
-#   {{ gib(worst.predicted.reserved_bytes) }} and the H100 {{ gib(worst.measured.reserved_bytes) }}.
-#   Workspace at the peak is {{ mib(worst.workspace, 0) }} of that. What operations take at other
-#   moments of the step was not recorded, so we still do not know why.
+# - **Training, reserved.** For ResNet-18 with {{ worst.case.batch }} images the H100 reserved
+#   {{ gib(worst.measured.reserved_bytes) }}. Without what convolutions take the simulation says
+#   {{ gib(bare[worst.case.name]) }}, {{ percent(short, 0) }} less, and with it
+#   {{ gib(worst.predicted.reserved_bytes) }}. What is taken after the peak leaves no trace in the peak of
+#   what is allocated, but the cache keeps it. That such copies are made because tensor cores read
+#   channels last is our guess; we measured only that their size fits. One of
+#   {{ count(len(in_training)) }} steps is off by more than a tenth, the book's DenseNet in bfloat16 with
+#   64 images, with which a process began.
 # - **Small steps.** From 8 images on and below 1 GiB, the median error of what training allocates is
 #   {{ percent(small_held.median) }} in float32, and the ninth decile
 #   {{ percent(small_held.ninth_decile, 0) }}. Part of that is our instrument's. It leaves out what is on
 #   the card when a case begins, and PyTorch keeps {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on
-#   such cards for every thread that needs it. The {{ count(len(first)) }} cases with which processes began
-#   on the H100 reserved at least {{ mib(min(more_reserved), 0) }} more than simulated. The two among
+#   such cards for every thread that needs it. Of the {{ count(len(first)) }} cases with which processes
+#   began on the H100, {{ count(len(twice_cublas)) }} reserved at least {{ mib(min(twice_cublas), 0) }} more than simulated. The two among
 #   them with one image have {{ mib(min(early), 0) }} and {{ mib(max(early), 0) }} of workspace, all other
 #   float32 training steps with one image at most {{ mib(max(later), 0) }}. That fits the two threads of a training step. The
 #   simulation counts {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere.
@@ -547,14 +565,24 @@ networks = load_record("gpu-published")
 networks_measured = {
     name: from_json(PublishedMemory, case) for name, case in networks.cases.items()
 }
-judged = {name: agreement(networks_measured, name) for name in ("reserved", "allocated", "tensors")}
+judged = {
+    name: agreement(networks_measured, name)
+    for name in ("reserved", "without_workspace", "allocated", "tensors")
+}
 by_batch = ", ".join(percent(error) for error in judged["reserved"].by_batch)
-assert judged["reserved"].median_error < 0.5 * judged["tensors"].median_error
+assert judged["without_workspace"].median_error < 0.5 * judged["tensors"].median_error
+thirds = judged["reserved"].median_error / judged["without_workspace"].median_error
+assert 0.6 < thirds < 0.72 and judged["reserved"].judged == 160
 published = load_record("memory-reported")
 rows = [from_json(Compared, case) for case in published.cases.values()]
 decimal_left = [row.megabytes - row.reserved_bytes / 1e6 for row in rows]
 binary_left = [(study.published_bytes(row) - row.reserved_bytes) / 2**20 for row in rows]
 assert min(decimal_left) > 0 and max(binary_left) < 620
+pleiss, wu = rows[2], rows[4]
+assert pleiss.setting.startswith("DenseNet-BC (100, 12), 64 ×") and "felixgwu" in wu.where
+other_decimal = 2700 - pleiss.reserved_bytes / 1e6  # said to be "about 2.7GB"
+other_binary = 2.7 * 1024 - pleiss.reserved_bytes / 2**20
+assert 0 < other_decimal < other_binary
 for factor in (
     max(row.megabytes * 1e6 / row.tensor_bytes for row in rows),
     max(study.published_bytes(row) / row.tensor_bytes for row in rows),
@@ -591,15 +619,20 @@ table(
 # which they do not say; nor how they read the memory. A CUDA context may be much of it. Nobody measured
 # theirs. gpleiss's second number is of another implementation than the one
 # predicted (two shared buffers, not recomputation by checkpoints). Sources: [torchvision, pull
-# request 797]({{ rows[0].link }}), [gpleiss]({{ rows[2].link }}) on a Titan X,
-# [felixgwu, issue 7]({{ rows[4].link }}), where a GTX 1080 Ti is spoken of.
+# request 797]({{ rows[0].link }}), whose first post names no depth, so that DenseNet-121 is our reading;
+# [gpleiss]({{ rows[2].link }}) on a Titan X;
+# [felixgwu, issue 7]({{ rows[4].link }}), where a GTX 1080 Ti is spoken of. That thread has one number
+# more, for the network and batch of the third row: about 2.7 GB. It leaves
+# {{ count(round(other_decimal)) }} MB or {{ count(round(other_binary)) }} MiB.
 #
-# Five rows may be luck, so here is a larger test, whose rules were fixed before these predictions. They
-# were not blind: an earlier trial on 573 networks of the same data, which is not recorded here, had given
-# a median error of 2.6%. GPUMemNet ([arXiv:2602.17817](https://arxiv.org/abs/2602.17817)) published nvidia-smi's
-# peak for training networks of timm on a card of 40 GB, batches of 8 to 128. One constant stands
-# for all that the simulation lacks on that machine; it is fitted on the first {{ judged["reserved"].fitted }}
-# networks and judged on {{ judged["reserved"].judged }} others.
+# Five rows may be luck, so here is a larger test. GPUMemNet
+# ([arXiv:2602.17817](https://arxiv.org/abs/2602.17817)) published nvidia-smi's peak for training networks of
+# timm on a card of 40 GB, batches of 8 to 128. One constant stands for all that the simulation lacks on
+# that machine; it is fitted on {{ judged["reserved"].fitted }} networks. {{ SEEN }} networks, those among
+# them, helped to infer what a convolution takes. Judged are {{ judged["reserved"].judged }} others. Their
+# choice was fixed by a rule, and committed, before any was predicted with it^[Not blind altogether: an
+# earlier trial of the simulation without it, on 573 networks of the same data, is not recorded here. Its
+# median error was 2.6%.].
 
 # %%
 table(
@@ -607,6 +640,7 @@ table(
     {
         "estimate": {
             "reserved": "reserved, simulated",
+            "without_workspace": "if convolutions took nothing",
             "allocated": "allocated, simulated",
             "tensors": "tensors alone",
         },
@@ -614,7 +648,8 @@ table(
         "median error": ("median_error", percent),
         "nine of ten within": ("ninth_decile", percent),
     },
-    caption="Simulating the allocator more than halves the error that tensors alone make.",
+    caption="Simulating the allocator more than halves the error that tensors alone make, and what "
+    "convolutions take brings a third less of it again.",
 )
 
 # %% [markdown]
@@ -685,6 +720,10 @@ table(
 # %%
 depth = study.by_depth()
 first, second = depth.first_differences("recomputed"), depth.second_differences("naive")
+deeper = study.parameters_by_depth()
+steps_up = [b - a for a, b in pairwise(deeper.values())]
+bends = {b - a for a, b in pairwise(steps_up)}
+assert {b - a for a, b in pairwise(deeper)} == {24} and len(bends) == 1 and min(bends) > 0
 k, layers, channel = 32, 4, 4 * 32 * 32  # growth rate, layers from row to row, bytes of a channel
 assert len(set(second)) == len(set(first)) == 1
 assert second[0] == 2 * k * layers**2 * channel + 8 * k * layers**2  # 8: mean and deviation saved
@@ -718,8 +757,14 @@ table(
 # twice: $2 \cdot 16k$ channels of {{ count(channel) }} bytes, and 8 bytes for a mean and a deviation
 # of each of $16k$ channels, together {{ count(second[0]) }}. And each new layer of the recomputed
 # block costs $k + 4k + 4k$ channels, and $2k$ where the block's end is joined and normalised once;
-# the rest of {{ count(first[0]) }} are such statistics and the classifier's input. So the *plain implementation* is quadratic;
-# DenseNet itself is not.
+# the rest of {{ count(first[0]) }} are such statistics and the classifier's input. So what the *plain
+# implementation* keeps of features is quadratic, and the network does not ask for that.
+#
+# *Parameters* are quadratic in depth in any implementation, because a deeper layer reads more channels.
+# With {{ ", ".join(map(str, [*deeper][:-1])) }} and {{ [*deeper][-1] }} layers in its third block
+# DenseNet-121 has {{ ", ".join(millions(n) for n in [*deeper.values()][:-1]) }} and
+# {{ millions([*deeper.values()][-1]) }}. Their second differences are {{ count(min(bends)) }} each, and
+# as many gradients come with them.
 #
 # ## A fair comparison
 #
@@ -825,6 +870,11 @@ table(
     caption="Three conventions against the bytes that are kept for the backward pass.",
 )
 
+nameless, retained = (
+    study.two_steps(retain_graph=True, keep_loss=keep) / dense.peak_bytes for keep in (False, True)
+)
+assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
+
 # %% [markdown]
 # They say {{ least }} to {{ worst }} of the truth. `torch.cat` is no module, so concatenations are
 # missed. Outputs of normalisations are counted, although the ReLU behind them keeps only its own. A
@@ -841,15 +891,19 @@ table(
 #     needs {{ times(memory_ratio, 2) }} the memory.
 #
 # !!! holds-with-a-condition "DenseNet is a memory hog at inference too."
-#     By what PyTorch reserves in float32: {{ mib(inferred["DenseNet"].reserved_bytes, 0) }} for 128
+#     For the book's pair, by what PyTorch reserves in float32:
+#     {{ mib(inferred["DenseNet"].reserved_bytes, 0) }} for 128
 #     images on the H100, for ResNet-18 {{ mib(inferred["ResNet-18"].reserved_bytes, 0) }}. Not by what is
 #     allocated, {{ mib(inferred["DenseNet"].peak_bytes, 0) }} against
 #     {{ mib(inferred["ResNet-18"].peak_bytes, 0) }}, since without autograd nothing is kept; and in
 #     bfloat16 it reserves {{ mib(inferred_half["DenseNet"].reserved_bytes, 0) }} and
-#     {{ mib(inferred_half["ResNet-18"].reserved_bytes, 0) }}.
+#     {{ mib(inferred_half["ResNet-18"].reserved_bytes, 0) }}. And not in general. For as many images
+#     DenseNet-121 reserved {{ mib(of_121.measured.reserved_bytes, 0) }} on the H100, and ResNet-50
+#     {{ mib(of_50.measured.reserved_bytes, 0) }} on an H200.
 #
 # !!! holds-with-a-condition "DenseNet's memory grows quadratically with depth."
-#     In the plain implementation. With recomputation it is linear.
+#     What is kept for the backward pass does, in the plain implementation. With recomputation that
+#     part is linear. Parameters and their gradients stay quadratic.
 #
 # ## Check yours
 #
@@ -857,10 +911,11 @@ table(
 #     A free one on Colab will do; the T4 there has about 14.6 GiB. With a batch of 128 our H100 said
 #     {{ mib(allocated["DenseNet"], 0) }} allocated and {{ mib(reserved["DenseNet"], 0) }} reserved, without
 #     the {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} to {{ mib(before, 0) }} that PyTorch held before,
-#     probably for cuBLAS. Your numbers include them; on other cards they are less. (Ours is
+#     probably for cuBLAS. Your numbers include them; on cards before Hopper they are less. (Ours is
 #     one step from an emptied cache; three in a row may reserve another amount.) Much less: was it under `no_grad`, or in half
 #     precision? Twice as much: is an earlier forward pass still waiting for its backward pass, or was
-#     `retain_graph=True` set?
+#     `retain_graph=True` set and the last loss still in a variable? ({{ times(retained) }}, predicted;
+#     in the loop below, where the loss has no name, `retain_graph=True` makes it {{ times(nameless) }}.)
 #
 #     ```python
 #     import torch

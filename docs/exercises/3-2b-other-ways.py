@@ -78,6 +78,12 @@ pool_first, bits, quantized, activated = (
 assert changes["in_place_normalization"]
 assert 0.5 < activated.training_peak / plain.training_peak < 0.55
 less_work = an_image(plain) - an_image(pool_first)
+kept = study.kept_for_backward()
+pooled = plain.training_peak - pool_first.training_peak
+assert pooled == kept["transitions"] / 10  # C/4 of the 5C/2 channels that one keeps
+copies = kept["concatenated features"] + kept["normalised features"]
+stays = sum(kept.values()) - copies  # bottlenecks, transitions and stem, for the most part
+assert stays > 0.6 * max(peak["logarithmic_connections"], peak["harmonic_connections"])
 assert quantized.inference_peak > plain.inference_peak / 4
 gpu_record = load_record("bench-memory-gpu")
 card = study.card(gpu_record)
@@ -104,7 +110,8 @@ assert (
 # makes that {{ mib(bits.training_peak, 0) }}, with slightly wrong gradients, and bfloat16
 # {{ mib(peak["bfloat16"], 0) }}. A normalisation that is inverted ({{ mib(activated.training_peak, 0) }})
 # and fewer connections ({{ mib(min(connected), 0) }} to {{ mib(max(connected), 0) }}) are other
-# networks. Low rank and learned groups save parameters, no memory; a batch in parts has another gradient.
+# networks. Low rank and learned groups save parameters, not this peak; a batch in parts has another
+# gradient.
 #
 # All peaks of DenseNet-121 on this page are predicted for one set-up, beyond parameters, buffers
 # and input:
@@ -115,9 +122,10 @@ assert (
 # ## Reorder, or move
 #
 # Average pooling and a 1×1 convolution commute ([exercise 1](1-average-pooling.py)), so transitions
-# may **pool first**. The peak is {{ percent(1 - pool_first.training_peak / plain.training_peak) }}
-# lower, since transitions are few. It saves work more than memory: {{ billions(less_work) }} fewer
-# multiply-adds an image.
+# may **pool first**. The peak is {{ percent(pooled / plain.training_peak) }} lower. Transitions keep
+# {{ percent(kept["transitions"] / sum(kept.values()), 0) }} of what is kept for the backward pass, and
+# pooling first saves a tenth of that. The concatenated map and the normalised one stay. It saves work
+# more than memory: {{ billions(less_work) }} fewer multiply-adds an image.
 #
 # **Offloading** moves what is kept to the host's memory. It recomputes nothing, but every byte
 # travels to the host and back. It acts on a GPU only, and there we have not measured it.
@@ -144,7 +152,8 @@ assert (
 # {{ mib(plain.state_bytes) }}. The peak beside them falls from {{ mib(plain.inference_peak) }} to
 # {{ mib(quantized.inference_peak) }}, because the features of a block are kept in 8 bits too and
 # normalisation writes over its input. It is not a quarter, because what one layer reads is restored
-# to float32; only integer kernels would avoid that.
+# to float32, all images at once. Integer kernels would avoid that, and restoring a few images at a time
+# would make it small.
 #
 # ## An activation with an inverse
 #
@@ -217,11 +226,13 @@ training, test_images = trained.SETTINGS, trained.TEST_IMAGES
 in_segments = study.simulated_in_segments()
 usual, expandable = in_segments["default"], in_segments["expandable"]
 assert expandable.reserved_bytes < 0.95 * usual.reserved_bytes
+assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradients, momentum
 
 # %% [markdown]
-# All three save parameters and work. **Only pruning saves memory**: it alone makes features fewer.
+# All three save parameters and work. **Only pruning lowers this peak**: it alone makes features fewer.
 # Groups gather as many channels as they found, and factors add an activation between the two
-# convolutions. They are answers to another question.
+# convolutions. With very few images parameters and their gradients weigh more
+# ([below](#what-people-say)).
 #
 # ## Fewer images at once
 #
@@ -239,7 +250,7 @@ assert expandable.reserved_bytes < 0.95 * usual.reserved_bytes
 # ## More devices, and the allocator
 #
 # Data parallelism that shards parameters, gradients and the optimizer's state (ZeRO; in PyTorch
-# `FSDP`) divides what a DenseNet has little of. Activations stay where they are, so it solves
+# `FSDP`) divides what the step above has little of. Activations stay where they are, so it solves
 # another problem. And part of what a GPU reserves is not held by any tensor
 # ([3.1](3-1-memory.py#what-a-gpu-shows)). `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` is meant to
 # waste less. Simulated by the rules of PyTorch's allocator, {{ mib(usual.reserved_bytes, 0) }} reserved
@@ -337,9 +348,10 @@ catalogue = table(
 
 # %%
 sparse = {share: claims.sparse_bytes_per_dense_byte(share) for share in (0.5, 0.9)}
-clipped = claims.relu6()
+clipped, of_output = claims.relu6(), claims.relu6_of_output()
 taught = claims.distillation()
 full_rank, quarter = (claims.low_rank_factors(share) for share in (1.0, 0.25))
+one_image = claims.low_rank_of_one_image()
 free, by_hand = claims.early_freeing(), claims.freeing_by_hand()
 assert sparse[0.5] > 1
 out_of_place, in_place = (
@@ -348,9 +360,13 @@ out_of_place, in_place = (
 )
 assert 0 <= in_place - out_of_place < 0.02 * in_place
 assert abs(clipped.share - clipped.reference_share) < 0.02 and clipped.peak > clipped.reference_peak
+assert of_output.peak == clipped.reference_peak
 assert taught.peak >= taught.reference_peak and taught.parameters > taught.reference_parameters
 assert quarter.parameters < quarter.reference_parameters
 assert full_rank.peak > quarter.peak > quarter.reference_peak
+assert one_image.peak < 0.95 * one_image.reference_peak
+fewer_gradients = 4 * (one_image.reference_parameters - one_image.parameters)
+assert one_image.reference_peak - one_image.peak < fewer_gradients
 assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_peak / 2
 
 # %% [markdown]
@@ -372,21 +388,24 @@ assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_pea
 #
 # !!! does-not-hold "ReLU6 gives sparser activations than ReLU, which saves memory."
 #     It clips at 6, not at 0: {{ percent(clipped.share) }} zeros against
-#     {{ percent(clipped.reference_share) }}. It even costs memory, {{ mib(clipped.peak, 0) }}
-#     against {{ mib(clipped.reference_peak, 0) }}, because its gradient needs the input (was it
-#     above 6?), which a ReLU can throw away.
+#     {{ percent(clipped.reference_share) }}. In PyTorch it even costs memory,
+#     {{ mib(clipped.peak, 0) }} against {{ mib(clipped.reference_peak, 0) }}, since PyTorch keeps its
+#     input for the gradient. The output would do, as with a ReLU. It is 6 exactly where the input was 6
+#     or more. A ReLU6 of ours that keeps its output takes {{ mib(of_output.peak, 0) }}.
 #
 # !!! does-not-hold "Distillation reduces the memory of the small network."
 #     The student is small because it was built small. Taught, its training step peaks at
 #     {{ mib(taught.peak) }}, and untaught at {{ mib(taught.reference_peak) }}; and the teacher's
 #     parameters are needed besides. What teaching may improve is the accuracy of a given size.
 #
-# !!! does-not-hold "Low-rank factors save memory."
+# !!! holds-with-a-condition "Low-rank factors save memory."
 #     They save parameters: {{ count(quarter.parameters) }} instead of
-#     {{ count(quarter.reference_parameters) }} at a quarter of the rank. The training peak rises,
-#     from {{ mib(quarter.reference_peak, 0) }} to {{ mib(quarter.peak, 0) }}, and to
-#     {{ mib(full_rank.peak, 0) }} at full rank, by the activation between the factors. It can only
-#     fall where parameters outweigh activations.
+#     {{ count(quarter.reference_parameters) }} at a quarter of the rank. With 64 images the training
+#     peak rises, from {{ mib(quarter.reference_peak, 0) }} to {{ mib(quarter.peak, 0) }}, and to
+#     {{ mib(full_rank.peak, 0) }} at full rank, by the activation between the factors. With very few
+#     images it can fall. With one of 128×128 DenseNet-121's falls from
+#     {{ mib(one_image.reference_peak, 0) }} to {{ mib(one_image.peak, 0) }}, as gradients become fewer
+#     too. These peaks leave the parameters themselves out.
 #
 # !!! holds-with-a-condition "At inference, free feature maps as soon as they are no longer needed."
 #     Under `torch.no_grad()` that is what happens already: {{ mib(free.peak) }} against

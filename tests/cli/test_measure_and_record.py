@@ -1,6 +1,7 @@
 """The commands `measure` and `record`: what they print, refuse, and resume."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -86,16 +87,26 @@ def test_measure_refuses(arguments: list[str], message: str) -> None:
 def test_record_lists() -> None:
     done = runner.invoke(record, ["--list"])
     assert done.exit_code == 0, done.output
-    assert "memory-grid" in done.output
+    rows = {
+        cells[1].strip(): cells
+        for line in done.output.splitlines()
+        if len(cells := line.split("│")) > 4
+    }
+    assert "2 of 4" in rows["shared-storage-slices"][2]
+    assert "NVIDIA" in rows["shared-storage-slices"][4]
+    assert "of" not in rows["memory-witness"][2]
 
 
 def test_record_lists_the_cases_of_one() -> None:
     done = runner.invoke(record, ["how-far", "--list"])
     assert done.exit_code == 0, done.output
-    assert "\nplain-16gib  " in done.output
+    assert done.output.startswith("cases of how-far, for --only:\n")
+    assert re.search(r"\n  plain-16gib  (up to date|stale), made on CPU\n", done.output)
     done = runner.invoke(record, ["memory-grid-rehearsal", "--list"])
-    assert len(done.output.splitlines()) == 8
-    assert all(line.endswith("'  not recorded") for line in done.output.splitlines())
+    heading, *cases = done.output.splitlines()
+    assert heading == "cases of memory-grid-rehearsal, for --only:"
+    assert len(cases) == 8
+    assert all(line.endswith("'  not recorded") for line in cases)
 
 
 def test_record_refuses() -> None:

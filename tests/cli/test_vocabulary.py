@@ -95,7 +95,7 @@ def test_what_is_to_be_filled_in_is_in_capitals(command: list[str]) -> None:
 
 def test_help_says_what_many_seeds_cost() -> None:
     _, text = run("houses", "cv", "--help")
-    assert "a fit takes about a second" in text
+    assert "three times as many take three times as long" in text
 
 
 def test_the_version_is_told() -> None:

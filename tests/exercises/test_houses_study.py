@@ -10,6 +10,8 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from densenet_solutions.exercises.houses import (
+    baseline,
+    frozen,
     histogram,
     networks,
     pictures,
@@ -27,7 +29,8 @@ from densenet_solutions.houses import (
     partition,
 )
 from densenet_solutions.houses.comparison import HouseDifference
-from densenet_solutions.houses.models import BookLinear, Split
+from densenet_solutions.houses.models import BookLinear, Network, Split
+from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import DenseMLP
 from densenet_solutions.records import load_record
@@ -70,6 +73,38 @@ def test_averages_of_three_are_compared_as_single_networks_are():
         assert found.difference.high - found.difference.difference == pytest.approx(half)
 
 
+def test_differences_are_those_of_the_page_at_its_number_of_comparisons():
+    shown = {**study.connections(), **study.standings()}
+    wide, alone = study.differences(11), study.differences(1)
+    assert wide == {name: shown[name].difference for name in wide}
+    assert len(wide) == 11
+    ratio = scipy.stats.t.ppf(1 - 0.025 / 11, 24) / scipy.stats.t.ppf(0.975, 24)
+    for name, d in wide.items():
+        assert (d.high - d.low) / (alone[name].high - alone[name].low) == pytest.approx(ratio)
+
+
+def test_ridge_minus_the_deep_dense_network_is_of_its_chosen_network_of_16_layers():
+    (member,) = (
+        i for i, n in enumerate(networks.ensemble().networks) if n.options["block_config"] == (16,)
+    )
+    cases, rival = load_record("houses-judged").cases, load_record("houses-judged-rivals").cases
+    pairs = scipy.stats.ttest_rel(
+        np.ravel([rival[f"ridge {where}"]["folds"] for where in search.FRESH]),
+        np.ravel([cases[f"dense {where}"]["member_folds"][member] for where in search.FRESH]),
+    )
+    found, naive = study.ridge_minus_deep_dense(), pairs.confidence_interval(0.95)
+    half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
+    middle = (naive.high + naive.low) / 2
+    assert [found.low, found.high] == pytest.approx([middle - half, middle + half])
+
+
+def test_what_was_trained_beside_layers_left_at_their_start_is_what_the_search_recorded():
+    for connection, (trained, left) in study.frozen().items():
+        deep = [t for t in study.trials()[connection] if t["configuration"]["depth"] == 16]
+        assert trained.tolist() == [t["rmse"] for t in deep]
+        assert len(left) == 4
+
+
 def test_networks_have_about_the_number_of_weights_that_was_drawn():
     def share(connection, configuration):
         network = search.build(connection, configuration)
@@ -108,19 +143,39 @@ def test_an_edge_is_the_least_or_the_most_of_what_was_tried(family):
     )
 
 
-def test_the_books_model_profits_from_its_leak():
-    leaking, honest = study.books_model(leak=True), study.books_model(leak=False)
-    assert study.ladder()["the book: linear, SGD, 10 epochs"] == leaking[0]
+def test_one_house_makes_what_the_leak_brings_the_books_model():
+    leaking, honest = baseline.books_model(leak=True), baseline.books_model(leak=False)
+    assert baseline.ladder()["the book: linear, SGD, 10 epochs"] == pytest.approx(np.mean(leaking))
     seen = BookEncoder().fit(pd.concat(load_houses(), ignore_index=True))
-    for found, encoder in ((leaking, lambda: FrozenEstimator(seen)), (honest, BookEncoder)):
-        errors = []
+    for leak, encoder in ((True, lambda: FrozenEstimator(seen)), (False, BookEncoder)):
+        squares = pd.Series(0.0, TRAIN["Id"])
         for fold in np.array_split(TRAIN.index, 5):
             rest = TRAIN.drop(fold)
             (predicted,) = BookLinear(encoder=encoder).predict([Split(rest, TRAIN.loc[fold])], (2,))
-            errors.append(predicted[0] - np.log(TRAIN["SalePrice"][fold]))
-        assert found[2] == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+            off = predicted[0] - np.log(TRAIN["SalePrice"][fold])
+            squares[TRAIN["Id"][fold]] = off.to_numpy() ** 2
+        found = baseline.books_model(leak=leak)
+        assert found[2] == pytest.approx(np.sqrt(squares.mean()))
         assert len(set(found)) == 4
+        one_less = baseline.books_model(leak=leak, without=(347,))
+        assert one_less[2] == pytest.approx(np.sqrt(squares.drop(347).mean()))
     assert all(a < b for a, b in zip(leaking, honest, strict=True))
+    worth = [
+        np.subtract(
+            baseline.books_model(leak=False, without=(house,)),
+            baseline.books_model(leak=True, without=(house,)),
+        ).mean()
+        for house in TRAIN["Id"]
+    ]
+    assert [i for i, w in enumerate(worth, start=1) if w < 0] == [347]
+
+
+def test_deviations_are_those_of_pandas():
+    fold = next(f for f in np.array_split(TRAIN.index, 5) if 346 in f)
+    values = TRAIN["MiscVal"]
+    everyone = pd.concat([values, load_houses().test["MiscVal"]])
+    expected = [(values[346] - rows.mean()) / rows.std() for rows in (values.drop(fold), everyone)]
+    assert baseline.deviations(347, "MiscVal") == pytest.approx(expected)
 
 
 def test_the_books_constant_is_its_prediction_where_every_column_is_zero():
@@ -139,9 +194,32 @@ def test_the_books_constant_is_its_prediction_where_every_column_is_zero():
         (predicted,) = BookLinear(encoder=ZeroWithoutPrice).predict([split], (0,))
         assert np.ptp(predicted) == 0
         expected.append(predicted[0, 0])
-    assert study.books_constant() == pytest.approx(expected)
-    errors = study.books_errors()
-    assert np.hypot(errors.mean(), errors.std()) == pytest.approx(study.books_model(leak=True)[0])
+    assert baseline.books_constant() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("connection", frozen.CONNECTIONS)
+def test_only_the_head_of_a_network_with_its_layers_left_moves(connection):
+    """What it predicts is then linear in what its layers say at the start, and fits something."""
+    options = {"connection": connection, "growth_rate": 3, "block_config": (2,), "init": "he"}
+    table = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    encoder = type(
+        "Encoder", (), {"fit": lambda self, *_: self, "transform": lambda self, x: table}
+    )
+    houses = TRAIN.head(40)
+    network = Network(options, TrainingOptions(batch_size=40, learning_rate=0.05), encoder)
+    torch.manual_seed(3)
+    start, inputs = DenseMLP(4, **options), []
+    start.head.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    start(torch.from_numpy(table))
+    features = np.c_[inputs[0].detach().numpy(), np.ones(40)]
+
+    def off_the_line(model):
+        ((found,),) = model.predict([Split(houses, houses)], (3,))
+        assert np.std(found - np.log(houses["SalePrice"])) < np.std(np.log(houses["SalePrice"]))
+        return np.abs(found - features @ np.linalg.lstsq(features, found, rcond=None)[0]).max()
+
+    assert off_the_line(frozen.HeadOnly(network)) < 1e-5
+    assert off_the_line(network) > 0.01
 
 
 @pytest.mark.parametrize("connection", search.CONNECTIONS)
@@ -260,7 +338,12 @@ def test_judged_errors_belong_to_folds_that_did_not_choose():
 def test_de_cocks_advice_removes_the_four_houses_above_4000_square_feet():
     found = study.de_cock(HouseEncoder)
     assert found.giants == (TRAIN["GrLivArea"] > 4000).sum() == 4
-    assert found.trained_on_all[0] == pytest.approx(study.ridge(HouseEncoder).rmse, abs=1e-6)
+    assert found.trained_on_all[0] == pytest.approx(baseline.ridge(HouseEncoder).rmse, abs=1e-6)
+    for k, change in enumerate(found.change):
+        assert change.difference == pytest.approx(
+            found.trained_without[k] - found.trained_on_all[k]
+        )
+        assert change.low < change.difference < change.high
 
 
 def test_spread_tells_seeds_from_partitions():
@@ -280,8 +363,13 @@ def test_spread_tells_seeds_from_partitions():
 def test_test_scores_follow_from_the_stored_errors():
     final = study.scores_on_the_test_rows()
     assert final["dense"].against_dense.difference == 0
-    for score in final.values():
+    for name, score in final.items():
         assert score.without_two < score.rmse
+        alone, together = score.against_dense, score.corrected
+        assert together.difference == alone.difference
+        if name != "dense":
+            # A normal quantile for eight is 1.39 times that for one.
+            assert 1.2 < (together.high - together.low) / (alone.high - alone.low) < 1.6
 
 
 @pytest.mark.parametrize("high", [0.003, 0.008, 0.024, 0.06])

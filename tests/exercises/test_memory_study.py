@@ -46,3 +46,25 @@ def test_a_published_gigabyte_that_is_binary_has_1024_mebibytes() -> None:
 
     assert study.published_bytes(row("1,668 MB", 1668)) == 1668 * 2**20
     assert study.published_bytes(row("about 5.0 GB", 5000)) == 5 * 2**30
+
+
+def test_parameters_are_quadratic_in_depth() -> None:
+    counted = study.parameters_by_depth()
+    a, b, c, d = counted.values()
+    assert c - 2 * b + a == d - 2 * c + b
+    # Each of 24 layers more has 24 · 32 channels more to read than 24 layers before: a weight for
+    # each of its bottleneck's 4k channels, and 2 of its normalisation. The transition reads 24 · 32
+    # more from row to row, and writes half of what it reads.
+    layers, k = 24, 32
+    assert c - 2 * b + a == layers**2 * k * (4 * k + 2) + (layers * k) ** 2
+
+
+def test_a_kept_graph_is_there_twice_if_the_loss_is_kept_too() -> None:
+    plain, kept_loss = (
+        study.two_steps(retain_graph=False, keep_loss=keep) for keep in (False, True)
+    )
+    nameless, both = (study.two_steps(retain_graph=True, keep_loss=keep) for keep in (False, True))
+    one = study.book_steps(128, 224)["DenseNet"].peak_bytes
+    assert plain == one
+    assert abs(kept_loss - one) < 1024
+    assert nameless < 1.5 * one < 1.9 * one < both

@@ -36,6 +36,12 @@ def test_the_turn_shows_both_numbers(soup: BeautifulSoup) -> None:
     assert "plain 896 and shared storage 192" in turn.p.text
 
 
+def test_captions_say_of_which_moment_their_numbers_are(soup: BeautifulSoup) -> None:
+    words = {item["data-label"]: item.p.text for item in soup.select("li")}
+    assert "Channels left then: plain 928 and shared storage 192." in words["forward, layer 4 of 4"]
+    assert "Channels at once, gradients included: plain 1,408" in words["backward, layer 4 of 4"]
+
+
 def test_slabs_are_as_wide_as_their_tensors(soup: BeautifulSoup, both: list[Ledger]) -> None:
     """All green of the plain pile at the turn, measured in the drawing, is 896 channels."""
     turn = next(item for item in soup.select("li") if item["data-label"] == "the turn")

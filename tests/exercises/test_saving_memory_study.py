@@ -113,6 +113,39 @@ def test_plain_rounding_would_close_some_gates() -> None:
     assert 0.002 < memory_claims.rounded_to_zero() < 0.02
 
 
+def test_the_gradient_of_relu6_needs_its_output_only() -> None:
+    x = torch.linspace(-2, 8, 1001)
+    x[:4] = torch.tensor([0.0, 6.0, 7.0, -1.0])
+    theirs, ours = x.clone().requires_grad_(), x.clone().requires_grad_()
+    weights = torch.linspace(1, 2, 1001)
+    (nn.functional.relu6(theirs) * weights).sum().backward()
+    (memory_claims.ReLU6OfOutput()(ours) * weights).sum().backward()
+    assert theirs.grad is not None
+    assert ours.grad is not None
+    assert torch.equal(theirs.grad, ours.grad)
+    of_output = memory_claims.relu6_of_output()
+    assert of_output.peak == of_output.reference_peak < memory_claims.relu6().peak
+
+
+def test_low_rank_saves_the_peak_of_one_image_but_not_of_many() -> None:
+    one, many = memory_claims.low_rank_of_one_image(), memory_claims.low_rank_factors(0.25)
+    assert one.peak < one.reference_peak
+    assert many.peak > many.reference_peak
+    # What it saves is less than the gradients that are gone: 4 bytes each.
+    gradients = 4 * (one.reference_parameters - one.parameters)
+    assert one.reference_peak - one.peak < gradients
+
+
+def test_times_are_compared_round_by_round() -> None:
+    def row(*seconds: float) -> MemoryBenchRow:
+        return MemoryBenchRow("x", None, seconds, None, None, None)
+
+    # Ratios 2, 3, 1.5; the medians' quotient would be 3 / 2.
+    assert study.beside(row(2, 3, 6), row(1, 1, 4)) == 2
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        study.beside(row(1, 2), row(1))
+
+
 def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
     values = {0: (0.80, 0.78), 1: (0.90, 0.89), 2: (0.85, 0.82)}
     cases: dict[str, object] = {}

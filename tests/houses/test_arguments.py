@@ -138,6 +138,8 @@ ROWS = [
     ("difference, 3-D", lambda: paired_difference([[[1]]], [[[1]]]), ValueError, r"\(1, 1, 1\)"),
     ("resamples 0", lambda: paired_difference([1], [1], resamples=0), ValueError, "resamples is"),
     ("resamples 1.5", lambda: paired_difference([1], [1], resamples=1.5), TypeError, "resamples"),
+    ("difference, sure", lambda: paired_difference([1], [1], confidence=1), ValueError,
+     r"confidence lies in \(0, 1\), got 1"),
     ("corrected", lambda: corrected_difference([1, 2], [1, 1], confidence=0.9), RIGHT, ""),
     ("corrected, one", lambda: corrected_difference([1], [1], confidence=0.9), ValueError,
      "two values or more"),

@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -145,6 +146,16 @@ def test_paired_differences():
     assert worse.difference == pytest.approx(0.2 * np.sqrt((error**2).mean(1)).mean())
     with pytest.raises(ValueError, match="one shape"):
         paired_difference(error, error[:, 1:])
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_a_bootstrap_interval_of_many_rows_is_the_normal_one(confidence):
+    a, b = np.random.default_rng(2).normal(0, [[0.11], [0.1]], (2, 2000))
+    roots = [np.sqrt(np.mean(e**2)) for e in (a, b)]
+    spread = np.std(a**2 / roots[0] - b**2 / roots[1]) / 2 / np.sqrt(len(a))
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) * spread
+    found = paired_difference(a, b, confidence=confidence)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.08)
 
 
 # The network ------------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ from densenet_solutions.exercises.explorer.cards import (
     CARDS,
     GIB,
     Margin,
+    gone,
     largest_batch,
     margin,
+    misses,
     off_the_points,
 )
 from densenet_solutions.exercises.explorer.estimate import Growth, alive, grown, growth, need
@@ -198,6 +200,25 @@ def test_the_band_holds_what_an_h100_took(
             assert 0.98 * least < row.taken_bytes < 1.01 * most, row.case.name
             tried += 1
     assert tried > 20
+
+
+def test_every_card_had_what_the_band_counts_besides(
+    margins: Margin, on_gpu: tuple[Held, ...]
+) -> None:
+    """Repeats of a step too."""
+    alone = [row for row in on_gpu if row.case.alone]
+    assert any(row.case.benchmark for row in alone)
+    for row in alone:
+        assert row.taken_bytes <= (row.measured.reserved_bytes or 0) + margins.context_bytes
+    assert len(gone(on_gpu)) == len(alone)
+
+
+def test_errors_are_told_by_size(margins: Margin, on_gpu: tuple[Held, ...]) -> None:
+    large, small = misses(on_gpu, above=GIB), misses(on_gpu, up_to=GIB)
+    assert large == margins.miss
+    every = misses(on_gpu)
+    assert every == {at: max(more, small.get(at, 0.0)) for at, more in large.items()}
+    assert every != large
 
 
 def test_the_largest_batch_is_that_of_an_h100(

@@ -3,11 +3,13 @@
 *Allocated* is what tensors hold, and no card with less will do. *Reserved* is what PyTorch's
 allocator takes for it, and it decides; under pressure the allocator gives back what is free, so
 between the two it is tight. Both are predicted, and a GPU reserved more than the simulation said: a
-`Margin` has by how much at worst, and what is gone from the card besides.
+`Margin` has by how much at worst in steps that are not small, and what is gone from the card
+besides.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,16 +48,17 @@ LARGEST = 65_536
 class Margin:
     """What a GPU needed beyond the simulation: see `margin`.
 
-    `context_bytes` is what is gone from the card besides what the step reserved. `miss` has, for a
-    network and whether it is trained, the largest share of the simulation by which more was
-    reserved.
+    `context_bytes` is the most that was gone from a card besides what the step reserved. `miss`
+    has, for a network and whether it is trained, the largest share of the simulation by which more
+    was reserved.
     """
 
     context_bytes: int
     miss: dict[tuple[str, bool], float]
 
     def bounds(self, case: ExplorerCase, found: Need) -> tuple[int, int]:
-        """Bytes of a card below which the step cannot fit, and from which on it should."""
+        """Bytes of a card on which the tensors fit beside `context_bytes`, and on which the step
+        should."""
         miss = self.miss[case.network, case.method != "inference"]
         return (
             found.allocated + self.context_bytes,
@@ -68,21 +71,37 @@ def margin(rows: Iterable[Held]) -> Margin:
 
     Each network has its own; without compression it is DenseNet-121's.
     """
-    rows = [row for row in rows if not row.case.benchmark]
+    rows = tuple(rows)
+    return Margin(max(gone(rows)), misses(rows, above=GIB))
+
+
+def gone(rows: Iterable[Held]) -> list[int]:
+    """Bytes gone from the card besides what a step reserved, where it had the card to itself."""
+    return [row.taken_bytes - _reserved(row) for row in rows if row.case.alone]
+
+
+def misses(
+    rows: Iterable[Held], *, above: float = 0, up_to: float = math.inf
+) -> dict[tuple[str, bool], float]:
+    """`Margin.miss` over steps that reserved more than `above` bytes, and at most `up_to`.
+
+    Repeats of a step are left out.
+    """
     miss: dict[tuple[str, bool], float] = {}
     for row in rows:
-        reserved = row.measured.reserved_bytes
-        assert reserved is not None
-        if reserved > GIB:
-            more = round(max(0.0, reserved / row.predicted.reserved_bytes - 1), 3)
-            for name in NETWORKS:
-                if row.case.network in (name, "densenet121" if name == NO_COMPRESSION else name):
-                    at = name, row.case.train
-                    miss[at] = max(miss.get(at, 0.0), more)
-    context = max(
-        row.taken_bytes - (row.measured.reserved_bytes or 0) for row in rows if row.case.alone
-    )
-    return Margin(context, miss)
+        if row.case.benchmark or not above < _reserved(row) <= up_to:
+            continue
+        more = round(max(0.0, _reserved(row) / row.predicted.reserved_bytes - 1), 3)
+        for name in NETWORKS:
+            if row.case.network in (name, "densenet121" if name == NO_COMPRESSION else name):
+                at = name, row.case.train
+                miss[at] = max(miss.get(at, 0.0), more)
+    return miss
+
+
+def _reserved(row: Held) -> int:
+    assert row.measured.reserved_bytes is not None
+    return row.measured.reserved_bytes
 
 
 def largest_batch(

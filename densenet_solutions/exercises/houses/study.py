@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import Ridge
 
+from densenet_solutions.exercises.houses.baseline import ridge, ridge_model
 from densenet_solutions.exercises.houses.histogram import FAMILY, SPACE, chosen_configuration
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
 from densenet_solutions.exercises.houses.rivals import SPACES
@@ -19,6 +17,7 @@ from densenet_solutions.exercises.houses.search import (
     COMPARISONS,
     CONNECTIONS,
     FRESH,
+    MEMBERS,
     chosen,
 )
 from densenet_solutions.exercises.houses.today import FAMILIES
@@ -27,19 +26,10 @@ from densenet_solutions.houses.comparison import (
     corrected_difference,
     paired_difference,
 )
-from densenet_solutions.houses.cross_validation import HouseScores, cross_validate, splits
+from densenet_solutions.houses.cross_validation import splits
 from densenet_solutions.houses.data import load_houses
-from densenet_solutions.houses.encoders import BookEncoder, HouseEncoder
 from densenet_solutions.houses.folds import contiguous_folds
-from densenet_solutions.houses.models import (
-    BookLinear,
-    Estimator,
-    Mean,
-    Split,
-    encode,
-    log_price,
-)
-from densenet_solutions.houses.training import Task
+from densenet_solutions.houses.models import Split, log_price
 from densenet_solutions.records.store import load_record
 
 #: Rivals that were added when the results of the others were known; each has a record of its own.
@@ -117,6 +107,27 @@ def standings() -> dict[str, Judged]:
     return dict(sorted(found.items(), key=lambda item: item[1].mean))
 
 
+def differences(comparisons: int) -> dict[str, HouseDifference]:
+    """Every difference from dense, with intervals for another number of comparisons."""
+    return {
+        name: corrected_difference(
+            model.folds, models["dense"].folds, confidence=1 - 0.05 / comparisons
+        )
+        for models in (connections(), standings())
+        for name, model in models.items()
+        if name != "dense"
+    }
+
+
+def ridge_minus_deep_dense() -> HouseDifference:
+    """Ridge regression minus the chosen dense network of 16 layers on fresh folds, alone at 95%."""
+    (member,) = (
+        i for i, c in enumerate(chosen("houses-finalists", "dense", MEMBERS)) if c["depth"] == 16
+    )
+    dense = [case["member_folds"][member] for case in _cases("houses-judged", "dense")[1:]]
+    return corrected_difference(standings()["ridge"].folds, np.array(dense), confidence=0.95)
+
+
 def boosting(family: str) -> dict[str, Any]:
     """The configuration of boosted trees that the search chose."""
     if family == FAMILY:
@@ -155,6 +166,24 @@ def trials_of_ridge() -> list[float]:
     """Errors of every trial of ridge regression, on the partition of `trials`."""
     cases = load_record("houses-search-rivals").cases.values()
     return [case["rmse"] for case in cases if case["family"] == "ridge"]
+
+
+def finalists(family: str) -> list[tuple[float, float]]:
+    """Errors of the finalists on the first and on the second search partition, in this order."""
+    record = "houses-finalists" if family in CONNECTIONS else "houses-finalists-rivals"
+    cases = load_record(record).cases.values()
+    return sorted((c["rmse_before"], c["rmse"]) for c in cases if c["family"] == family)
+
+
+def frozen() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Errors of trials of 16 layers, by connection: layers trained, and left at their start."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for case in load_record("houses-frozen").cases.values():
+        found.setdefault(case["family"], []).append((case["trained"], case["left"]))
+    return {
+        connection: (errors[:, 0], errors[:, 1])
+        for connection, errors in ((c, np.array(pairs)) for c, pairs in found.items())
+    }
 
 
 @dataclass(frozen=True)
@@ -212,80 +241,20 @@ def deep() -> dict[str, dict[str, float]]:
     return found
 
 
-# The book's baseline, live ----------------------------------------------------------------------
-
-
-def ladder() -> dict[str, float]:
-    """Errors from the mean and the book's linear model to ridge regression on our features."""
-    train = load_houses().train
-    centered = BookLinear(encoder=_fitted_on_all_rows, centered=True)
-    return {
-        "the mean": cross_validate(Mean(), train).rmse,
-        "the book: linear, SGD, 10 epochs": books_model(leak=True)[0],
-        "the same, target centred": cross_validate(centered, train).rmse,
-        "solved exactly with a penalty (ridge)": ridge(BookEncoder).rmse,
-        "ridge, our features": ridge(HouseEncoder).rmse,
-    }
-
-
-@cache
-def books_model(*, leak: bool) -> tuple[float, ...]:
-    """Errors of the book's linear model on the book's folds, one for each of four seeds from 0.
-
-    Its encoder is fitted on all rows, as in the book, or without the leak on training folds.
-    """
-    model = BookLinear(encoder=_fitted_on_all_rows if leak else BookEncoder)
-    return cross_validate(model, load_houses().train, seeds=range(4)).member_rmse
-
-
-@cache
-def ridge(encoder: Any, alpha: float = 30.0) -> HouseScores:
-    """Ridge regression on the book's folds."""
-    return cross_validate(Estimator(partial(_ridge, alpha), encoder), load_houses().train)
-
-
-def _ridge(alpha: float, seed: int) -> Any:
-    return Ridge(alpha=alpha)
-
-
-@cache
-def _fitted_on_all_rows() -> FrozenEstimator:
-    """The book's encoder as the book fits it: on training and test rows together."""
-    return FrozenEstimator(BookEncoder().fit(pd.concat(load_houses(), ignore_index=True)))
-
-
-def leak() -> float:
-    """Error of ridge regression with the book's leak minus that without it, the book's folds."""
-    return ridge(_fitted_on_all_rows).rmse - ridge(BookEncoder).rmse
-
-
-def books_constant() -> tuple[float, ...]:
-    """How far the constant b of the book's regression has come after 10 epochs, by fold."""
-    train = load_houses().train
-    found = []
-    for split in splits(train, contiguous_folds(len(train))):
-        task = encode(_fitted_on_all_rows, split)
-        nowhere = Task(task.x, task.y, np.zeros((1, task.x.shape[1])))
-        found.append(float(BookLinear()._fit_predict(nowhere, 0)[0]))
-    return tuple(found)
-
-
-def books_errors() -> np.ndarray:
-    """Predicted minus true log price of the book's regression with one seed, by row."""
-    model = BookLinear(encoder=_fitted_on_all_rows)
-    return np.array(cross_validate(model, load_houses().train).errors)
-
-
 # The test rows ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FinalScore:
-    """A model on the test rows; the interval is over houses and knows nothing of retraining."""
+    """A model on the test rows; intervals are over houses and know nothing of retraining.
+
+    That of `against_dense` has 95% for itself; those of `corrected` hold together.
+    """
 
     rmse: float
     without_two: float
     against_dense: HouseDifference
+    corrected: HouseDifference
 
 
 def scores_on_the_test_rows() -> dict[str, FinalScore]:
@@ -299,6 +268,7 @@ def scores_on_the_test_rows() -> dict[str, FinalScore]:
             cases[family]["rmse"],
             float(np.sqrt(np.mean(e[kept] ** 2))),
             paired_difference(e, errors["dense"]),
+            paired_difference(e, errors["dense"], confidence=1 - 0.05 / (len(errors) - 1)),
         )
         for family, e in errors.items()
     }
@@ -334,12 +304,14 @@ def partial_sales() -> tuple[int, float, float]:
 class WithoutGiants:
     """Ridge regression trained with and without houses above 4000 square feet.
 
-    Each is `(error on all rows, error on the others)`; `giants` is how many there are.
+    Each is `(on all rows, on the others)`; a change is trained without minus trained on all, with
+    an interval over houses. `giants` is how many there are.
     """
 
     giants: int
     trained_on_all: tuple[float, float]
     trained_without: tuple[float, float]
+    change: tuple[HouseDifference, HouseDifference]
 
 
 def de_cock(encoder: Any) -> WithoutGiants:
@@ -347,7 +319,7 @@ def de_cock(encoder: Any) -> WithoutGiants:
     train = load_houses().train
     target, folds = log_price(train), contiguous_folds(len(train))
     giant = train["GrLivArea"].to_numpy() > 4000
-    model = Estimator(partial(_ridge, 30.0), encoder)
+    model = ridge_model(encoder)
     errors = np.stack([ridge(encoder).errors, np.empty(len(train))])
     for k, split in enumerate(splits(train, folds)):
         cut = Split(split.train[split.train["GrLivArea"] <= 4000], split.new)
@@ -355,4 +327,6 @@ def de_cock(encoder: Any) -> WithoutGiants:
     on_all, without = (
         (float(np.sqrt(np.mean(e**2))), float(np.sqrt(np.mean(e[~giant] ** 2)))) for e in errors
     )
-    return WithoutGiants(int(giant.sum()), on_all, without)
+    others = errors[:, ~giant]
+    change = paired_difference(errors[1], errors[0]), paired_difference(others[1], others[0])
+    return WithoutGiants(int(giant.sum()), on_all, without, change)

@@ -13,6 +13,8 @@ from densenet_solutions.exercises.memory.grid import (
     GridPredicted,
     grid,
 )
+from densenet_solutions.exercises.memory.published import without_workspace
+from densenet_solutions.measure import CudaCache, Step
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import Record
 
@@ -77,6 +79,13 @@ def held(record: Record, predicted: Mapping[str, Any]) -> tuple[Held, ...]:
         and case.name.removesuffix(" benchmark") in predicted
         and not measured[case.name]["out_of_memory"]
     )
+
+
+def reserved_without_workspace(case: GridCase) -> int:
+    """Bytes that a step in float32 would reserve, simulated, if no kernel took room as it runs."""
+    asked = case.asked
+    step = Step(asked["model"], asked["input_shape"], train=case.train)
+    return CudaCache().play(without_workspace(step.trace())).reserved_bytes
 
 
 def short_name(device: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from densenet_solutions.exercises.memory.fair import FairModel
 from densenet_solutions.exercises.memory.reported import Compared
 from densenet_solutions.exercises.network.ledger import blocks
-from densenet_solutions.measure import predict_memory, saved_bytes
+from densenet_solutions.measure import count_parameters, predict_memory, saved_bytes
 from densenet_solutions.measure.memory import MemoryResult
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet, book_resnet18, densenet121
@@ -117,6 +117,31 @@ def by_depth(layers: Sequence[int] = (4, 8, 12, 16)) -> Depth:
         for name, strategy in (("naive", "plain"), ("recomputed", "recompute_bottleneck_input"))
     }
     return Depth(tuple(layers), kept)
+
+
+def parameters_by_depth(layers: Sequence[int] = (24, 48, 72, 96)) -> dict[int, int]:
+    """Layers in the third block of DenseNet-121 → parameters of the network."""
+    with torch.device("meta"):
+        return {n: count_parameters(densenet121(block_config=(6, 12, n, 16))).total for n in layers}
+
+
+def two_steps(*, retain_graph: bool, keep_loss: bool) -> int:
+    """Peak of two steps in a row of the book's DenseNet, 128 images of 224×224; predicted.
+
+    With `keep_loss` a variable holds the last loss until it is given the next.
+    """
+
+    def step(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        loss_of, keep = nn.functional.cross_entropy, retain_graph
+        for _ in range(2):
+            model.zero_grad()
+            if keep_loss:
+                loss = loss_of(model(images), labels)
+                loss.backward(retain_graph=keep)
+            else:
+                loss_of(model(images), labels).backward(retain_graph=keep)
+
+    return predict_memory(book_densenet, (128, 1, 224, 224), step=step).peak_bytes
 
 
 def _kept(apply: Callable[[nn.Module], nn.Module], layers: int) -> int:

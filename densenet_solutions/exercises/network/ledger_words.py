@@ -46,7 +46,7 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "forward":
         return (
             f"Layer {moment.layer} reads {reads} channels to write {k}. "
-            f"{'; '.join(_does(b, moment.layer) for b in ledgers)}."
+            f"{'; '.join(_does(b, moment.layer) for b in ledgers)}. Channels left then: {held}."
         )
     if moment.phase == "turn":
         shared = any(b.strategy == "shared_storage" for b in ledgers)
@@ -76,7 +76,7 @@ def _does(book: Ledger, layer: int) -> str:
 
 
 def shown(moment: Moment) -> float:
-    """The number that stands over a pile."""
+    """The number that stands over a pile: what a layer leaves, or going back the most."""
     return moment.peak_channels if moment.phase == "backward" else moment.channels
 
 

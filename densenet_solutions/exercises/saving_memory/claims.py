@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torchvision
@@ -15,7 +15,7 @@ from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.low_rank import low_rank
 from densenet_solutions.memory.saved_in_8_bits import EightBit
-from densenet_solutions.models import DenseNet, DenseNetConfig, book_densenet
+from densenet_solutions.models import DenseNet, DenseNetConfig, book_densenet, densenet121
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,35 @@ def relu6() -> MemoryClaim:
         torch.manual_seed(0)
         plain = _network()
         images = torch.rand(16, 1, 64, 64)
-    clipped = STRATEGIES["plain"].apply(plain)
-    for module in list(clipped.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, name, nn.ReLU6(inplace=child.inplace))
+    clipped = _with_activation(plain, lambda old: nn.ReLU6(inplace=old.inplace))
     shares = [_activation_zeros(network, images) for network in (clipped, plain)]
     return _compare(clipped, plain, *shares)
+
+
+class ReLU6OfOutput(nn.Module):
+    """ReLU6 whose backward pass needs the output only: it is 0 or 6 where no gradient passes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, _KeepsOutput.apply(x))
+
+
+class _KeepsOutput(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = nn.functional.relu6(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return gradient * ((y > 0) & (y < 6))
+
+
+def relu6_of_output() -> MemoryClaim:
+    """A network with `ReLU6OfOutput` for ReLU, against itself with ReLU."""
+    plain = _network()
+    return _compare(_with_activation(plain, lambda old: ReLU6OfOutput()), plain)
 
 
 class Taught(nn.Module):
@@ -155,6 +177,13 @@ def low_rank_factors(share: float) -> MemoryClaim:
     return _compare(low_rank(plain, share), plain)
 
 
+def low_rank_of_one_image() -> MemoryClaim:
+    """DenseNet-121 in factors of a quarter of full rank, against itself: one image of 128×128."""
+    with torch.device("meta"):
+        plain = densenet121()
+    return _compare(low_rank(plain, 0.25), plain, shape=(1, 3, 128, 128))
+
+
 def early_freeing() -> MemoryClaim:
     """A forward pass without autograd, against the same pass with autograd.
 
@@ -195,14 +224,26 @@ def _network(growth_rate: int = 32) -> DenseNet:
     return book_densenet(growth_rate=growth_rate, block_config=(4,))
 
 
+def _with_activation(network: nn.Module, new: Callable[[nn.ReLU], nn.Module]) -> nn.Module:
+    """A copy of `network` with another activation for each of its ReLUs."""
+    changed = STRATEGIES["plain"].apply(network)
+    for module in list(changed.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, new(child))
+    return changed
+
+
 def _compare(
     network: nn.Module,
     reference: nn.Module,
     share: float | None = None,
     reference_share: float | None = None,
+    *,
+    shape: Sequence[int] = SHAPE,
 ) -> MemoryClaim:
     peaks = [
-        predict_memory(lambda model=model: model, SHAPE).peak_beyond_parameters  # type: ignore[misc]
+        predict_memory(lambda model=model: model, shape).peak_beyond_parameters  # type: ignore[misc]
         for model in (network, reference)
     ]
     counts = [count_parameters(model).total for model in (network, reference)]

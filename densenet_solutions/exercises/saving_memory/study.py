@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
-from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import (
     FULL_SHAPE,
     SMALL_SHAPE,
@@ -114,6 +114,11 @@ def gpu_benches(record: Record) -> dict[int, MemoryBench]:
     }
 
 
+def beside(row: MemoryBenchRow, other: MemoryBenchRow) -> float:
+    """Time of `row` as a multiple of `other`'s: the median of the ratios in the same round."""
+    return statistics.median(a / b for a, b in zip(row.seconds, other.seconds, strict=True))
+
+
 def card(record: Record) -> str:
     """The GPU of a record, as people call it, or the GPUs.
 
@@ -133,7 +138,10 @@ class _Trunk(nn.Sequential):
 
 
 def sharing_blocks_only() -> int:
-    """Peak of DenseNet-121's step at full size where only dense blocks share; predicted."""
+    """Peak of DenseNet-121's step at full size where only dense blocks share; predicted.
+
+    The batch is cut as `planned_for` says.
+    """
     with torch.device("meta"):
         model = densenet121()
     model.features.__class__ = _Trunk

@@ -1,0 +1,110 @@
+"""The book's baseline of exercise 5 and ridge regression, live on the book's folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
+
+from densenet_solutions.houses.cross_validation import (
+    HouseScores,
+    cross_validate,
+    out_of_fold,
+    splits,
+)
+from densenet_solutions.houses.data import load_houses
+from densenet_solutions.houses.encoders import BookEncoder, HouseEncoder
+from densenet_solutions.houses.folds import contiguous_folds
+from densenet_solutions.houses.models import BookLinear, Estimator, Mean, encode, log_price
+from densenet_solutions.houses.training import Task
+
+
+def ladder() -> dict[str, float]:
+    """Errors from the mean and the book's linear model to ridge regression on our features.
+
+    Those of the book's model are means of its four seeds.
+    """
+    return {
+        "the mean": cross_validate(Mean(), load_houses().train).rmse,
+        "the book: linear, SGD, 10 epochs": float(np.mean(books_model(leak=True))),
+        "the same, target centred": float(np.mean(_by_seed(books_errors(centered=True)))),
+        "solved exactly with a penalty (ridge)": ridge(BookEncoder).rmse,
+        "ridge, our features": ridge(HouseEncoder).rmse,
+    }
+
+
+@cache
+def books_errors(*, leak: bool = True, centered: bool = False) -> np.ndarray:
+    """Predicted minus true log price of the book's linear model, its folds, `(seeds, rows)`.
+
+    Seeds are 0 to 3. Its encoder is fitted on all rows, as in the book, or without the leak on
+    training folds.
+    """
+    train = load_houses().train
+    encoder = _fitted_on_all_rows if leak else BookEncoder
+    model = BookLinear(encoder=encoder, centered=centered)
+    predictions = out_of_fold(model, train, contiguous_folds(len(train)), range(4))
+    return np.asarray(predictions - log_price(train))
+
+
+def books_model(*, leak: bool, without: Sequence[int] = ()) -> tuple[float, ...]:
+    """Errors of the book's linear model by seed, scored without the houses of some Ids."""
+    kept = np.delete(books_errors(leak=leak), [i - 1 for i in without], axis=1)
+    return tuple(_by_seed(kept).tolist())
+
+
+def _by_seed(errors: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sqrt(np.mean(errors**2, axis=1)))
+
+
+def deviations(house: int, column: str) -> tuple[float, float]:
+    """A number of a house in standard deviations of its training folds, and of all rows."""
+    train = load_houses().train
+    folds = contiguous_folds(len(train))
+    value = train[column].iloc[house - 1]
+    own = BookEncoder().fit(train[folds != folds[house - 1]])
+    shared = _fitted_on_all_rows().estimator
+    by_folds, by_all = ((value - e.mean_[column]) / e.std_[column] for e in (own, shared))
+    return float(by_folds), float(by_all)
+
+
+@cache
+def ridge(encoder: Any, alpha: float = 30.0) -> HouseScores:
+    """Ridge regression on the book's folds."""
+    return cross_validate(ridge_model(encoder, alpha), load_houses().train)
+
+
+def ridge_model(encoder: Any, alpha: float = 30.0) -> Estimator:
+    """Ridge regression on the features of an encoder."""
+    return Estimator(partial(_ridge, alpha), encoder)
+
+
+def _ridge(alpha: float, seed: int) -> Any:
+    return Ridge(alpha=alpha)
+
+
+@cache
+def _fitted_on_all_rows() -> FrozenEstimator:
+    """The book's encoder as the book fits it: on training and test rows together."""
+    return FrozenEstimator(BookEncoder().fit(pd.concat(load_houses(), ignore_index=True)))
+
+
+def leak() -> float:
+    """Error of ridge regression with the book's leak minus that without it, the book's folds."""
+    return ridge(_fitted_on_all_rows).rmse - ridge(BookEncoder).rmse
+
+
+def books_constant() -> tuple[float, ...]:
+    """How far the constant b of the book's regression has come after 10 epochs, by fold."""
+    train = load_houses().train
+    found = []
+    for split in splits(train, contiguous_folds(len(train))):
+        task = encode(_fitted_on_all_rows, split)
+        nowhere = Task(task.x, task.y, np.zeros((1, task.x.shape[1])))
+        found.append(float(BookLinear()._fit_predict(nowhere, 0)[0]))
+    return tuple(found)
