@@ -31,7 +31,7 @@ class SharedStorageFeatures(nn.Sequential):
     """
 
     slices: int | None = None
-    keep_bottlenecks = False
+    keep_bottlenecks: float = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) == 0:  # there is nothing to store
@@ -54,7 +54,7 @@ class SharedStorageBlock(DenseBlock):
     """A dense block that is called by itself; its output is laid out as `channels_last`."""
 
     slices: int | None = None
-    keep_bottlenecks = False
+    keep_bottlenecks: float = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         layers = tuple(self)
@@ -156,7 +156,7 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
 
 
 def _run(
-    segment: tuple[nn.Module, ...], x: Tensor, slices: int | None, keep_bottlenecks: bool
+    segment: tuple[nn.Module, ...], x: Tensor, slices: int | None, keep_bottlenecks: float
 ) -> Tensor:
     if isinstance(segment[0], DenseBlock):
         transition = segment[1] if len(segment) > 1 else None
@@ -165,7 +165,7 @@ def _run(
 
 
 def shared_storage(
-    model: nn.Module, *, slices: int | None = None, keep_bottlenecks: bool = False
+    model: nn.Module, *, slices: int | None = None, keep_bottlenecks: float = 0.0
 ) -> nn.Module:
     """A copy whose DenseNets keep each feature once and nothing else.
 
@@ -177,16 +177,16 @@ def shared_storage(
     Args:
         slices: into how many the work on a large batch is cut. Fewer start fewer operations, more
             hold less at a time. Without it 8 on a CPU, for its caches, and 1 on a GPU.
-        keep_bottlenecks: keep what the 1x1 convolution of each layer wrote, 4k channels, which the
-            backward pass else computes again: faster, and more memory.
+        keep_bottlenecks: of which share of each block's layers, the last ones, what the 1x1
+            convolution wrote is kept, 4k channels, which the backward pass else computes again.
 
     Raises:
         TypeError: `model` has no DenseNet in it, or one whose features run in a way of their own.
-        TypeError, ValueError: `slices` is not a positive integer, or `keep_bottlenecks` no bool.
+        TypeError, ValueError: `slices` is not a positive integer, or `keep_bottlenecks` no share.
     """
     if slices is not None:
         checks.integer("slices", slices)
-    checks.flag("keep_bottlenecks", keep_bottlenecks)
+    checks.share("keep_bottlenecks", keep_bottlenecks)
     model = with_trunks(model)
     for trunk in find_trunks(model).values():
         blocks = [part for part in trunk.children() if isinstance(part, DenseBlock)]

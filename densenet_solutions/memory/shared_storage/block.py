@@ -42,14 +42,15 @@ def dense_block(
     layers: Sequence[nn.Module],
     transition: nn.Module | None = None,
     slices: int | None = None,
-    keep_bottlenecks: bool = False,
+    keep_bottlenecks: float = 0.0,
 ) -> Tensor:
     """`(N, C, H, W)` → `(N, C + layers·k, H, W)`, or through the transition to `(N, C', H/2, W/2)`.
 
     The same function as the modules compute, running statistics included. Each normalization
     follows its own mode, and so does dropout its layer's. The transition averages. `slices` is into
-    how many the work on a large batch is cut; without it the device decides. `keep_bottlenecks`
-    keeps the outputs of the 1x1 convolutions, which the backward pass else computes again.
+    how many the work on a large batch is cut; without it the device decides. `keep_bottlenecks` is
+    of which share of the layers, the last ones, the output of the 1x1 convolution is kept, which
+    the backward pass else computes again.
 
     Raises:
         ValueError: a batch that is to be normalized has one value per channel.
@@ -61,7 +62,8 @@ def dense_block(
         for norm, conv in bn_relu_conv(module)
         for parameter in (norm.weight, norm.bias, conv.weight, conv.bias)
     ]
-    return _DenseBlock.apply(modules, len(layers), slices, keep_bottlenecks, x, *parameters)
+    kept = round(keep_bottlenecks * len(layers))
+    return _DenseBlock.apply(modules, len(layers), slices, kept, x, *parameters)
 
 
 class _DenseBlock(torch.autograd.Function):
@@ -71,16 +73,15 @@ class _DenseBlock(torch.autograd.Function):
         modules: list[nn.Module],
         layers: int,
         slices: int | None,
-        keep_bottlenecks: bool,
+        kept: int,
         x: Tensor,
         *parameters: Tensor | None,
     ) -> Tensor:
         parts = parts_of(modules, parameters, ctx.needs_input_grad[5:])
-        of_batch = any(part.norms_of_batch for part in parts)
-        forward = _Forward(x, parts[:layers], slices, keep_bottlenecks, of_batch=of_batch)
+        forward = _Forward(x, parts[:layers], slices, of_batch=any(p.norms_of_batch for p in parts))
         with in_this_precision(x.device):
-            for part in parts[:layers]:
-                forward.layer(part)
+            for number, part in enumerate(parts[:layers]):
+                forward.layer(part, keep=number >= layers - kept)
             output = (
                 forward.transition(parts[layers])
                 if parts[layers:]
@@ -89,21 +90,21 @@ class _DenseBlock(torch.autograd.Function):
             update_running_statistics(forward.used, forward.plan.rows)
         ctx.modules, ctx.layers, ctx.plan, ctx.input_dtype = modules, layers, forward.plan, x.dtype
         ctx.forward_pass = [(part.norms, part.dropout) for part in parts]
-        ctx.kept = len(forward.bottlenecks)
-        ctx.save_for_backward(forward.features, *forward.bottlenecks, *parameters)
+        ctx.kept = [number for number, part in enumerate(parts) if part.bottleneck is not None]
+        bottlenecks = [parts[number].bottleneck for number in ctx.kept]
+        ctx.save_for_backward(forward.features, *bottlenecks, *parameters)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         first_derivatives_only()
         features, *saved = ctx.saved_tensors
-        bottlenecks, parameters = saved[: ctx.kept], saved[ctx.kept :]
+        bottlenecks, parameters = saved[: len(ctx.kept)], saved[len(ctx.kept) :]
         parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[5:])
         for part, found in zip(parts, ctx.forward_pass, strict=True):
             part.norms, part.dropout = found
-        kept = iter(bottlenecks)
-        for part in parts:
-            part.bottleneck = next(kept) if bottlenecks and len(part.stages) > 1 else None
+        for number, bottleneck in zip(ctx.kept, bottlenecks, strict=True):
+            parts[number].bottleneck = bottleneck
         with in_this_precision(grad_output.device):
             backward = Backward(ctx.plan, features)
             gradients: list[Tensor | None] = []
@@ -121,20 +122,12 @@ class _Forward:
     """The forward pass of one block: the buffer of features, filled from left to right."""
 
     def __init__(
-        self,
-        x: Tensor,
-        layers: Sequence[Part],
-        slices: int | None,
-        keep_bottlenecks: bool,
-        *,
-        of_batch: bool,
+        self, x: Tensor, layers: Sequence[Part], slices: int | None, *, of_batch: bool
     ) -> None:
         n, channels, height, width = x.shape
         self.plan = Plan((n, height, width), slices or slices_on(x.device))
         self.of_batch = of_batch  # whether any normalization takes the batch's statistics
         self.used: list[Used] = []  # those that do
-        self.keep_bottlenecks = keep_bottlenecks
-        self.bottlenecks: list[Tensor] = []  # that are kept
         if of_batch:
             checks.batch_statistics(self.plan.rows, x)
         total = channels + sum(part.stages[-1][1].out_channels for part in layers)
@@ -145,14 +138,14 @@ class _Forward:
         self.columns = 0  # that are written
         self._write(as_rows(x))
 
-    def layer(self, part: Part) -> None:
-        """Write the `k` columns of a layer."""
+    def layer(self, part: Part, *, keep: bool) -> None:
+        """Write the `k` columns of a layer, and keep the output of its bottleneck or not."""
         norm, kernel, bias = self._stage(part, 0)
         if len(part.stages) > 1:
             hidden = self._bottleneck(norm, kernel)
             norm, kernel, bias = self._stage(part, 1, hidden)
-            if self.keep_bottlenecks:
-                self.bottlenecks.append(hidden)
+            if keep:
+                part.bottleneck = hidden
                 new = self._convolution(hidden, norm, kernel, bias)
             else:
                 images = as_images(normalize_relu(hidden, norm, hidden), self.plan.size)
