@@ -20,6 +20,7 @@ RECORDINGS = (
     *("memory-headline", "memory-lines", "memory-reported", "memory-witness"),
     *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
     *(
+        "shared-storage-kept",
         "shared-storage-slices",
         "step-operations",
         "step-timelines",
@@ -115,6 +116,8 @@ def recipe(name: str) -> Recipe:
             from densenet_solutions.exercises.pooling.features import features_recipe as make
         case "pooling-learning-rates":
             from densenet_solutions.exercises.pooling.converged import learning_rates_recipe as make
+        case "shared-storage-kept":
+            from densenet_solutions.exercises.saving_memory.kept import recipe as make
         case "shared-storage-slices":
             from densenet_solutions.exercises.saving_memory.dial import recipe as make
         case "step-operations":

@@ -360,10 +360,11 @@ def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
 
 @pytest.mark.parametrize("slices", [1, 2, 5, 32])
 @pytest.mark.parametrize("bn_size", [4, None])
-def test_the_results_do_not_depend_on_the_slices(slices, bn_size):
+@pytest.mark.parametrize("keep", [0, 0.5, 1])
+def test_the_results_do_not_depend_on_the_slices(slices, bn_size, keep):
     # Large enough that a slice is not the whole batch: 40·48² rows, and 2^20 numbers in a slice.
     plain = network(bn_size=bn_size, num_init_features=32)
-    ours = shared_storage(plain, slices=slices)
+    ours = shared_storage(plain, slices=slices, keep_bottlenecks=keep)
     x = images(n=40, side=96)
     outputs = []
     for model in (plain, ours):
@@ -385,6 +386,42 @@ def test_slices_trade_memory_for_operations():
     assert peaks == sorted(peaks, reverse=True)
     assert counts == sorted(counts)
     assert len(set(peaks)) == len(set(counts)) == 4
+
+
+def test_kept_bottlenecks_are_as_large_as_by_hand() -> None:
+    """4k channels a layer at its block's resolution; a second backward pass finds them still."""
+    plain = densenet121(block_config=(2, 4), num_classes=10)
+    x = torch.randn(4, 3, 64, 64)
+    models = [shared_storage(plain, keep_bottlenecks=keep) for keep in (0, 0.5, 1)]
+    held = []
+    for model in models:
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: sizes.append(t.nbytes) or t, lambda t: t
+        ):
+            model(x)
+        held.append(sum(sizes))
+    layer = 4 * 4 * 128
+    assert held[1] - held[0] == layer * (1 * 16 * 16 + 2 * 8 * 8)
+    assert held[2] - held[0] == layer * (2 * 16 * 16 + 4 * 8 * 8)
+    loss = models[1](x).square().sum()
+    loss.backward(retain_graph=True)
+    once = [p.grad.clone() for p in models[1].parameters()]
+    loss.backward()
+    for gradient, parameter in zip(once, models[1].parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient)
+
+
+@pytest.mark.parametrize(
+    ("share", "error", "message"),
+    [
+        (True, TypeError, "keep_bottlenecks is a number, got True"),
+        (1.5, ValueError, r"keep_bottlenecks lies in \[0, 1\], got 1.5"),
+    ],
+)
+def test_what_is_kept_is_a_share(share, error, message) -> None:
+    with pytest.raises(error, match=message):
+        shared_storage(network(), keep_bottlenecks=share)
 
 
 @pytest.mark.parametrize(

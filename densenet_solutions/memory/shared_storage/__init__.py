@@ -31,6 +31,7 @@ class SharedStorageFeatures(nn.Sequential):
     """
 
     slices: int | None = None
+    keep_bottlenecks: float = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) == 0:  # there is nothing to store
@@ -40,7 +41,7 @@ class SharedStorageFeatures(nn.Sequential):
             if len(segment) > 1:
                 reason = obstacle(segment)
                 if reason is None:
-                    x = _run(segment, x, self.slices)
+                    x = _run(segment, x, self.slices, self.keep_bottlenecks)
                     continue
                 if not isinstance(segment[0], DenseBlock) or obstacle(tuple(segment[0])) is None:
                     _warn(reason)
@@ -53,12 +54,15 @@ class SharedStorageBlock(DenseBlock):
     """A dense block that is called by itself; its output is laid out as `channels_last`."""
 
     slices: int | None = None
+    keep_bottlenecks: float = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         layers = tuple(self)
         reason = obstacle(layers)
         if reason is None and len(x):
-            return dense_block(x, layers, slices=self.slices)
+            return dense_block(
+                x, layers, slices=self.slices, keep_bottlenecks=self.keep_bottlenecks
+            )
         if reason is not None:
             _warn(reason)
         return super().forward(x)
@@ -151,14 +155,18 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
         del modules[:length]
 
 
-def _run(segment: tuple[nn.Module, ...], x: Tensor, slices: int | None) -> Tensor:
+def _run(
+    segment: tuple[nn.Module, ...], x: Tensor, slices: int | None, keep_bottlenecks: float
+) -> Tensor:
     if isinstance(segment[0], DenseBlock):
         transition = segment[1] if len(segment) > 1 else None
-        return dense_block(x, list(segment[0]), transition, slices)
+        return dense_block(x, list(segment[0]), transition, slices, keep_bottlenecks)
     return imagenet_stem(x, segment[0], segment[1], slices)  # type: ignore[arg-type]
 
 
-def shared_storage(model: nn.Module, *, slices: int | None = None) -> nn.Module:
+def shared_storage(
+    model: nn.Module, *, slices: int | None = None, keep_bottlenecks: float = 0.0
+) -> nn.Module:
     """A copy whose DenseNets keep each feature once and nothing else.
 
     Where a trunk is an `nn.Sequential`, the stem and the transitions share too; elsewhere each
@@ -169,13 +177,16 @@ def shared_storage(model: nn.Module, *, slices: int | None = None) -> nn.Module:
     Args:
         slices: into how many the work on a large batch is cut. Fewer start fewer operations, more
             hold less at a time. Without it 8 on a CPU, for its caches, and 1 on a GPU.
+        keep_bottlenecks: of which share of each block's layers, the last ones, what the 1x1
+            convolution wrote is kept, 4k channels, which the backward pass else computes again.
 
     Raises:
         TypeError: `model` has no DenseNet in it, or one whose features run in a way of their own.
-        TypeError, ValueError: `slices` is not a positive integer.
+        TypeError, ValueError: `slices` is not a positive integer, or `keep_bottlenecks` no share.
     """
     if slices is not None:
         checks.integer("slices", slices)
+    checks.share("keep_bottlenecks", keep_bottlenecks)
     model = with_trunks(model)
     for trunk in find_trunks(model).values():
         blocks = [part for part in trunk.children() if isinstance(part, DenseBlock)]
@@ -188,10 +199,12 @@ def shared_storage(model: nn.Module, *, slices: int | None = None) -> nn.Module:
         if type(trunk) is nn.Sequential:
             trunk.__class__ = SharedStorageFeatures
             trunk.slices = slices  # type: ignore[assignment]
+            trunk.keep_bottlenecks = keep_bottlenecks  # type: ignore[assignment]
         for block in blocks:
             if type(block) is DenseBlock:
                 block.__class__ = SharedStorageBlock
                 block.slices = slices  # type: ignore[assignment]
+                block.keep_bottlenecks = keep_bottlenecks  # type: ignore[assignment]
     return model
 
 

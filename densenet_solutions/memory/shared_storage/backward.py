@@ -1,9 +1,9 @@
 """The backward pass of a dense block with shared storage.
 
-Layers in reverse. Each recomputes its bottleneck from the buffer of features and adds to one buffer
-of gradients. What batch normalization subtracts from the gradient of a feature is linear in the
-feature; these parts of all layers are summed in two numbers a channel and subtracted once, when
-the layer that wrote the feature is reached.
+Layers in reverse. Each recomputes its bottleneck from the buffer of features, unless that was kept,
+and adds to one buffer of gradients. What batch normalization subtracts from the gradient of a
+feature is linear in the feature; these parts of all layers are summed in two numbers a channel and
+subtracted once, when the layer that wrote the feature is reached.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Part:
     norms: list[Normalization] = field(default_factory=list)
     #: where dropout let pass, `(N·H·W, k)` with one byte an entry, and by what it multiplied
     dropout: tuple[Tensor, float] | None = None
+    #: what its 1x1 convolution wrote, `(N·H·W, 4k)`, if it was kept
+    bottleneck: Tensor | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -223,7 +225,8 @@ class Backward:
             shape = (self.plan.rows, channels.stop - channels.start)
             z = values[: shape[0] * shape[1]].view(shape)
             dz = gradients[: shape[0] * shape[1]].view(shape)
-            group = self._to_bottleneck(first, second, channels, normalized, dy, z, dz)
+            kept = None if part.bottleneck is None else part.bottleneck[:, channels]
+            group = self._to_bottleneck(first, second, channels, normalized, kept, dy, z, dz)
             self._to_features(first, group, channels, normalized, found, z, dz)
             groups.append(group)
         weight, bias = (
@@ -234,7 +237,7 @@ class Backward:
 
     def _to_bottleneck(
         self, first: StageGradient, second: StageGradient, channels: slice, normalized: Normalized,
-        dy: Tensor, z: Tensor, dz: Tensor,
+        kept: Tensor | None, dy: Tensor, z: Tensor, dz: Tensor,
     ) -> FoundGradient:  # fmt: skip
         """Fill `z`, these channels of the bottleneck, and `dz`, the gradient where they are normal.
 
@@ -246,8 +249,11 @@ class Backward:
         found = NormalizationGradient(norm2)
         scratch = self.plan.scratch_for_images(z, 128, z.shape[1])
         for _, rows, size in self.plan.images(128):
-            for part in self.plan.row_chunks(rows):
-                torch.mm(normalized[part], matrix, out=z[part])
+            if kept is None:
+                for part in self.plan.row_chunks(rows):
+                    torch.mm(normalized[part], matrix, out=z[part])
+            else:
+                z[rows] = kept[rows]
             h2 = normalize_relu(z[rows], norm2, scratch.take(*z[rows].shape))
             dh2 = _through_conv(dy[rows], h2, size, kernel2, dkernel2)
             relu_backward(dh2, h2, out=dz[rows])

@@ -2,7 +2,8 @@
 
 Forward: every layer reads a prefix of the buffer's columns and writes `k` columns behind it, so
 no concatenation is ever copied; the statistics of a feature are computed once, when it is
-written, and shared by all layers that normalize it. Kept for the backward pass: the buffer.
+written, and shared by all layers that normalize it. Kept for the backward pass: the buffer, and
+the outputs of the bottlenecks' 1x1 convolutions if that is asked for.
 
 Backward: layers in reverse, see `backward`.
 """
@@ -41,12 +42,15 @@ def dense_block(
     layers: Sequence[nn.Module],
     transition: nn.Module | None = None,
     slices: int | None = None,
+    keep_bottlenecks: float = 0.0,
 ) -> Tensor:
     """`(N, C, H, W)` → `(N, C + layers·k, H, W)`, or through the transition to `(N, C', H/2, W/2)`.
 
     The same function as the modules compute, running statistics included. Each normalization
     follows its own mode, and so does dropout its layer's. The transition averages. `slices` is into
-    how many the work on a large batch is cut; without it the device decides.
+    how many the work on a large batch is cut; without it the device decides. `keep_bottlenecks` is
+    of which share of the layers, the last ones, the output of the 1x1 convolution is kept, which
+    the backward pass else computes again.
 
     Raises:
         ValueError: a batch that is to be normalized has one value per channel.
@@ -58,7 +62,8 @@ def dense_block(
         for norm, conv in bn_relu_conv(module)
         for parameter in (norm.weight, norm.bias, conv.weight, conv.bias)
     ]
-    return _DenseBlock.apply(modules, len(layers), slices, x, *parameters)
+    kept = round(keep_bottlenecks * len(layers))
+    return _DenseBlock.apply(modules, len(layers), slices, kept, x, *parameters)
 
 
 class _DenseBlock(torch.autograd.Function):
@@ -68,14 +73,15 @@ class _DenseBlock(torch.autograd.Function):
         modules: list[nn.Module],
         layers: int,
         slices: int | None,
+        kept: int,
         x: Tensor,
         *parameters: Tensor | None,
     ) -> Tensor:
-        parts = parts_of(modules, parameters, ctx.needs_input_grad[4:])
+        parts = parts_of(modules, parameters, ctx.needs_input_grad[5:])
         forward = _Forward(x, parts[:layers], slices, of_batch=any(p.norms_of_batch for p in parts))
         with in_this_precision(x.device):
-            for part in parts[:layers]:
-                forward.layer(part)
+            for number, part in enumerate(parts[:layers]):
+                forward.layer(part, keep=number >= layers - kept)
             output = (
                 forward.transition(parts[layers])
                 if parts[layers:]
@@ -84,16 +90,21 @@ class _DenseBlock(torch.autograd.Function):
             update_running_statistics(forward.used, forward.plan.rows)
         ctx.modules, ctx.layers, ctx.plan, ctx.input_dtype = modules, layers, forward.plan, x.dtype
         ctx.forward_pass = [(part.norms, part.dropout) for part in parts]
-        ctx.save_for_backward(forward.features, *parameters)
+        ctx.kept = [number for number, part in enumerate(parts) if part.bottleneck is not None]
+        bottlenecks = [parts[number].bottleneck for number in ctx.kept]
+        ctx.save_for_backward(forward.features, *bottlenecks, *parameters)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         first_derivatives_only()
-        features, *parameters = ctx.saved_tensors
-        parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[4:])
+        features, *saved = ctx.saved_tensors
+        bottlenecks, parameters = saved[: len(ctx.kept)], saved[len(ctx.kept) :]
+        parts = parts_of(ctx.modules, parameters, ctx.needs_input_grad[5:])
         for part, found in zip(parts, ctx.forward_pass, strict=True):
             part.norms, part.dropout = found
+        for number, bottleneck in zip(ctx.kept, bottlenecks, strict=True):
+            parts[number].bottleneck = bottleneck
         with in_this_precision(grad_output.device):
             backward = Backward(ctx.plan, features)
             gradients: list[Tensor | None] = []
@@ -103,8 +114,8 @@ class _DenseBlock(torch.autograd.Function):
                 backward.gradient.copy_(as_rows(grad_output))
             for part in reversed(parts[: ctx.layers]):
                 gradients = [*backward.layer(part), *gradients]
-            dx = backward.input(ctx.input_dtype) if ctx.needs_input_grad[3] else None
-            return None, None, None, dx, *gradients
+            dx = backward.input(ctx.input_dtype) if ctx.needs_input_grad[4] else None
+            return None, None, None, None, dx, *gradients
 
 
 class _Forward:
@@ -127,17 +138,22 @@ class _Forward:
         self.columns = 0  # that are written
         self._write(as_rows(x))
 
-    def layer(self, part: Part) -> None:
-        """Write the `k` columns of a layer."""
+    def layer(self, part: Part, *, keep: bool) -> None:
+        """Write the `k` columns of a layer, and keep the output of its bottleneck or not."""
         norm, kernel, bias = self._stage(part, 0)
         if len(part.stages) > 1:
             hidden = self._bottleneck(norm, kernel)
             norm, kernel, bias = self._stage(part, 1, hidden)
-            images = as_images(normalize_relu(hidden, norm, hidden), self.plan.size)
-            new = as_rows(F.conv2d(images, kernel, bias, padding=1))
-            del hidden, images
+            if keep:
+                part.bottleneck = hidden
+                new = self._convolution(hidden, norm, kernel, bias)
+            else:
+                images = as_images(normalize_relu(hidden, norm, hidden), self.plan.size)
+                new = as_rows(F.conv2d(images, kernel, bias, padding=1))
+                del images
+            del hidden
         else:
-            new = self._convolution(norm, kernel, bias)
+            new = self._convolution(self.features[:, : self.columns], norm, kernel, bias)
         if (rate := getattr(part.module, "drop_rate", 0.0)) and part.module.training:
             # On ones laid out as the plain model's output: the same random numbers.
             n, height, width = self.plan.size
@@ -197,12 +213,14 @@ class _Forward:
             torch.mm(h, matrix, out=hidden[part])
         return hidden
 
-    def _convolution(self, norm: Normalization, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        """BN-ReLU-Conv(3x3) of the features written so far: `(N·H·W, k)`."""
+    def _convolution(
+        self, read: Tensor, norm: Normalization, kernel: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        """BN-ReLU-Conv(3x3) of these columns: `(N·H·W, k)`."""
         new = self.features.new_empty(self.plan.rows, kernel.shape[0])
-        scratch = self.plan.scratch_for_images(self.features, self.columns)
-        for _, rows, size in self.plan.images(self.columns):
-            x = self.features[rows, : self.columns]
+        scratch = self.plan.scratch_for_images(self.features, read.shape[1])
+        for _, rows, size in self.plan.images(read.shape[1]):
+            x = read[rows]
             h = normalize_relu(x, norm, scratch.take(*x.shape))
             new[rows] = as_rows(F.conv2d(as_images(h, size), kernel, bias, padding=1))
         return new
