@@ -1,6 +1,6 @@
 """Exercise 1, what needs trained networks: how their features pool, and what disturbs them.
 
-The networks are those of `pooling_training`, taken from their checkpoints where there are any.
+The networks are those of `training`, taken from their checkpoints where there are any.
 """
 
 from __future__ import annotations

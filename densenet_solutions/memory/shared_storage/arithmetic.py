@@ -183,7 +183,7 @@ def through_norm(
         return dz.mul_(scale)
     constant, slope = correction
     if dz.is_cpu and dz.dtype != slope.dtype:
-        return affine(dz, scale, -constant, dz).sub_(affine(z, slope, _identity(slope)[0], z))
+        return affine(dz, scale, -constant, dz).sub_(affine(z, slope, torch.zeros_like(slope), z))
     dz.mul_(scale)
     if dz.dtype == slope.dtype:
         return dz.addcmul_(z, slope, value=-1).sub_(constant)
