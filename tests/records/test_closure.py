@@ -75,7 +75,8 @@ MEMORY = {
     "bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage", "memory-lines",
     "gpu-published", "how-far", "how-far-gpu", "memory-fair", "memory-grid",
     "memory-grid-predicted", "memory-headline", "memory-reported", "memory-witness",
-    "shared-storage-slices", "step-operations", "step-timelines", "step-times", "strategies-study",
+    "shared-storage-kept", "shared-storage-slices", "step-operations", "step-timelines",
+    "step-times", "strategies-study",
 }  # fmt: skip
 TRAINED = {
     "feature-reuse", "pooling-feature-map", "pooling-features", "pooling-converged",
@@ -95,7 +96,7 @@ def with_strategy(*names: str) -> set[tuple[str, str]]:
         chosen = RECORDS[record].cases[case]
         if record.startswith("bench-memory"):
             return any(row["name"] in names for row in chosen["rows"])
-        if record == "shared-storage-slices":
+        if record.startswith("shared-storage-"):
             return "shared_storage" in names
         if record in ("how-far-gpu", "step-operations"):
             return case.split()[0] in names
@@ -133,6 +134,7 @@ def test_doubling_a_byte_count_of_the_tracker_makes_every_memory_record_stale(
             lambda: of(
                 "bench-memory",
                 "bench-memory-gpu",
+                "shared-storage-kept",
                 "shared-storage-slices",
                 "strategies-study",
                 "step-operations",
