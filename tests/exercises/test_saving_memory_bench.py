@@ -123,6 +123,15 @@ def test_what_is_said_of_a_gpu_is_what_its_record_holds():
     assert f"{dial.less('1'):.1f} times less memory" in readme
     dialled = f"{dial.less('8'):.1f} times, at {dial.row('8').time_ratio:.1f} times the time"
     assert f"slices=8) makes it {dialled}" in readme
+    on_cpu = [
+        row["time_ratio"]
+        for case, bench in load_record("bench-memory").cases.items()
+        for row in bench["rows"]
+        if "float32" in case and row["name"] == "shared_storage"
+    ]
+    assert f"takes {min(on_cpu):.1f} to {max(on_cpu):.1f} times as long" in readme.replace(
+        "\n# ", " "
+    )
 
 
 def test_what_the_readmes_example_prints_is_what_it_says():
