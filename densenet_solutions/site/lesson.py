@@ -23,7 +23,7 @@ class Lesson(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
         # After code (190) and before links (170), which also begin with a bracket.
-        note = r"\^\[((?:[^\[\]]|\[[^\[\]]*\]\([^()]*\))+)\]"
+        note = r"\^\[((?:[^\[\]]|\[[^\[\]]*\](?:\([^()]*\))?)+)\]"
         md.inlinePatterns.register(_SideNote(note, md), "side-note", 175)
         md.inlinePatterns.register(_Guess(r"\[guess: ([^\[\]]+)\]", md), "guess", 176)
         md.treeprocessors.register(_Finish(md), "lesson", 15)  # after the inline patterns (20)

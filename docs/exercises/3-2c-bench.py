@@ -45,8 +45,8 @@ def words(name):
     return name.replace("_", " ") if name.split()[0] in STRATEGIES else name
 
 
-def quartiles(row):
-    return f"{times(row.time_ratio_low, 2)} to {times(row.time_ratio_high, 2)}"
+def spread(row):
+    return f"{times(row.time_ratio, 2)} [{row.time_ratio_low:.2f}, {row.time_ratio_high:.2f}]"
 
 
 def on_two_occasions(rows, setting):
@@ -61,11 +61,9 @@ def bench_table(rows, setting, caption):
         {
             "way": (KEY, words),
             "peak": ("0.peak_beyond_parameters", mib),
-            "time": ("0.time_ratio", times, 2),
-            "quartiles": lambda pair: quartiles(pair[0]),
+            "time": lambda pair: spread(pair[0]),
             "processor": ("0.processor_ratio", times, 2),
-            "again": ("1.time_ratio", times, 2),
-            "quartiles ": lambda pair: quartiles(pair[1]),
+            "time again": lambda pair: spread(pair[1]),
         },
         caption=caption,
     )
@@ -86,7 +84,7 @@ def seconds(row):
 #
 # Peak and time of each way come from the same bench: the peak from the allocator of the CPU, beyond
 # parameters, buffers and input; the time from {{ one.repeats }} rounds in which all ways take turns,
-# as the median of the ratios to torchvision's network in the same round. A turn on a CPU is two
+# as the median of the ratios to torchvision's network in the same round, with quartiles. A turn on a CPU is two
 # steps, and the second is timed. In training too a network follows itself, and finds the kernels that
 # oneDNN has built for its shapes. It keeps the 1,024 that it used last, and networks that take turns
 # need more. *Processor* is the time of all threads together, again as a median of ratios. torchvision's
@@ -150,7 +148,7 @@ bench_table(
 # %% [markdown]
 # {{ record_note(bench_record) }}
 #
-# *Again* is the same bench some hours apart, on a machine of the same kind. Quartiles tell how a time
+# *Time again* is that of the same bench some hours apart, on a machine of the same kind. Quartiles tell how a time
 # moves within an occasion, and not how far it moves between two. On two threads torchvision's step took
 # {{ times(slower_by("float32", two_rows, BASELINE), 2) }} as long as again, and shared storage's
 # {{ times(slower_by("float32", two_rows, "shared_storage"), 2) }}. We do not know why; others share the
@@ -195,10 +193,6 @@ gpu_half = {
     batch: from_json(MemoryBench, gpu_record.cases[f"densenet121-{batch}x224-bfloat16"])
     for batch in (32, 128)
 }
-
-
-def spread(row):
-    return f"{times(row.time_ratio, 2)} [{row.time_ratio_low:.2f}, {row.time_ratio_high:.2f}]"
 
 
 # %% [markdown]

@@ -30,7 +30,7 @@ def test_no_error_and_no_markup_is_left(soups: dict[str, BeautifulSoup]) -> None
         for code in article.find_all(["code", "pre", "script"]):
             code.decompose()
         text = article.get_text("\n")
-        signs = r"Traceback \(most recent|^!!! |^\?\?\? |^=== |\\\(|\$\$|\{ \.|ds-output-\d|<!--"
+        signs = r"Traceback \(most recent|^!!! |^\?\?\? |^=== |\\\(|\$\$|\{ \.|ds-output-\d|<!--|\^\["
         found += [(page, hit) for hit in re.findall(signs, text, re.MULTILINE)]
     assert found == []
 

@@ -22,11 +22,11 @@ def rendered(text: str) -> BeautifulSoup:
 def test_side_notes_are_numbered_in_their_order_and_reached_by_keyboard() -> None:
     soup = rendered(
         "A^[First, *with* [a link](https://d2l.ai/).] and `b^[code]`.\n\n"
-        '!!! note "N"\n    C^[Second.]'
+        '!!! note "N"\n    C^[Second, 2 [1, 3] wide.]'
         "\n\nD^[Third.]\n\nE[^1].\n\n[^1]: A footnote stays one.\n"
     )
     notes = soup.select(".ds-side")
-    assert [note.small.text for note in notes] == ["First, with a link.", "Second.", "Third."]
+    assert [note.small.text for note in notes] == ["First, with a link.", "Second, 2 [1, 3] wide.", "Third."]
     assert [note.label.text for note in notes] == ["1", "2", "3"]
     assert [note.label["for"] for note in notes] == [note.input["id"] for note in notes]
     assert notes[0].select_one("small em, small a").name == "em"
