@@ -192,7 +192,8 @@ table(
 )
 
 # %% [markdown]
-# Where the band ends is measured, for each network by itself. In training steps above 1 GiB an H100 or
+# Where the band ends is measured, for each network by itself; $\theta = 1$ and growth rates of your own
+# were not measured, and take the error of the network that they are made from. In training steps above 1 GiB an H100 or
 # an H200 reserved up to {{ percent(of_table_1, 0) }} more than was simulated for the networks of Table
 # 1, {{ percent(miss["book-densenet"], 0) }} for the book's DenseNet and
 # {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18. In inference above 1 GiB it was up to

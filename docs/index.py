@@ -1,7 +1,7 @@
 # %% [markdown]
 # # DenseNet, answered
 #
-# Worked answers to the six DenseNet exercises of [*Dive into Deep Learning*,
+# Worked answers to the five DenseNet exercises of [*Dive into Deep Learning*,
 # 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html), for everybody who has just read
 # it: a hint, a short answer, the evidence, and a check for your own solution. New to DenseNet?
 # [Start with the network](network.py).

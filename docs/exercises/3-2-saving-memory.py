@@ -276,8 +276,8 @@ pairs = [
 ]
 sizes = [row.peak_beyond_parameters / full.peak_beyond_parameters for row, full in pairs]
 waits = [median(row.seconds) / median(full.seconds) for row, full in pairs]
-faster = {row.name for (row, _), wait in zip(pairs, waits) if wait < 1}
-assert faster == {"torchvision", "torchvision channels_last"} and min(waits) > 0.9
+faster = {row.name for (row, _), wait in zip(pairs, waits) if wait < 0.97}
+assert faster == {"torchvision channels_last"} and min(waits) > 0.9
 half_cpu = from_json(MemoryBench, record.cases["densenet121-8x224-bfloat16"])
 less = []
 for found in (half_bench, half_128, half_cpu):
@@ -375,8 +375,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
 # unknown layers inside runs as it is, with a warning. In bfloat16 (in the
-# table: {{ card }} against float32, 32 and 128 images) only the plain network got faster. There shared
-# storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
+# table: {{ card }} against float32, 32 and 128 images) only the plain network in `channels_last` got
+# faster, by {{ percent(1 - min(waits), 0) }} with 128. There shared storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
 # recomputing each layer, with 128 at about the same time; on a CPU
 # {{ percent(less_on_cpu, 0) }}. All else suggested has [a page of its
 # own](3-2b-other-ways.py).

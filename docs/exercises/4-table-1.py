@@ -182,7 +182,8 @@ table(
         ),
     },
     caption="Counted here at 224². Errors on ImageNet, single crop, from the paper's Table 3 "
-    f"(DenseNet-161: the authors' README, which has {README_ERRORS['DenseNet-169']}% for DenseNet-169)",
+    f"(DenseNet-161: the authors' README, which has {README_ERRORS['DenseNet-169']}% for DenseNet-169 "
+    f"and {README_ERRORS['DenseNet-201']}% for DenseNet-201)",
 )
 
 # %% [markdown]
@@ -210,7 +211,8 @@ assert all(2 * sum(row.config.block_config) + 5 == row.depth for row in rows)
 # ## Which mistake gives which number
 #
 # A wrong count often tells the mistake. Here are seven counts, with three channels and
-# 1000 classes. Two of these differences do no harm, but the paper's network has neither.
+# 1000 classes. Two do no harm: biases, which the paper's network has not, and
+# counting running statistics, which it has and which are no parameters.
 
 # %%
 wrong = [13_908_584, 10_869_096, 3_338_216, 7_976_808, 7_989_096, 8_062_625]

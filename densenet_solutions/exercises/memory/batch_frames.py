@@ -46,7 +46,9 @@ def batch_frames(
             )
             for name in networks:
                 if (name, side, batch) in begun:
-                    caption += f" {name}'s began its process, which probably adds 64 MiB."
+                    caption += f" {name}'s began its process"
+                    adds = (said[name] or 0) - simulated[name] >= 64 * 2**20
+                    caption += ", which probably adds 64 MiB." if adds else "."
             numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)
             label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
             wide, narrow = (
