@@ -278,8 +278,7 @@ def library(name: str, *, extra: str) -> ModuleType:
             raise
         raise ModuleNotFoundError(
             f"{name} is not installed; it comes with the extra {extra!r}: "
-            f"pip install '.[{extra}]' in a clone of this repository, from elsewhere "
-            f"pip install '/path/to/the/clone[{extra}]'",
+            f"pip install '.[{extra}]' in a clone of this repository",
             name=name,
         ) from None
 

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "records": {"files"},
     "models": set(),
     "measure": set(),
-    "memory": {"models"},
+    "memory": {"models", "measure"},
     "images": {"files"},
     "training": {"models", "images", "files", "records", "progress"},
     "houses": {"models", "training", "files"},

@@ -87,7 +87,10 @@ def number(
     count: Annotated[str, typer.Argument(metavar="COUNT", help="Parameters, 7989096 or 7,989,096")],
     json: Json = False,
 ) -> None:
-    """Say which networks have a number of parameters: right ones, or with which mistakes."""
+    """Say which networks have a number of parameters: right ones, or with which mistakes.
+
+    ✓ right, ○ the build that has it, not passed.
+    """
     with faults_in_words():
         from densenet_solutions.check import parameter_count
 
@@ -171,7 +174,10 @@ def houses(
     ],
     json: Json = False,
 ) -> None:
-    """Score a submission, or cross-validate a function (train, houses) → prices; look for leaks."""
+    """Score a submission, or cross-validate a function (train, houses) → prices; look for leaks.
+
+    `start` writes an exercise_5.py that says what train and houses are.
+    """
     from densenet_solutions import check
 
     is_code = ".py:" in target

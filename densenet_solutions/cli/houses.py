@@ -46,10 +46,15 @@ GrowthRate = Annotated[
         help="Features a layer writes: k, or the width if not dense; without, each has its own.",
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of training.")]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Epochs of training; without, each has its own.")
+]
 Features = Annotated[
     Literal["book", "ours", "bins"] | None,
-    typer.Option(help="The book's columns, ours, or ours with piecewise-linear bins."),
+    typer.Option(
+        help="The book's columns; ours, which exercise 5 describes; or ours with piecewise-linear "
+        "bins. Without, each network has its own."
+    ),
 ]
 
 
@@ -74,7 +79,8 @@ def cv(
         str,
         typer.Option(
             metavar="PARTITION",
-            help="book, or fresh-N or search-N for a random partition, N from 1 to 999.",
+            help="book; or a random one, N from 1 to 999: search-N, by which we chose, or fresh-N, "
+            "by which we compared what was chosen.",
         ),
     ] = "book",
 ) -> None:

@@ -231,7 +231,8 @@ def _table(
     table = Table(
         title=f"{report['network']}\n{', '.join(settings)}",
         caption="what is in memory at the moment of the peak, by what it is there for"
-        + ("; less: plain divided by the strategy" if method else ""),
+        + ("; less: plain divided by the strategy" if method else "")
+        + "".join(f"\n{note}" for note in _notes(report, results)),
     )
     for title in ("", *titles, *(["less"] if method else [])):
         table.add_column(title, justify="right" if title else "left")
@@ -267,3 +268,11 @@ def _table(
             told = key in ("peak_beyond_parameters", "reserved_bytes")
             table.add_row(label, *size(key), *(ratio(key) if told else ()))
     return table
+
+
+def _notes(report: dict[str, Any], results: Sequence[dict[str, Any]]) -> list[str]:
+    """What is to be known of the results, each thing once."""
+    notes = list(dict.fromkeys(note for result in results for note in result["notes"]))
+    if report["strategy"] == "shared_storage" and results[-1]["method"] == "predicted":
+        notes.append("shared_storage is predicted in a CPU's slices; a GPU's need more")
+    return notes

@@ -58,8 +58,9 @@ def record(
     with faults_in_words(resumes=True):
         if show:
             if name is not None:
+                cases = recipe(name).cases
                 for case in only or ():
-                    checks.choice("--only", case, recipe(name).cases)
+                    checks.choice("--only", case, cases)
             _list(out, name)
             return
         if name is None:
@@ -118,6 +119,8 @@ def _list_cases(name: str, made: Record | None) -> None:
             age = "stale" if case in stale else "up to date"
             state = f"{age}, made on {_device(made.devices[case])}"
         typer.echo(f"  {shlex.quote(case)}  {state}")
+    if stale:
+        typer.echo("stale: its code has changed since; record it again, with --force in its folder")
 
 
 def _device(name: str) -> str:

@@ -18,6 +18,7 @@ from densenet_solutions.measure.allocator import (
     is_out_of_memory,
     refused_bytes,
 )
+from densenet_solutions.measure.asked import asked_about
 from densenet_solutions.measure.copies import Factory
 from densenet_solutions.measure.cuda_cache import CudaCache
 from densenet_solutions.measure.cuda_kernels import (
@@ -48,8 +49,8 @@ class Step(StepOptions):
         Args:
             device: whose kernels are meant. `"meta"`: the general definition of each operation.
                 `"cpu"`: the CPU's kernels, by fake tensors. `"cuda"`: as on the meta device, but
-                dropout, attention and the optimizer's choice are a GPU's; the result then has
-                `allocated_bytes` and `reserved_bytes`, simulated.
+                dropout, attention, the optimizer's choice and the slices of shared storage are a
+                GPU's; the result then has `allocated_bytes` and `reserved_bytes`, simulated.
             cache: with `device="cuda"`, the process and its allocator (by default `CudaCache()`).
 
         Raises:
@@ -120,6 +121,8 @@ class Step(StepOptions):
                     "a compiled model cannot be predicted: the compiler plans its memory; "
                     "use measure_memory"
                 )
+            if kind != "meta":
+                kernels.enter_context(asked_about(kind))
             if kind == "cuda":
                 kernels.enter_context(cuda_kernels(device))
             if prepared.optimizer is not None:

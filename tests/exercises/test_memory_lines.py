@@ -72,13 +72,13 @@ def test_frames_say_who_holds_and_who_reserves_more(by_side: dict[int, Any]) -> 
     assert "DenseNet's began its process" in many
     assert "first step" not in one
     drawn = {item["data-label"]: item.svg.text for item in items}
-    assert "reserved: 4,922 MiB simulated, 5,570 MiB measured" in drawn["128 images of 224 × 224"]
+    assert "reserved: 5,636 MiB simulated, 5,570 MiB measured" in drawn["128 images of 224 × 224"]
     measured_marks = [label for label, text in drawn.items() if "MiB measured" in text]
     assert measured_marks == ["128 images of 224 × 224"]
     alts = [item.svg["aria-label"] for item in items]
     assert len(set(alts)) == len(alts)
     alt = alts[-2]
-    assert "ResNet-18, reserved: 3,284 MiB simulated, 4,342 MiB measured" in alt
+    assert "ResNet-18, reserved: 4,338 MiB simulated, 4,342 MiB measured" in alt
     first = [item["data-label"] for item in items if "ds-frame-now" in item["class"]]
     assert first == ["1 image of 224 × 224"]
 

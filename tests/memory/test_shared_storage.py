@@ -354,6 +354,11 @@ def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
         for how in (step, strategy.step)
     )
     assert planned > usual
+    by_device = {
+        device: predict_memory(lambda: model, (64, 3, 96, 96), device=device).peak_bytes
+        for device in ("meta", "cpu", "cuda")
+    }
+    assert by_device == {"meta": usual, "cpu": usual, "cuda": planned}
     with pytest.raises(ValueError, match="kind is one of 'cpu', 'cuda', got 'meta'"):
         planned_for("meta").__enter__()
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from densenet_solutions import checks
+from densenet_solutions.measure.asked import asked_about, asked_device
 
 #: `(N, H, W)` of a feature map.
 Size = tuple[int, int, int]
@@ -22,30 +22,26 @@ Size = tuple[int, int, int]
 #: Into how many slices a large batch is cut, if nothing else is asked for.
 SLICES = {"cpu": 8, "cuda": 1}
 
-_planned: ContextVar[str | None] = ContextVar("planned", default=None)
-
 
 @contextmanager
 def planned_for(kind: str) -> Iterator[None]:
     """Within it, batches are cut as on a device of this kind, wherever the step runs.
 
-    For predictions: a step on the meta device is then cut as on the GPU that is asked about.
+    `predict_memory(…, device="cuda")` is within it already. This is for steps that are only
+    counted, and for predictions of tensors alone.
 
     Raises:
         ValueError: `kind` is not `"cpu"` or `"cuda"`.
     """
-    token = _planned.set(checks.choice("kind", kind, tuple(SLICES)))
-    try:
+    with asked_about(checks.choice("kind", kind, tuple(SLICES))):
         yield
-    finally:
-        _planned.reset(token)
 
 
 def slices_on(device: torch.device) -> int:
     """Slices of a large batch on this device; without one (`meta`) those of a CPU."""
     # PyTorch 2.11 cannot compile a context variable.
-    planned = None if torch.compiler.is_compiling() else _planned.get()
-    return SLICES.get(planned or device.type, SLICES["cpu"])
+    asked = None if torch.compiler.is_compiling() else asked_device()
+    return SLICES.get(asked or device.type, SLICES["cpu"])
 
 
 @dataclass(frozen=True)
