@@ -11,13 +11,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes (`-n 2`) one builds the site and looks at it, beside the others."""
-    for item in items:
-        if "site" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("site"))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     wanted = item.get_closest_marker("images") is not None
     required = os.environ.get("DENSENET_SOLUTIONS_REQUIRE_IMAGES")

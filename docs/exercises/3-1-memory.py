@@ -129,8 +129,8 @@ assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet
 #     fifteenth of the parameters. It keeps copies of its features for the backward pass, concatenated
 #     and normalised, and beside them parameters hardly count. With one image, no. At inference nothing
 #     is kept, and the two allocate nearly the same^[In float32 PyTorch reserves
-#     {{ times(inferred_ratio) }} as much for DenseNet then.]. A laptop predicts what an H100 allocates in
-#     training.
+#     {{ times(inferred_ratio) }} as much for DenseNet then.]. For steps that are not small a laptop
+#     predicts what an H100 allocates in training.
 #
 #     - **{{ times(gpu_ratio) }}** what ResNet-18 allocates on an H100, for 128 images of 224 × 224
 #     - **{{ gib(reserved["DenseNet"]) }}** that PyTorch reserved for it there, for ResNet-18
@@ -407,7 +407,8 @@ assert {row.gpu for row in alone} == {"H100"} and all(row.case.alone for row in 
 #
 # Two networks prove little, so here are all that have a peak above 1 GiB: the book's two, five
 # DenseNets and three ResNets, at 96² and 224². What a convolution takes was chosen by the first row, so
-# there the errors of reserved bytes are no test. The other rows were not looked at when it was chosen.
+# there the errors of reserved bytes are no test. We had looked at no other row, but no record shows
+# that. Rows of inference do not depend on it.
 #
 # All networks, batches from 8 on · sizes of the relative errors
 # { .ds-setup }
@@ -447,6 +448,10 @@ for kind in ("training, float32, 96²", "training, bfloat16", "inference, float3
     assert abs(one_reserved.median - other_reserved.median) < 0.02
 in_half = [sizes(alike[f"training, bfloat16, {card}"])[1].median for card in cards]
 assert in_half[1] > 2 * in_half[0]
+of_161 = [r for r in alike["training, bfloat16, H200"] if r.case.network == "densenet161"]
+assert of_161 and "densenet161" not in {
+    row.case.network for row in alike["training, bfloat16, H100"]
+}
 training = [row for row in grid if row.case.train and not row.case.autocast]
 twice = [row for row in training if row.case.name.endswith(" benchmark")]
 assert all(row.followed_bytes == row.predicted.peak_bytes for row in training)
@@ -462,14 +467,15 @@ details = table(
 # %% [markdown]
 # The two cards measured different cases, {{ count(len(on_card["H100"])) }} and
 # {{ count(len(on_card["H200"])) }} of {{ count(len(grid)) }}, so most differences between them would
-# be differences between networks. No case was measured on both, so they cannot be compared. The
-# errors of what is allocated are of about the same size on each. Those of reserved bytes are not
-# everywhere: in training in bfloat16 the medians are {{ percent(in_half[0]) }} and
-# {{ percent(in_half[1]) }}.
+# be differences between networks. No case was measured on both. The errors of what is allocated are of
+# about the same size on each. Those of reserved bytes are not everywhere: in training in bfloat16 the
+# medians are {{ percent(in_half[0]) }} and {{ percent(in_half[1]) }}. That need not be the card, since
+# {{ count(len(of_161)) }} of the H200's {{ count(len(alike["training, bfloat16, H200"])) }} cases are
+# DenseNet-161, and none of the H100's.
 #
 # ??? note "The two cards beside each other"
-#     DenseNet-121, 169, 201, 264 on the H100; 161 and, in bfloat16, 264 on the H200. Batches from 8
-#     on, above 1 GiB.
+#     DenseNet-121, 169 and 201 on the H100, 161 on the H200; 264 on the H100, but in bfloat16 partly
+#     on the H200. Batches from 8 on, above 1 GiB.
 #
 #     {{ details }}
 
@@ -483,13 +489,20 @@ bare = {row.case.name: held.reserved_without_workspace(row.case) for row in of_b
 too_much = [
     row
     for row in large["training, float32"]
-    if (row.case.network, row.case.resolution) == ("resnet50", 224)
+    if row.case.network in ("resnet50", "resnet101")
+    and (row.case.resolution, row.case.batch >= 32) == (224, True)
 ]
+fitting = max(
+    abs(row.reserved_error)
+    for row in large["training, float32"]
+    if "book" in row.case.network or "densenet" in row.case.network
+)
+assert fitting < 0.06
 without_any = [
     held.reserved_without_workspace(row.case) / row.measured.reserved_bytes - 1 for row in too_much
 ]
-assert min(row.reserved_error for row in too_much) > 0.05
-assert max(map(abs, without_any)) < 0.02
+assert min(row.reserved_error for row in too_much) > 0.02
+assert max(map(abs, without_any)) < 0.025
 assert worst.case.network == "book-resnet18"
 assert worst.workspace < 0.05 * (worst.measured.reserved_bytes - bare[worst.case.name])
 in_training = [*large["training, float32"], *large["training, bfloat16"]]
@@ -542,8 +555,9 @@ assert len(early) == 2 and min(early) > 2 * CUBLAS_WORKSPACE_HOPPER > 4 * max(la
 #
 # - **Inference.** Above 1 GiB, {{ percent(-max(low), 0) }} to {{ percent(-min(low), 0) }} are missing for
 #   the DenseNets of Table 1 in float32. That is workspace in proportion to the images, {{ mib(narrow[0], 2) }} each for the
-#   four networks with $k = 32$, whatever their depth. With $k = 48$ it is half as much again, in
-#   bfloat16 half. ResNet-50, 101 and 152 have next to none in float32^[The farthest off is
+#   four networks with $k = 32$, whatever their depth. With $k = 48$ it is half as much again. In
+#   bfloat16 it is half for $k = 32$; for DenseNet-161 it is half with 256 images, and twice as much with
+#   32 to 128. ResNet-50, 101 and 152 have next to none in float32^[The farthest off is
 #   DenseNet-161 in bfloat16 with 128 images. {{ percent(farthest.workspace / farthest.measured.peak_bytes, 0) }}
 #   of its peak are workspace; with 256 images it has half as many bytes of it.]. Reserved bytes follow.
 #   They are simulated within {{ percent(max(abs(r.reserved_error) for r in without), 0) }}
@@ -556,18 +570,18 @@ assert len(early) == 2 and min(early) > 2 * CUBLAS_WORKSPACE_HOPPER > 4 * max(la
 #   {{ gib(bare[worst.case.name]) }}, {{ percent(short, 0) }} less, and with it
 #   {{ gib(worst.predicted.reserved_bytes) }}. What is taken after the peak leaves no trace in the peak of
 #   what is allocated, but the cache keeps it. That such copies are made because tensor cores read
-#   channels last is our guess. Their size fits the book's networks and the DenseNets. For ResNet-50 at
-#   224² it is too much, {{ percent(min(row.reserved_error for row in too_much), 0) }} to
-#   {{ percent(max(row.reserved_error for row in too_much), 0) }}, and without it
-#   {{ percent(max(map(abs, without_any)), 0) }} at most would be missing. One of
+#   channels last is our guess. In float32 their size fits the book's networks and the DenseNets to
+#   {{ percent(fitting) }}. For ResNets at 224² it is too much. With it ResNet-50 and 101 come out up to
+#   {{ percent(max(row.reserved_error for row in too_much), 0) }} too high from 32 images on, and without
+#   it {{ percent(max(map(abs, without_any)), 0) }} at most would be missing. One of
 #   {{ count(len(in_training)) }} steps is off by more than a tenth, the book's DenseNet in bfloat16 with
 #   64 images, with which a process began.
 # - **Small steps.** From 8 images on and below 1 GiB, the median error of what training allocates is
 #   {{ percent(small_held.median) }} in float32, and the ninth decile
 #   {{ percent(small_held.ninth_decile, 0) }}. Part of that is our instrument's. It leaves out what is on
 #   the card when a case begins, and PyTorch keeps {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on
-#   such cards for every thread that needs it. Of the {{ count(len(first)) }} cases with which processes
-#   began on the H100, {{ count(len(twice_cublas)) }} reserved at least {{ mib(min(twice_cublas), 0) }} more than simulated. The two among
+#   such cards for every thread that needs it. Of the {{ count(len(first)) }} cases that by their times were
+#   the first of a process on the H100, {{ count(len(twice_cublas)) }} reserved at least {{ mib(min(twice_cublas), 0) }} more than simulated. The two among
 #   them with one image have {{ mib(min(early), 0) }} and {{ mib(max(early), 0) }} of workspace, all other
 #   float32 training steps with one image at most {{ mib(max(later), 0) }}. That fits the two threads of a training step. The
 #   simulation counts {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere.

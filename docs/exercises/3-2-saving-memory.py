@@ -16,6 +16,7 @@ from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.saving_memory import claims, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.dial import IN_TF32, Dial
+from densenet_solutions.exercises.saving_memory.kept import Kept
 from densenet_solutions.memory import recompute, selective_checkpointing
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
@@ -38,6 +39,9 @@ in_all = [
     if "-float32" in case
     for row in from_json(MemoryBench, record.cases[case]).rows
     if row.name == "shared_storage"
+] + [
+    from_json(Kept, case).by_share()[0.0].time_ratio
+    for case in load_record("shared-storage-kept").cases.values()
 ]
 assert min(peak, key=peak.get) == "shared_storage"
 gpu_record = load_record("bench-memory-gpu")
@@ -109,7 +113,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(gpu_ratio[256]) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread.
 #       Quartiles {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }}, default
-#       layout; with two threads and on another occasion {{ times(min(in_all), 2) }} to
+#       layout; in all our runs, with one thread and two, {{ times(min(in_all), 2) }} to
 #       {{ times(max(in_all), 2) }}. Beside `channels_last`, {{ times(study.beside(shared, rows["torchvision channels_last"]), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
@@ -276,8 +280,8 @@ pairs = [
 ]
 sizes = [row.peak_beyond_parameters / full.peak_beyond_parameters for row, full in pairs]
 waits = [median(row.seconds) / median(full.seconds) for row, full in pairs]
-faster = {row.name for (row, _), wait in zip(pairs, waits) if wait < 0.97}
-assert faster == {"torchvision channels_last"} and min(waits) > 0.9
+faster = {row.name for (row, _), wait in zip(pairs, waits) if wait < 1}
+assert faster == {"torchvision", "torchvision channels_last"} and min(waits) > 0.9
 half_cpu = from_json(MemoryBench, record.cases["densenet121-8x224-bfloat16"])
 less = []
 for found in (half_bench, half_128, half_cpu):
@@ -375,8 +379,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
 # unknown layers inside runs as it is, with a warning. In bfloat16 (in the
-# table: {{ card }} against float32, 32 and 128 images) only the plain network in `channels_last` got
-# faster, by {{ percent(1 - min(waits), 0) }} with 128. There shared storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
+# table: {{ card }} against float32, 32 and 128 images) only the plain network took less time, with 128:
+# {{ percent(1 - min(waits), 0) }} less in `channels_last`. There shared storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
 # recomputing each layer, with 128 at about the same time; on a CPU
 # {{ percent(less_on_cpu, 0) }}. All else suggested has [a page of its
 # own](3-2b-other-ways.py).

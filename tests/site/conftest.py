@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Path(__file__).parent / "machine"
@@ -22,21 +23,30 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, offline: dict[str, str]) -> Path:
-    """The folder of the built site: `DENSENET_SOLUTIONS_SITE`, or built here, strictly."""
+    """The folder of the built site: `DENSENET_SOLUTIONS_SITE`, or built here, strictly.
+
+    Of several processes (`-n 2`) one builds it, and the others wait for it.
+    """
     if given := os.environ.get("DENSENET_SOLUTIONS_SITE"):
         folder = (ROOT / given).resolve()
         assert (folder / "index.html").exists(), f"DENSENET_SOLUTIONS_SITE={given} holds no site"
         return folder
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env=offline,
-    )
-    assert done.returncode == 0, done.stderr
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, built = shared / "site", shared / "site-is-built"
+    with FileLock(shared / "site.lock"):
+        if not built.exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=500,
+                env=offline,
+            )
+            assert done.returncode == 0, done.stderr
+            built.touch()
     return folder
 
 

@@ -46,7 +46,7 @@ def batch_frames(
             )
             for name in networks:
                 if (name, side, batch) in begun:
-                    caption += f" {name}'s began its process"
+                    caption += f" {name}'s was by its time the first step of its process"
                     adds = (said[name] or 0) - simulated[name] >= 64 * 2**20
                     caption += ", which probably adds 64 MiB." if adds else "."
             numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)

@@ -15,11 +15,11 @@ given a median error of 2.6%.
 2. *Which of them.* Those of the given file are sorted by the SHA-256 of their name, and the first
    320 are taken. Networks that cannot be predicted are left out, and named.
 3. *What was seen.* The first 160 had been predicted before, and judged the simulation without
-   workspace. From what was missing there, and in the float32 training steps of `memory-grid`,
-   the size of a convolution's workspace was inferred (`measure/cuda_kernels.py`). Some 25 sizes
-   were tried: input, output, both, half, twice, with or without weights, 1×1 convolutions and
-   groups, forward or backward, and unfolded columns. The one taken had the smallest ninth decile
-   on our own GPUs.
+   workspace. From what was missing there, and in the training steps above 1 GiB of `memory-grid`
+   (those in float32: these words were added after the predictions), the size of a convolution's
+   workspace was inferred (`measure/cuda_kernels.py`). Some 25 sizes were tried: input, output,
+   both, half, twice, with or without weights, 1×1 convolutions and groups, forward or backward,
+   and unfolded columns. The one taken had the smallest ninth decile on our own GPUs.
 4. *One constant* stands for the CUDA context and all else that a machine takes. It is the median
    difference over all batches of the first 40. Judged are the 160 that were never seen.
 5. *What is reported.* Median and ninth decile of the relative error over the judged networks and
