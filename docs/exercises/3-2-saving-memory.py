@@ -111,9 +111,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ mib(peak["shared_storage"], 0) }}^[8 images, CPU; in one slice {{ times(peak["torchvision"] / whole) }},
 #       predicted. An {{ card }} works in one, and gave {{ times(gpu_ratio[8]) }}, with 256
 #       {{ times(gpu_ratio[256]) }}.]
-#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread.
-#       Quartiles {{ times(shared.time_ratio_low, 2) }} to {{ times(shared.time_ratio_high, 2) }}, default
-#       layout; in all our runs, with one thread and two, {{ times(min(in_all), 2) }} to
+#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
+#       default layout; in all our runs, with one and two, {{ times(min(in_all), 2) }} to
 #       {{ times(max(in_all), 2) }}. Beside `channels_last`, {{ times(study.beside(shared, rows["torchvision channels_last"]), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in

@@ -20,7 +20,7 @@ from densenet_solutions.memory import STRATEGIES, compiled
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import count, gib, mib, milliseconds, percent, times
+from densenet_solutions.site.numbers import count, decimal, gib, mib, milliseconds, percent, times
 from densenet_solutions.site.page import how_made, record_note
 from densenet_solutions.site.tables import KEY, table
 
@@ -60,10 +60,10 @@ def bench_table(rows, setting, caption):
         on_two_occasions(rows, setting),
         {
             "way": (KEY, words),
-            "peak": ("0.peak_beyond_parameters", mib),
-            "time": lambda pair: spread(pair[0]),
-            "processor": ("0.processor_ratio", times, 2),
-            "time again": lambda pair: spread(pair[1]),
+            "MiB": lambda pair: mib(pair[0].peak_beyond_parameters).removesuffix(" MiB"),
+            "time": lambda pair: spread(pair[0]).replace("×", ""),
+            "busy": ("0.processor_ratio", decimal, 2),
+            "time again": lambda pair: spread(pair[1]).replace("×", ""),
         },
         caption=caption,
     )
@@ -87,7 +87,7 @@ def seconds(row):
 # as the median of the ratios to torchvision's network in the same round, with quartiles. A turn on a CPU is two
 # steps, and the second is timed. In training too a network follows itself, and finds the kernels that
 # oneDNN has built for its shapes. It keeps the 1,024 that it used last, and networks that take turns
-# need more. *Processor* is the time of all threads together, again as a median of ratios. torchvision's
+# need more. *Busy* is the processor time of all threads together, again as a median of ratios. torchvision's
 # network runs in PyTorch's default layout (NCHW). Shared storage works in
 # `channels_last` inside, and on a CPU in eight slices of the batch. For convolutional networks PyTorch
 # recommends `channels_last` on its own account. How much of the time the layout explains, the row
