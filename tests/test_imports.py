@@ -11,12 +11,13 @@ from densenet_solutions.records.closure import NAME, PACKAGE
 #: room → rooms it may import, besides itself.
 MAY_IMPORT = {
     "checks": set(),
+    "asked": set(),
     "files": set(),
     "progress": set(),
     "records": {"files"},
     "models": set(),
-    "measure": set(),
-    "memory": {"models", "measure"},
+    "measure": {"asked"},
+    "memory": {"models", "asked"},
     "images": {"files"},
     "training": {"models", "images", "files", "records", "progress"},
     "houses": {"models", "training", "files"},

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from densenet_solutions import checks
+from densenet_solutions.asked import asked_about
 from densenet_solutions.measure.allocator import (
     CudaPeak,
     cpu_peak,
     is_out_of_memory,
     refused_bytes,
 )
-from densenet_solutions.measure.asked import asked_about
 from densenet_solutions.measure.copies import Factory
 from densenet_solutions.measure.cuda_cache import CudaCache
 from densenet_solutions.measure.cuda_kernels import (

@@ -16,7 +16,6 @@ import torch
 from densenet_solutions.measure import MemoryResult, count_parameters, predict_memory
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
 from densenet_solutions.memory import STRATEGIES, Strategy
-from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.models.catalogue import Network, network
 from densenet_solutions.records.recorder import Recipe
@@ -161,20 +160,19 @@ def predict(
     autocast: bool = False,
     optimizer: str | None = None,
 ) -> MemoryResult:
-    """One step on a GPU; if not told otherwise, shared storage takes the slices it takes there."""
+    """One step on a GPU."""
     net = explored(name)
     strategy = _strategy(method)
     options = {"slices": 8} if method.endswith("8 slices") else {}
-    with planned_for("cuda"):
-        return predict_memory(
-            net.build if strategy is None else lambda: strategy.apply(net.build(), **options),
-            net.shape(batch, resolution),
-            train=method != "inference",
-            step=None if strategy is None else strategy.step,
-            autocast=torch.bfloat16 if autocast else None,
-            optimizer=optimizer,
-            device="cuda",
-        )
+    return predict_memory(
+        net.build if strategy is None else lambda: strategy.apply(net.build(), **options),
+        net.shape(batch, resolution),
+        train=method != "inference",
+        step=None if strategy is None else strategy.step,
+        autocast=torch.bfloat16 if autocast else None,
+        optimizer=optimizer,
+        device="cuda",
+    )
 
 
 def stretches(timeline: tuple[MemoryPoint, ...]) -> tuple[tuple[int, int, int], ...]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from densenet_solutions import checks
-from densenet_solutions.measure.asked import asked_about, asked_device
+from densenet_solutions.asked import asked_about, asked_device
 
 #: `(N, H, W)` of a feature map.
 Size = tuple[int, int, int]
