@@ -82,7 +82,7 @@ def _check(
         _run(lambda told: check.course(folder, only=only, told=told), json)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def number(
     count: Annotated[str, typer.Argument(metavar="COUNT", help="Parameters, 7989096 or 7,989,096")],
     json: Json = False,
@@ -99,7 +99,7 @@ def number(
                 "COUNT is a whole number, with three digits after each comma if it has any, such "
                 f"as 7,989,096, got {count!r}"
             )
-        report = parameter_count(int(re.sub("[^0-9]", "", count)))
+        report = parameter_count(checks.integer("COUNT", int(re.sub("[^0-9]", "", count))))
     _tell(report, json)
 
 

@@ -115,6 +115,8 @@ def measure(
         from densenet_solutions.memory import STRATEGIES as TABLE
         from densenet_solutions.models import NETWORKS as CATALOGUE
 
+        if strategy is not None and train and TABLE[strategy].step is None:
+            raise ValueError(f"strategy {strategy!r} does not train; add --infer")
         predictable = strategy is None or TABLE[strategy].predictable
         if device is not None:
             checks.device(device)
@@ -272,7 +274,16 @@ def _table(
 
 def _notes(report: dict[str, Any], results: Sequence[dict[str, Any]]) -> list[str]:
     """What is to be known of the results, each thing once."""
+    from densenet_solutions.memory import STRATEGIES as TABLE
+    from densenet_solutions.memory import training_step
+
     notes = list(dict.fromkeys(note for result in results for note in result["notes"]))
-    if report["strategy"] == "shared_storage" and results[-1]["method"] == "predicted":
+    name, last = report["strategy"], results[-1]
+    if name is not None:
+        if not last["train"] and TABLE[name].step not in (None, training_step):
+            notes.append(f"{name} changes the training step, and nothing at inference")
+        elif TABLE[name].costs:
+            notes.append(f"it costs: {TABLE[name].costs[0].lower()}{TABLE[name].costs[1:-1]}")
+    if name == "shared_storage" and last["method"] == "predicted":
         notes.append("shared_storage is predicted in a CPU's slices; a GPU's need more")
     return notes

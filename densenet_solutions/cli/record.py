@@ -111,9 +111,11 @@ def _list(folder: Path | None, name: str | None) -> None:
 
 def _list_cases(name: str, made: Record | None) -> None:
     """A case a line, in quotes where a shell needs them."""
-    typer.echo(f"cases of {name}, for --only:")
+    cases = recipe(name).cases
+    sizes = " (batch sizes)" if all(case.isdigit() for case in cases) else ""
+    typer.echo(f"cases of {name}{sizes}, for --only:")
     stale = made.stale_cases if made else ()
-    for case in recipe(name).cases:
+    for case in cases:
         state = "not recorded"
         if made is not None and case in made.cases:
             age = "stale" if case in stale else "up to date"

@@ -68,6 +68,20 @@ def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--strategy", "gradient_accumulation", "--infer"], "nothing at inference"),
+        (["--strategy", "gradient_accumulation"], "a quarter of the batch at a time"),
+        (["--strategy", "offload", "--device", "cpu"], "On a CPU there is nowhere to move it to"),
+    ],
+)
+def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -> None:
+    sizes = ["--batch", "4", "--resolution", "64"]
+    done = runner.invoke(measure, ["book-densenet", *sizes, *arguments], env=WIDE)
+    assert said in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nonsense"], "NETWORK is one of"),
@@ -75,6 +89,7 @@ def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
         (["book-densenet", "--strategy", "hope"], "--strategy is one of"),
         (["book-densenet", "--optimizer", "lion"], "--optimizer"),
         (["book-densenet", "--strategy", "offload"], "cannot be predicted"),
+        (["book-densenet", "--strategy", "quantized_inference"], "does not train; add --infer"),
         (["book-densenet", "--batch", "0"], "--batch"),
     ],
 )
@@ -107,6 +122,8 @@ def test_record_lists_the_cases_of_one() -> None:
     assert heading == "cases of memory-grid-rehearsal, for --only:"
     assert len(cases) == 8
     assert all(line.endswith("'  not recorded") for line in cases)
+    done = runner.invoke(record, ["shared-storage-slices", "--list"])
+    assert done.output.startswith("cases of shared-storage-slices (batch sizes), for --only:\n")
 
 
 def test_record_refuses() -> None:
