@@ -102,6 +102,13 @@ def measure(
             help="cpu or cuda (or cuda:1, …): measure there too; only predict without.",
         ),
     ] = None,
+    kernels: Annotated[
+        Literal["meta", "cpu", "cuda"],
+        typer.Option(
+            help="Whose kernels are predicted: each operation by its definition, a CPU's, or a "
+            "GPU's, with what its allocator would reserve. No device is needed."
+        ),
+    ] = "meta",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     with faults_in_words():
@@ -118,6 +125,8 @@ def measure(
         if strategy is not None and train and TABLE[strategy].step is None:
             raise ValueError(f"strategy {strategy!r} does not train; add --infer")
         predictable = strategy is None or TABLE[strategy].predictable
+        if not predictable and kernels != "meta":
+            raise ValueError(f"strategy {strategy!r} cannot be predicted: leave out --kernels")
         if device is not None:
             checks.device(device)
         elif not predictable:
@@ -135,11 +144,11 @@ def measure(
         }
         net = CATALOGUE[network]
         shape = net.shape(batch, resolution)
+        asked = kernels if predictable else None
         both = ["plain"] if strategy in (None, "plain") else ["plain", strategy]
         with progress(network) as told:
             found = [
-                _found(told, net.build, shape, TABLE[name], predictable, device, options)
-                for name in both
+                _found(told, net.build, shape, TABLE[name], asked, device, options) for name in both
             ]
     report = {"network": network, "input_shape": list(shape), "strategy": strategy, **found[-1]}
     if len(both) > 1:
@@ -162,11 +171,11 @@ def _found(
     build: Callable[[], Any],
     shape: tuple[int, ...],
     strategy: Strategy,
-    predictable: bool,
+    kernels: str | None,
     device: str | None,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Counts and memory of a network under a strategy."""
+    """Counts and memory of a network under a strategy; without `kernels` nothing is predicted."""
     import torch
 
     from densenet_solutions.measure import (
@@ -188,9 +197,9 @@ def _found(
     except ValueError:  # this step does not run without data
         work = None
     results = []
-    if predictable:
+    if kernels is not None:
         told(f"predicting {strategy.name}", 0, 0)
-        results.append(predict_memory(model_fn, shape, **options))
+        results.append(predict_memory(model_fn, shape, device=kernels, **options))
     if device is not None:
         told(f"measuring {strategy.name} on {device}", 0, 0)
         results.append(measure_memory(model_fn, shape, device=device, **options))
@@ -200,6 +209,7 @@ def _found(
         "results": [
             {key: value for key, value in to_json(result).items() if "timeline" not in key}
             | {"peak_beyond_parameters": result.peak_beyond_parameters}
+            | ({"kernels": kernels} if result.method == "predicted" else {})
             for result in results
         ],
     }
@@ -207,7 +217,8 @@ def _found(
 
 def _method(result: dict[str, Any]) -> str:
     if result["method"] == "predicted":
-        return "predicted"
+        kernels = result["kernels"]
+        return "predicted" + f" ({kernels.upper()} kernels)" * (kernels != "meta")
     return f"measured ({result['device']}'s allocator)"
 
 
@@ -284,6 +295,6 @@ def _notes(report: dict[str, Any], results: Sequence[dict[str, Any]]) -> list[st
             notes.append(f"{name} changes the training step, and nothing at inference")
         elif TABLE[name].costs:
             notes.append(f"it costs: {TABLE[name].costs[0].lower()}{TABLE[name].costs[1:-1]}")
-    if name == "shared_storage" and last["method"] == "predicted":
+    if name == "shared_storage" and last.get("kernels", "cuda") != "cuda":
         notes.append("shared_storage is predicted in a CPU's slices; a GPU's need more")
     return notes

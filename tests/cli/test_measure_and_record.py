@@ -15,7 +15,7 @@ from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import book_densenet
+from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.records import load_record
 
 runner = CliRunner()
@@ -59,6 +59,21 @@ def test_a_strategy_stands_beside_the_plain_network() -> None:
     ]  # fmt: skip
 
 
+def test_a_gpus_kernels_are_predicted_with_what_its_allocator_reserves() -> None:
+    options = ["densenet121", "--batch", "8", "--resolution", "64", "--strategy", "shared_storage"]
+    report = json.loads(runner.invoke(measure, [*options, "--kernels", "cuda", "--json"]).stdout)
+    model = STRATEGIES["shared_storage"].apply(densenet121())
+    expected = predict_memory(model, (8, 3, 64, 64), device="cuda")
+    (saved,) = report["results"]
+    assert saved["reserved_bytes"] == expected.reserved_bytes
+    assert saved["peak_bytes"] == expected.peak_bytes
+    table = runner.invoke(measure, [*options, "--kernels", "cuda"], env=WIDE).stdout
+    assert "predicted (CUDA kernels)" in table
+    assert "reserved by the allocator" in table
+    assert "in a CPU's slices" not in table
+    assert "in a CPU's slices" in runner.invoke(measure, options, env=WIDE).stdout
+
+
 def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
     options = ["--batch", "2", "--resolution", "32", "--strategy", "offload", "--device", "cpu"]
     done = runner.invoke(measure, ["book-densenet", *options], env=WIDE)
@@ -90,6 +105,10 @@ def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -
         (["book-densenet", "--optimizer", "lion"], "--optimizer"),
         (["book-densenet", "--strategy", "offload"], "cannot be predicted"),
         (["book-densenet", "--strategy", "quantized_inference"], "does not train; add --infer"),
+        (
+            ["book-densenet", "--strategy", "offload", "--device", "cpu", "--kernels", "cuda"],
+            "cannot be predicted: leave out --kernels",
+        ),
         (["book-densenet", "--batch", "0"], "--batch"),
     ],
 )
