@@ -65,7 +65,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [2 · Why fewer parameters?](exercises/2-fewer-parameters.py)
 #
-# Each layer writes little: about half the parameters at equal ImageNet accuracy.
+# Narrow layers, bottlenecks, compression: about half the parameters at equal ImageNet accuracy.
 #
 # </div>
 # <div markdown>

@@ -123,7 +123,7 @@ class DenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
             self._check(x)
-        x = nn.functional.relu(self.features(x), inplace=self.inplace)  # (N, C, H/32, W/32)
+        x = nn.functional.relu(self.features(x), inplace=self.inplace)  # (N, C, h, w)
         return self.classifier(x.mean(dim=(2, 3)))  # (N, num_classes)
 
     def _check(self, x: Tensor) -> None:

@@ -22,7 +22,7 @@ from densenet_solutions.exercises.parameters.reuse_pictures import heat_maps, sh
 from densenet_solutions.exercises.pooling import comparison
 from densenet_solutions.exercises.pooling.converged import LEARNING_RATES
 from densenet_solutions.exercises.pooling.study import converged, learning_rates
-from densenet_solutions.models import TABLE_2, DenseNetConfig
+from densenet_solutions.models import TABLE_1, TABLE_2, DenseNetConfig
 from densenet_solutions.records import load_record
 from densenet_solutions.site.numbers import (
     count,
@@ -53,6 +53,15 @@ assert min(ratios.values()) > 1.8 and max(ratios.values()) < 2.2  # "about half"
 assert rough == "3.0×"  # "a third"
 least, most = times(min(ratios.values())), times(max(ratios.values()))
 
+published = {name.replace("densenet", "DenseNet-"): row.config for name, row in TABLE_1.items()}
+bare = {
+    name: study.without_economies(name, published[name])
+    for name in [r.densenet.name for r in equal]
+}
+resnets = {row.densenet.name: row.resnet_parameters for row in equal}
+larger = [name for name in bare if bare[name].without_both > resnets[name]]
+assert larger == list(ratios)
+
 # %% [markdown]
 # !!! turn "Your turn"
 #     A 3×3 convolution from $c$ to $c'$ channels has $9\,c\,c'$ weights. How many has the last one
@@ -79,11 +88,13 @@ least, most = times(min(ratios.values())), times(max(ratios.values()))
 #         {{ times(last.resnet / last.densenet, 0) }} as many.
 #
 # !!! answer "The answer"
-#     Each layer writes little. ResNet writes as many channels as it reads, so a convolution's
-#     weights grow with the square of the width. A dense layer writes only 32 channels and finds the
-#     rest with its predecessors, which keep theirs readable. Networks of equal accuracy are the
-#     fair comparison: there DenseNet needs about half the parameters^[ImageNet, the paper's matched
-#     experiment, DenseNet-169, 201 and 264. By a rough comparison DenseNet-121 needs a third; see
+#     A dense layer writes only 32 channels and finds the rest with its predecessors, whose channels
+#     stay readable. A convolution of ResNet-18 writes as many as it reads, or twice as many. Narrow
+#     layers alone would not do: with neither bottleneck nor compression DenseNet-169 would have
+#     {{ millions(bare["DenseNet-169"].without_both, 0) }} parameters. A ResNet of its accuracy has
+#     {{ millions(resnets["DenseNet-169"], 0) }}, and itself it has
+#     {{ millions(bare["DenseNet-169"].published, 0) }}^[ImageNet, the paper's matched experiment.
+#     DenseNet-201 and 264 too have about half, and by a rough comparison DenseNet-121 a third; see
 #     [below](#a-fair-comparison-equal-accuracy).].
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
@@ -95,11 +106,11 @@ least, most = times(min(ratios.values())), times(max(ratios.values()))
 # ## A narrow output is cheap
 #
 # Draw the weights of a convolution as a rectangle: as wide as the channels it reads, as high as
-# those it writes. A ResNet stage reads and writes $c$ channels, a square. When the resolution
-# halves, $c$ doubles and the square becomes four times as large. So it is in ResNet-18 and ResNet-34;
-# from ResNet-50 on, the 3×3 convolution stands between two 1×1 convolutions and, but for the first
-# block, is narrower than what the block reads. A dense layer writes only the growth rate $k$ = 32. Its
-# rectangle gets longer, never higher.
+# those it writes. In ResNet-18 and ResNet-34 a convolution reads and writes $c$ channels, a square,
+# but for the first of a stage, which reads half as many. When the resolution halves, $c$ doubles and
+# the square becomes four times as large. (From ResNet-50 on, the 3×3 convolution stands between two
+# 1×1 convolutions and, but for the first block, is narrower than what the block reads.) A dense
+# layer writes only the growth rate $k$ = 32. Its rectangle gets longer, never higher.
 #
 # The book's networks · last 3×3 convolution of each stage · areas to scale · counted
 # { .ds-setup }
@@ -143,14 +154,15 @@ assert wide.block < wide.one_convolution / 2
 # book's DenseNet grows from {{ wide.entering }} to {{ wide.leaving }} channels. Its four
 # convolutions have {{ count(wide.block) }} weights together. One single convolution from
 # {{ wide.leaving }} to {{ wide.leaving }} channels has {{ count(wide.one_convolution) }}. A
-# block that grows from $c_0$ to $c$ without a bottleneck costs about $\tfrac92 (c^2 - c_0^2)$. That
+# block of such 3×3 layers that grows from $c_0$ to $c$ costs about $\tfrac92 (c^2 - c_0^2)$. That
 # is quadratic too, but less than half of one $9c^2$ convolution.
 #
-# ## Why narrow layers suffice
+# ## Why narrow layers may suffice
 #
-# A narrow layer could not carry everything that later layers need. In a dense block it need not.
-# What an earlier layer found stays readable, unchanged. A new layer only *adds* something. ResNet
-# adds too, but into one sum.
+# The paper's explanation: a narrow layer need not carry everything that later layers need. What an
+# earlier layer found stays readable, unchanged. A new layer only *adds* something. ResNet adds too,
+# but into one sum (and a ReLU follows it, which the picture leaves out). That the reading is why
+# narrow layers suffice has not been measured, neither there nor [here](3-2b-other-ways.py#what-it-does-to-accuracy).
 
 # %%
 sum_or_concatenation()
@@ -171,22 +183,26 @@ pictures.stage_bars(
 )
 
 # %% [markdown]
-# Together they have {{ count(dense_total) }} and {{ count(resnet_total) }} parameters. That is a
-# factor of {{ times(resnet_total / dense_total) }}. Are the two equally accurate? On one set of small
+# In all, DenseNet has {{ count(dense_total) }} parameters and ResNet-18 {{ count(resnet_total) }},
+# {{ times(resnet_total / dense_total) }} as many. Are the two equally accurate? On one set of small
 # images accuracy does not tell them apart, see [below](#a-fair-comparison-equal-accuracy).
 #
 # ??? lines "The whole network in one formula"
-#     The paper's ImageNet networks put a *bottleneck* before each 3×3 convolution: a 1×1
-#     convolution that brings the $c$ channels read to $4k$, fewer than most layers read. Such a layer has
-#     $p(c) = (2 + 4k)\,c + 8k + 36k^2$ parameters, normalisations included. The $n$ layers of a
-#     block read $c_0, c_0 + k, \dots$ channels, in sum $s = n c_0 + k\,n(n-1)/2$. A transition from
-#     $m$ channels adds $2m + m\lfloor\theta m\rfloor$, where the compression $\theta$ is the share
-#     of channels it keeps. The formula agrees with a count of the built network for all
-#     {{ len(study.check_closed_form()) }} rows of Tables 1 and 2.
+#     With a bottleneck, a layer that reads $c$ channels has $p(c) = (2 + 4k)\,c + 8k + 36k^2$
+#     parameters, normalisations included. The $n$ layers of a block read $c_0, c_0 + k, \dots$
+#     channels, in sum $s = n c_0 + k\,n(n-1)/2$. A transition from $m$ channels adds
+#     $2m + m\lfloor\theta m\rfloor$. The formula agrees with a count of the built network for the
+#     {{ len(study.check_closed_form()) - 1 }} DenseNets of Tables 1 and 2, and for DenseNet-161. The
+#     book's convolutions have biases, which it leaves out.
 #
 #     {{ source(study.closed_form) }}
 #
 # ## Three dials
+#
+# The paper's ImageNet networks have two economies that the book's has not, or not both. A
+# *bottleneck* before each 3×3 convolution, a 1×1 convolution, brings the channels read to $4k$, fewer
+# than most layers read. And the *compression* $\theta$ is the share of channels that a transition
+# keeps: one half, in the book's network too.
 
 # %%
 assert all(check.formula == check.counted for check in study.check_closed_form())
@@ -194,7 +210,7 @@ growth, compression = study.vary_growth_rate(), study.vary_compression()
 at = dict(zip(growth.values, growth.parameters))
 keeping = dict(zip(compression.values, compression.parameters))
 with_bottleneck = study.closed_form(DenseNetConfig())
-without = study.without_bottleneck(DenseNetConfig())
+without = bare["DenseNet-121"].without_bottleneck
 assert without > with_bottleneck and at[64] / at[32] > 3.5
 pictures.sweeps(
     [
@@ -243,6 +259,7 @@ by_readme = [
     if row.densenet.name in ("DenseNet-169", "DenseNet-201")
 ]
 assert len({times(ratio) for ratio in by_readme}) == 1 < len(by_readme)
+by_authors = [again[n] - study.README_ERRORS.get(n, by_name[n].top1_error) for n in torchvisions]
 crossing = [
     [row.densenet.name for row in rows if row.between == ("ResNet-34", "ResNet-50")]
     for rows in (equal, penalised)
@@ -269,9 +286,29 @@ table(
 )
 
 # %% [markdown]
+# Which part of the design saves that? All of it together. With the same narrow layers, but neither
+# bottleneck nor compression, DenseNet-169, 201 and 264 would be *larger* than the ResNet:
+
+# %%
+table(
+    bare.values(),
+    {
+        "DenseNet": "name",
+        "as published": ("published", millions),
+        "no compression": ("without_compression", millions),
+        "no bottleneck": ("without_bottleneck", millions),
+        "neither": ("without_both", millions),
+        "ResNet of its error": (lambda row: resnets[row.name], millions),
+    },
+    caption="Parameters, counted. What errors the networks of the middle columns would have, we do "
+    "not know",
+)
+
+# %% [markdown]
 # **Why torchvision's figures differ.** Its DenseNet weights are the authors' own, ported from
 # Torch. Evaluated in torchvision's pipeline, they lose {{ decimal(min(loss), 1) }} to
-# {{ decimal(max(loss), 1) }} points against Table 3 of the paper. The ResNets were trained
+# {{ decimal(max(loss), 1) }} points against Table 3 of the paper, and {{ decimal(min(by_authors), 1) }}
+# to {{ decimal(max(by_authors), 1) }} against the errors in the authors' README. The ResNets were trained
 # *and* evaluated there. So that column handicaps one side^[Two cautions for both: the interpolation
 # between ResNet-34 and ResNet-50 crosses a change of design, so DenseNet-121's row is rough, and by
 # torchvision's errors DenseNet-169's too; and every published error is one training run. DenseNet-161
@@ -313,10 +350,9 @@ assert small.printed_parameters == "0.8M" and 10.2e6 / small.parameters > 12.5
 # third of the parameters at equal error.
 #
 # And the book's own two? We trained them alike on Fashion-MNIST at 64², five seeds each, as in
-# [exercise 1](1-average-pooling.py#what-our-training-says)^[Each with its learning rate, by
-# accuracy the best of three on held-out images, of which ResNet-18 diverged at one; for both it is
-# the lowest, so a better one may lie
-# below. A pair of one seed shares the order of the images; one pair of the five ran on two cards, an
+# [exercise 1](1-average-pooling.py#what-our-training-says)^[Each with its learning rate, the best of
+# three by accuracy on held-out images. At the highest of them ResNet-18 diverged; for both the
+# lowest was best, so a better one may lie below. A pair of one seed shares the order of the images; one pair of the five ran on two cards, an
 # H100 and an H200.]. DenseNet is right in {{ percent(accuracies[0], 2) }} of the test images.
 # ResNet-18, with {{ times(resnet_total / dense_total, 0) }} the parameters, is right in
 # {{ percent(accuracies[1], 2) }}. The difference is {{ decimal(100 * in_accuracy.mean) }} points,
@@ -344,7 +380,11 @@ layers, fresh = ([block[1:-1] for block in blocks] for blocks in (trained, untra
 to_input, untrained_to_input = (
     [min(column[0] for column in block) for block in blocks] for blocks in (layers, fresh)
 )
-least_to_input = [column[0] == min(column) for block in layers for column in block]
+least_to_input, untrained_least = (
+    [column[0] == min(column) for block in blocks for column in block] for blocks in (layers, fresh)
+)
+evenest = [min(min(map(min, block)) for block in blocks) for blocks in (layers, fresh)]
+assert sum(untrained_least) < 5 and evenest[0] > 0.85 and evenest[1] > 0.9
 assert sum(least_to_input) == len(least_to_input) - 1 and all(least_to_input[-5:])
 assert [a - b > 0.05 for a, b in zip(untrained_to_input, to_input)] == [False, True, True]
 
@@ -374,27 +414,33 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # {{ record_note() }}
 #
 # A column is a reader, a row a source, and a square the mean absolute weight, as a share of its
-# column's largest (faintest: half or less). Two of the paper's observations on its figure 5 return
-# here. The classifier concentrates on late features: it gives the block's input
-# {{ percent(classifier[0], 0) }} of its largest weight, untrained
-# {{ percent(classifier[1], 0) }}. And layers give least to the block's input, which the paper saw in
-# its second and third block. In ours {{ sum(least_to_input) }} of the {{ len(least_to_input) }} layers
-# with a choice do, and clearly more than untrained in the second block (down to
-# {{ percent(to_input[1], 0) }}, untrained {{ percent(untrained_to_input[1], 0) }}) and the third
-# ({{ percent(to_input[2], 0) }}, untrained {{ percent(untrained_to_input[2], 0) }}). The paper concludes
-# that a transition hands on features of which many are redundant.
+# column's largest (faintest: half or less). The paper reads reuse from its figure 5, in which layers
+# spread their weights over many sources. Ours do too: no source of a block's layers gets less
+# than {{ percent(evenest[0], 0) }} of the largest weight. But before training it was
+# {{ percent(evenest[1], 0) }}, since random weights are alike on average. So our picture cannot show
+# reuse.
 #
-# How much of a weight did training want to keep? Weight decay alone, without any gradient, would
+# It shows two others of the paper's observations. The classifier concentrates on late features: it
+# gives the block's input {{ percent(classifier[0], 0) }} of its largest weight, untrained
+# {{ percent(classifier[1], 0) }}. And layers give least to the block's input, which the paper saw in
+# its second and third block. Of our {{ len(least_to_input) }} layers that read more than one source
+# {{ sum(least_to_input) }} do, untrained {{ sum(untrained_least) }}. The lowest share of the input falls
+# from {{ percent(untrained_to_input[1], 0) }} before training to {{ percent(to_input[1], 0) }} in the
+# second block, and from {{ percent(untrained_to_input[2], 0) }} to {{ percent(to_input[2], 0) }} in the
+# third (one run). The paper concludes that a transition hands on features of which many are redundant.
+#
+# How much of a weight did training want to keep? Divide each mean absolute weight after training by
+# the same one before. Weight decay alone, without any gradient, would
 # leave {{ percent(floor) }}^[SGD with momentum {{ run.settings.momentum }}, weight decay
 # {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over
-# the steps gives the share.]. Every square of a block's layers lies above that floor, by
+# the steps gives the share.]. In the blocks' layers what is left lies above that floor, by
 # {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
-# filter that is read through a normalisation grows under any gradient. Did training keep weights on the
-# layer just before more than weights on earlier ones? Without the block's input, near weights keep {{ by_block }} points more on average over the
-# readers of a block. Single readers differ by {{ decimal(min(nearer), 1) }} to
-# {{ decimal(max(nearer), 1) }} points^[The scale of the normalisation before each weight is not counted in.].
-# One run does not tell them apart. That reuse is *why* narrow layers suffice is the paper's explanation;
-# what happens when connections are cut is in [exercise 3.2b](3-2b-other-ways.py).
+# filter that is read through a normalisation grows under any gradient. Is more left of the weights on
+# the layer just before than of those on earlier ones? Without the block's input,
+# {{ by_block }} points more on average over the readers of a block. Single readers differ by
+# {{ decimal(min(nearer), 1) }} to {{ decimal(max(nearer), 1) }} points^[The scale of the normalisation
+# before each weight is not counted in.]. One run does not tell them apart. What happens when connections
+# are cut is in [exercise 3.2b](3-2b-other-ways.py#what-it-does-to-accuracy).
 #
 # ## Fewer parameters does not mean less of everything else
 

@@ -58,8 +58,8 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #         tells more.
 #
 # !!! answer "The answer"
-#     One class builds them all. A row of Table 1 is a growth rate and four numbers of layers. What
-#     the book's layer lacks is the bottleneck: a 1×1 convolution to 4k channels before each 3×3. With
+#     One class builds them all. A network of Table 1 is a growth rate k, a stem of 2k channels and
+#     four numbers of layers. What the book's layer lacks is the bottleneck: a 1×1 convolution to 4k channels before each 3×3. With
 #     the same weights our DenseNet-121 gives torchvision's logits and gradients^[Two images of
 #     64², float64, training mode, a freshly initialised torchvision network; forward and backward,
 #     no optimiser step. Logits are equal {{ apart(parity.logits) }}, gradients
@@ -69,7 +69,7 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #     - **{{ count(d264.parameters) }}** in DenseNet-264
 #     - **{{ d264.depth }}** layers that DenseNet-264 really has
 #
-# ## The shape: an hourglass
+# ## The shape: smaller images, more channels
 #
 # Every layer adds $k$ channels. Every transition keeps the share $\theta$ = ½ of them and halves the
 # image.
@@ -188,8 +188,8 @@ table(
 
 # %% [markdown]
 # ??? lines "Table 2: the networks for CIFAR"
-#     For 32² images the stem is one 3×3 convolution and there are three equal blocks. Without a
-#     bottleneck the depth is $L = 3n + 4$, with a bottleneck $L = 6n + 4$. All
+#     For 32² images the stem is one 3×3 convolution and there are three equal blocks of $n$ layers.
+#     Without a bottleneck the depth is $L = 3n + 4$, with a bottleneck $L = 6n + 4$. All
 #     {{ len(study.table_2()) }} counts round to what the paper prints:
 #     {{ ", ".join(f"{row.name}: {count(row.parameters)}" for row in study.table_2()) }}.
 #
@@ -202,8 +202,8 @@ assert all(2 * sum(row.config.block_config) + 5 == row.depth for row in rows)
 
 # %% [markdown]
 # The number in a name counts weighted layers: two convolutions in a dense layer, one in each of
-# three transitions, one in the stem, and the classifier. That makes $2\sum_b n_b + 5$, which is
-# always odd. All names are right but one. With blocks of 6, 12, 64 and 48 layers, 264 has
+# three transitions, one in the stem, and the classifier. With $n_b$ layers in block $b$ that makes
+# $2\sum_b n_b + 5$, which is always odd. All names are right but one. With blocks of 6, 12, 64 and 48 layers, 264 has
 # **{{ d264.depth }}**. We keep the paper's name and the paper's blocks. torchvision has no
 # DenseNet-264; the authors published weights for it, with their technical report, as a Torch7 file
 # (256 MB, in their README, which calls its Torch models deprecated).
@@ -324,12 +324,14 @@ assert plain < paired and bare > d121.parameters
 #     from torchvision.models import DenseNet121_Weights
 #     from densenet_solutions.models import densenet121, load_densenet_weights
 #
-#     model = densenet121()  # or num_classes=10, in_channels=1, growth_rate=24, …
+#     model = densenet121()
 #     weights = DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
 #     load_densenet_weights(model, weights)
 #     ```
 #
-#     They are the authors' weights, ported (about 31 MB to download). The file spells some names in
+#     For ten classes take `densenet121(num_classes=10)` and
+#     `load_densenet_weights(model, weights, other_classes=True)`, which leaves the classifier as it
+#     is. Other channels or growth rates have other shapes, which these weights do not fit. They are the authors' weights, ported (about 31 MB to download). The file spells some names in
 #     an old way, `norm.1` for `norm1`; both are taken.
 #
 # ??? apparatus "Sources, records, versions"

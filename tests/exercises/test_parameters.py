@@ -195,3 +195,21 @@ def test_tracing_leaves_no_hook_and_no_mode_behind():
     architecture.trace(network, (1, 3, 64, 64))
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_closed_form_refuses_biases_which_it_leaves_out():
+    with pytest.raises(ValueError, match="leaves biases out"):
+        closed_form(book_densenet().config)
+
+
+def test_neither_bottleneck_nor_compression_by_hand():
+    """DenseNet-121: 9·32·c weights and 2c of its norm for a layer that reads c channels."""
+    total, c = 49 * 3 * 64 + 2 * 64, 64
+    for n in (6, 12, 24, 16):
+        for _ in range(n):
+            total, c = total + 9 * 32 * c + 2 * c, c + 32
+        if n != 16:
+            total += c * c + 2 * c
+    bare = parameters.without_economies("DenseNet-121", TABLE_1["densenet121"].config)
+    assert bare.without_both == total + 2 * c + (c + 1) * 1000 == 20_812_904
+    assert (bare.without_compression, bare.without_bottleneck) == (13_908_584, 10_869_096)

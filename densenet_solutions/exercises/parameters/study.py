@@ -25,7 +25,7 @@ from densenet_solutions.training import TrainingSettings
 
 
 def closed_form(config: DenseNetConfig) -> int:
-    """Parameters of a whole DenseNet by arithmetic alone.
+    """Parameters of a whole DenseNet by arithmetic alone, for convolutions without biases.
 
     A layer that reads `c` channels costs `2c + 4kc + 8k + 36k²` with the usual bottleneck of `4k`
     and `2c + 9kc` without. Over the `n` layers of a block `c` runs from `c₀` in steps of `k`, so
@@ -34,7 +34,12 @@ def closed_form(config: DenseNetConfig) -> int:
     Examples:
         >>> closed_form(DenseNetConfig())
         7978856
+
+    Raises:
+        ValueError: its convolutions have biases.
     """
+    if config.bias:
+        raise ValueError("the formula leaves biases out, got config.bias=True")
     k, classes = config.growth_rate, config.num_classes
     side = 7 if config.stem == "imagenet" else 3
     total = side**2 * config.in_channels * config.num_init_features
@@ -166,9 +171,27 @@ def vary_compression(
     return Sweep("compression", tuple(values), tuple(map(closed_form, configs)))
 
 
-def without_bottleneck(config: DenseNetConfig) -> int:
-    """Parameters of the same network with its bottlenecks taken out."""
-    return closed_form(replace(config, bn_size=None))
+@dataclass(frozen=True)
+class WithoutEconomies:
+    """Parameters of a DenseNet, and of the same layers without what else makes it small."""
+
+    name: str
+    published: int
+    without_compression: int
+    without_bottleneck: int
+    without_both: int
+
+
+def without_economies(name: str, config: DenseNetConfig) -> WithoutEconomies:
+    """The network with its transitions keeping all channels, its bottlenecks taken out, or both."""
+    wide = replace(config, compression=1.0)
+    return WithoutEconomies(
+        name,
+        closed_form(config),
+        closed_form(wide),
+        closed_form(replace(config, bn_size=None)),
+        closed_form(replace(wide, bn_size=None)),
+    )
 
 
 @dataclass(frozen=True)
