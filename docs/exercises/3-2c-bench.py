@@ -276,8 +276,10 @@ scattered = max(
     for rounds in [row.seconds[1:] if name == "recompute_block" else row.seconds]
 )
 assert first_round > 2 > 1.5 > scattered
-steady = [gpu_rows[batch]["torchvision"].seconds for batch in (128, 256)]
-steady.append(gpu_rows[256]["shared_storage"].seconds)
+steady = [
+    *(gpu_rows[batch]["torchvision"].seconds for batch in (128, 256)),
+    gpu_rows[256]["shared_storage"].seconds,
+]
 assert all(max(rounds) < 1.011 * min(rounds) for rounds in steady)
 widest = max(gpu_half[128].rows, key=lambda row: max(row.seconds) / min(row.seconds))
 widest_rounds = max(widest.seconds) / min(widest.seconds)

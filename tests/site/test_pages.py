@@ -55,6 +55,19 @@ def test_a_page_names_nothing_that_it_does_not_use(page: Path) -> None:
     assert {name for name in given - used if not name.startswith("_")} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_a_cell_shows_what_it_makes(page: Path) -> None:
+    """Only the last expression of a cell is shown: a table before it would be lost in silence."""
+    lost = [
+        ast.unparse(statement)
+        for cell in jupytext.read(page, fmt="py:percent").cells
+        if cell.cell_type == "code" and not cell.metadata.get("tags", ())
+        for statement in ast.parse(cell.source).body[:-1]
+        if isinstance(statement, ast.Expr)
+    ]
+    assert lost == []
+
+
 def lines_to_run() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for number, cell in enumerate(jupytext.read(page, fmt="py:percent").cells):

@@ -46,9 +46,7 @@ def batch_frames(
             )
             for name in networks:
                 if (name, side, batch) in begun:
-                    caption += f" {name}'s was by its time the first step of its process"
-                    adds = (said[name] or 0) - simulated[name] >= 64 * 2**20
-                    caption += ", which probably adds 64 MiB." if adds else "."
+                    caption += f" {name}'s was measured in a first step; see below."
             numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)
             label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
             wide, narrow = (

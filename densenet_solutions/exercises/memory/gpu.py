@@ -15,6 +15,7 @@ from densenet_solutions.exercises.memory.grid import (
 )
 from densenet_solutions.exercises.memory.published import without_workspace
 from densenet_solutions.measure import CudaCache, Step
+from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE_HOPPER
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import Record
 
@@ -98,8 +99,17 @@ def short_name(device: str) -> str:
     return device.removeprefix("NVIDIA ").split()[0]
 
 
+def first_steps(rows: Iterable[Held], record: Record) -> frozenset[str]:
+    """Those of `begun_with` in which two threads can have taken cuBLAS's workspace."""
+    early = begun_with(record)
+    enough = 2 * CUBLAS_WORKSPACE_HOPPER
+    return frozenset(
+        row.case.name for row in rows if row.case.name in early and row.workspace >= enough
+    )
+
+
 def begun_with(record: Record) -> frozenset[str]:
-    """Cases on the record's own device with which its processes began, told by their times.
+    """Cases on the record's own device with which its processes may have begun, by their times.
 
     Those that have the GPU to themselves are made by one process, the others by several at once.
     """
