@@ -63,9 +63,9 @@ STRATEGIES = (
     Strategy(
         apply=random_connections,
         family="fewer connections",
-        summary="Every layer reads the one before and a random half of the earlier ones.",
+        summary="Every layer reads the one before, and each earlier one with probability ½.",
         exactness="changes-function",
-        source="Dive into Deep Learning 1.0.3, section 8.7, exercise 3",
+        source="no source: chance, to compare with",
         verdict="a baseline for patterns",
         costs="Another network: accuracy.",
     ),

@@ -110,7 +110,8 @@ class Record:
         )
         stale = self.stale_cases
         if stale:
-            which = "" if len(stale) == len(self.cases) else f" ({_some(stale)})"
+            one = f" (case{'s' if len(stale) > 1 else ''} {_some(stale)})"
+            which = "" if len(stale) == len(self.cases) else one
             line += f"; recorded with an earlier version of the code{which}"
         return line
 

@@ -97,7 +97,8 @@ def test_what_older_code_has_measured_is_replaced_only_on_request(tmp_path):
 def test_a_page_says_which_cases_are_of_older_code(tmp_path):
     record = run_recipe(recipe_of(lambda case, device: 1), directory=tmp_path)
     assert "earlier" not in record.origin
-    assert aged(record, "b").origin.endswith("recorded with an earlier version of the code (b)")
+    said = "recorded with an earlier version of the code"
+    assert aged(record, "b").origin.endswith(f"{said} (case b)")
     assert aged(record, *"abc").origin.endswith("recorded with an earlier version of the code")
 
 

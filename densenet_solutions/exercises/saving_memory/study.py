@@ -174,6 +174,17 @@ def predicted_costs(names: Sequence[str]) -> dict[str, StrategyCost]:
     return found
 
 
+def random_patterns(count: int) -> list[int]:
+    """Predicted training peaks with the random connections of seeds 0, 1, …, `count` - 1."""
+    draw = STRATEGIES["random_connections"].apply
+    with torch.device("meta"):
+        model = densenet121()
+    return [
+        predict_memory(draw(model, seed=seed), FULL_SHAPE).peak_beyond_parameters
+        for seed in range(count)
+    ]
+
+
 def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
     """Predicted peak of shared storage with the slices of a CPU and of a GPU."""
     found = {}
