@@ -136,7 +136,7 @@ assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet
 # !!! answer "The answer"
 #     In training with many images, yes: DenseNet allocates half as much again as ResNet-18, with a
 #     fifteenth of the parameters. It keeps copies of its features for the backward pass, concatenated
-#     and normalised, and beside them parameters hardly count. With one image, no. At inference nothing
+#     and normalised; parameters hardly count. With one image, no. At inference nothing
 #     is kept, and with many images the two allocate nearly the same^[In float32, from 32 images on;
 #     with one, DenseNet allocates a fifth. With 128 PyTorch *reserves* {{ times(inferred_ratio) }} as
 #     much for DenseNet.]. For steps that are not small a laptop predicts what an H100 allocates in
