@@ -108,7 +108,7 @@ def how_made() -> Markdown:
         if name in here.packages
     ]
     text = (
-        f"Everything on this page that is not marked as recorded was computed when the page was "
+        f"What comes from no recording was computed when this page was "
         f"built, on {datetime.date.today()}: densenet-solutions {here.package}, "
         f"Python {here.python}, {', '.join(versions)}, {here.device}."
     )
