@@ -23,7 +23,6 @@ from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import BookLinear, Estimator, Mean, encode, log_price
 from densenet_solutions.houses.training import Task
 
-
 #: How often the book's linear model is trained.
 SEEDS = 20
 
@@ -46,8 +45,8 @@ def ladder() -> dict[str, float]:
 def books_errors(*, leak: bool = True, centered: bool = False) -> np.ndarray:
     """Predicted minus true log price of the book's linear model, its folds, `(seeds, rows)`.
 
-    Seeds are 0 to `SEEDS` - 1. Its encoder is fitted on all rows, as in the book, or without the leak on
-    training folds.
+    Seeds are 0 to `SEEDS` - 1. Its encoder is fitted on all rows, as in the book, or without the
+    leak on training folds.
     """
     train = load_houses().train
     encoder = _fitted_on_all_rows if leak else BookEncoder

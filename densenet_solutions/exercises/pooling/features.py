@@ -5,6 +5,7 @@ The networks are those of `training`, taken from their checkpoints where there a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -22,7 +23,7 @@ from densenet_solutions.exercises.pooling.gradients import (
 )
 from densenet_solutions.exercises.pooling.training import TrainingCase, cases, trained
 from densenet_solutions.images import CLASSES, as_inputs, load_fashion_mnist
-from densenet_solutions.models import DenseNet
+from densenet_solutions.models import DenseNet, book_densenet
 from densenet_solutions.records.recorder import Recipe
 
 
@@ -59,14 +60,16 @@ class TrainedPooling:
     """What a trained network does with disturbed images, and how its features pool.
 
     `shift_agreement`: pixels → share of images whose predicted class stays when they move right.
-    `reach` holds for the trained weights.
+    `reach` is that of the trained network, `fresh` that of the seed's before training, one for each
+    of the first batches.
     """
 
     pooling: str
     seed: int
     images: int
     shift_agreement: Mapping[str, float]
-    reach: GradientReach
+    reach: tuple[GradientReach, ...]
+    fresh: tuple[GradientReach, ...]
     transitions: tuple[PooledFeatures, ...]
 
 
@@ -86,7 +89,7 @@ class FeatureMap:
 
 
 _SHIFTS = (1, 2, 3, 4)  # pixels of the 32x32 image; the stem halves the resolution twice
-_TEST_IMAGES = 1000
+_BATCHES, _BATCH = 4, 64  # test images whose gradient is followed
 
 
 def map_recipe() -> Recipe:
@@ -100,7 +103,7 @@ def feature_maps(case: str, device: str) -> list[FeatureMap]:
     Channels are chosen by a rule: of those with both signs, the three of largest variance.
     """
     model, _ = trained(cases()[case], device)
-    images = load_fashion_mnist("test", limit=_TEST_IMAGES)
+    images = load_fashion_mnist("test")
     chosen = int((images.labels == CLASSES.index("Ankle boot")).nonzero()[0])
     x = as_inputs(images.pixels[chosen : chosen + 1], 32)
     maps: dict[str, Tensor] = {}
@@ -141,10 +144,20 @@ def features_recipe() -> Recipe:
 def measure_features(case: TrainingCase, device: str) -> TrainedPooling:
     """Disturb the images of a trained network, and pool its features in all three ways."""
     model = cast(DenseNet, trained(case, device)[0])
-    images = load_fashion_mnist("test", limit=_TEST_IMAGES)
+    images = load_fashion_mnist("test")
     x = as_inputs(images.pixels, case.settings.resolution)
     seen = _classes(model, x)
-    batch, labels = x[:64].clone(), images.labels[:64]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(case.settings.seed)
+        fresh = book_densenet(pooling=case.pooling)
+
+    def reach(network: DenseNet) -> tuple[GradientReach, ...]:
+        batches = zip(x.split(_BATCH), images.labels.split(_BATCH), strict=True)
+        return tuple(
+            gradient_reach(network, batch.clone(), labels, pooling=case.pooling)
+            for batch, labels in itertools.islice(batches, _BATCHES)
+        )
+
     return TrainedPooling(
         pooling=case.pooling,
         seed=case.settings.seed,
@@ -156,7 +169,8 @@ def measure_features(case: TrainingCase, device: str) -> TrainedPooling:
             pooled_features(name, outputs)
             for name, outputs in _convolution_outputs(model, x[:256]).items()
         ),
-        reach=gradient_reach(model, batch, labels, pooling=case.pooling),
+        reach=reach(model),
+        fresh=reach(fresh),
     )
 
 
