@@ -40,8 +40,12 @@ assert kept_once < sum(block.kept().values()) / 2  # "most" are copies
 # %% [markdown]
 # ## One dense block, running
 #
-# Drag through one training step, forward and back. Most of what is kept is copies of the same
-# features, raw or normalised.
+# Drag through one training step, forward and back. Most of what the plain block keeps for the backward
+# pass is copies of the same features, raw or normalised. Shared storage, the answer to exercise 3.2,
+# keeps each once.
+#
+# The book's first block · 8 × 56² · float32 · counted, shared storage in a CPU's slices
+# { .ds-setup }
 
 # %%
 ledger_frames(ledgers, small=True)
@@ -83,7 +87,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [3.2 · How else can memory be saved?](exercises/3-2-saving-memory.py)
 #
-# Keep each feature once, recompute the rest: {{ mib(plain.peak, 0) }} become
+# Features once, the rest recomputed, in slices: {{ mib(plain.peak, 0) }} become
 # {{ mib(shared.peak, 0) }}.
 #
 # </div>

@@ -67,9 +67,12 @@ widening()
 # %% [markdown]
 # ## What a training step keeps
 #
-# Every layer of the plain block keeps all that it reads (from the second on joined anew) and a
-# normalised copy of it, until the gradient has passed. Most of that is copies of the same features, raw
-# or normalised. Drag through one step, forward and back.
+# The gradient of a convolution's weights needs what the convolution read, and a normalisation's needs
+# what it read. So in the *plain* block, as PyTorch runs it, every layer keeps all that it reads (from the
+# second on joined anew) and a copy that is normalised and rectified, until the gradient has passed. Most
+# of that is copies of the same features. Two other ways stand beside it. *Recomputing* a layer lets go of
+# what is inside it, and runs it again in the backward pass. *Shared storage* has one buffer for all
+# features of a block, and works through the batch in slices. Drag through one step, forward and back.
 #
 # The book's first block · 8 × 56² · float32 · counted, shared storage in a CPU's slices
 # { .ds-setup }

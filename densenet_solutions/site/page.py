@@ -84,7 +84,7 @@ def _listing(code: str) -> str:
 
 
 def record_note(*records: Record) -> Markdown:
-    """One paragraph under what was recorded: where its numbers were made, a sentence a record.
+    """One paragraph under what was recorded: where its numbers were made, a sentence an origin.
 
     Without `records` it speaks of the one that the page loaded last.
 
@@ -95,7 +95,7 @@ def record_note(*records: Record) -> Markdown:
         if not store.loaded:
             raise ValueError("record_note() speaks of the record loaded last, and there is none")
         records = (store.loaded[-1],)
-    said = " ".join(f"Recorded on {record.origin}." for record in records)
+    said = " ".join(dict.fromkeys(f"Recorded on {record.origin}." for record in records))
     return Markdown(f"{said}\n{{ .ds-origin }}")
 
 

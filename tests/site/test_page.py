@@ -97,6 +97,8 @@ def test_record_note_speaks_of_the_record_loaded_last(loaded: list[Record]) -> N
     loaded[-1] = OLD
     assert "recorded with an earlier version of the code" in page.record_note().markdown
     assert page.record_note(first).markdown.startswith(f"Recorded on {first.origin}.")
+    assert page.record_note(first, first).markdown.count("Recorded on") == 1
+    assert page.record_note(first, OLD).markdown.count("Recorded on") == 2
 
 
 def test_how_made_lists_every_record_that_was_loaded_once(loaded: list[Record]) -> None:

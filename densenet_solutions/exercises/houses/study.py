@@ -41,7 +41,7 @@ CONFIDENCE = 1 - 0.05 / (COMPARISONS + len(ADDED))
 #: them all takes seconds: a test does.)
 SIZE_TOLERANCE = 0.07
 #: Width of the crossed networks of 16 layers that have about as many weights (also tested).
-DEEP_WIDTHS = {"plain": 56, "dense": 8}
+DEEP_WIDTHS = {"plain": 56, "shortcut": 56, "residual": 55, "dense": 8}
 
 
 # The judgement ----------------------------------------------------------------------------------
