@@ -129,7 +129,7 @@ def test_what_is_said_of_a_gpu_is_what_its_record_holds():
         for row in bench["rows"]
         if "float32" in case and row["name"] == "shared_storage"
     ]
-    assert f"takes {min(on_cpu):.1f} to {max(on_cpu):.1f} times as long" in readme.replace(
+    assert f"takes {min(on_cpu):.2f} to {max(on_cpu):.2f} times as long" in readme.replace(
         "\n# ", " "
     )
 
