@@ -209,8 +209,8 @@ def ruler(marks: Mapping[str, float], caption: str) -> Html:
         for i, (name, rmse) in enumerate(rows):
             y = 14 + i * step
             board.text(left + 42, y, decimal(rmse, 4), size=12.5, anchor="end", bold=True)
-            board.box(left + 50, y - 7, float(bar * np.log(rmse / 0.1) / top), 14, "neutral",
-                      opacity=0.45)  # fmt: skip
+            length = float(bar * np.log(rmse / 0.1) / top)
+            board.box(left + 50, y - 7, length, 14, "plain", opacity=0.45)
             board.text(left + 58 + bar, y, name, size=12 if width > 400 else 11)
         return board
 
