@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any
 
 from densenet_solutions import checks
-from densenet_solutions.site.html import Html
 
 #: meaning → colour. Chosen to stay apart for the colour-blind (after Okabe and Ito) and to have
 #: a contrast of at least 3 against white; `docs/assets/site.css` holds the values for dark mode.
@@ -24,11 +23,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         # networks
         "densenet": "#0072b2",
         "resnet": "#cc5500",
-        "dense": "#0072b2",
-        "residual": "#cc5500",
         "plain": "#75757d",
         "shortcut": "#00808a",
-        "neutral": "#75757d",
         # what memory holds
         "parameters": "#7a5cc2",
         "buffers": "#5d6d7e",
@@ -37,11 +33,6 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "gradients": "#c7558f",
         "optimizer": "#8a5a2b",
         "temporaries": "#b58500",
-        "workspace": "#3f8fc4",
-        # how a transition pools
-        "average": "#00906b",
-        "max": "#c7558e",
-        "stride": "#b58501",
     }
 )
 
@@ -102,32 +93,42 @@ def new_figure(
     return fig, fig.subplots(rows, columns, **kw)
 
 
-def svg(fig: Any, alt: str) -> Html:
-    """The figure as inline SVG; `alt` states the finding in words.
+class Plot:
+    """A matplotlib figure in the site's style, as a drawing for `site.frames`.
 
-    The same figure gives the same bytes: no date, fixed hashes. Identifiers are private to the
-    figure, so several fit on a page.
-
-    Raises:
-        ValueError: `alt` is not a sentence.
+    Seven inches fill the column; for a phone take 3.6. Text of 10 points is then 13.7 pixels.
     """
-    import matplotlib as mpl
 
-    if not hasattr(fig, "savefig"):
-        raise TypeError(f"fig is a figure of matplotlib, got {fig!r}")
-    alt = " ".join(alt.split()) if isinstance(alt, str) else ""
-    if len(alt) < 20:
-        raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
-    out = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return Html(f'<figure class="ds-figure">{adapt_svg(out.getvalue(), alt)}</figure>')
+    def __init__(self, fig: Any) -> None:
+        if not hasattr(fig, "savefig"):
+            raise TypeError(f"fig is a figure of matplotlib, got {fig!r}")
+        self._fig = fig
+        self.width = float(fig.get_figwidth() * 72 * 1.37)
+
+    def svg(self, alt: str) -> str:
+        """The figure as one SVG element; `alt` states the finding in words.
+
+        The same figure gives the same bytes: no date, fixed hashes. Identifiers are private to the
+        figure, so several fit on a page.
+
+        Raises:
+            ValueError: `alt` is not a sentence.
+        """
+        import matplotlib as mpl
+
+        alt = " ".join(alt.split())
+        if len(alt) < 20:
+            raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
+        out = io.StringIO()
+        with mpl.rc_context(_STYLE):
+            self._fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        return _adapt(out.getvalue(), alt, self.width)
 
 
-def adapt_svg(text: str, alt: str) -> str:
+def _adapt(text: str, alt: str, width: float) -> str:
     """Make an SVG document fit for a page: one element, private ids, colours that follow the mode.
 
-    Drawings made without matplotlib go through it too.
+    It is as wide as its column, and at most `width` pixels.
     """
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -141,33 +142,20 @@ def adapt_svg(text: str, alt: str) -> str:
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"(stroke|fill)(:\s*|=\")#000000", r"\1\2currentColor", text)
     text = re.sub(r"(stroke|fill)(:\s*|=\")#ffffff", r"\1\2var(--ds-paper, #fff)", text)
-    for hexadecimal, name in _names().items():
+    for name, hexadecimal in COLOURS.items():
         text = text.replace(f": {hexadecimal}", f": var(--ds-{name}, {hexadecimal})")
     text = re.sub(r"font(?:-family)?: [^;\"]+;?", _font, text)
     text = re.sub(r"<text>\s*(<tspan.*?)</text>", _flow, text, flags=re.DOTALL)
     text = re.sub(r' (?:d|x|y|transform|points)="[^"]+"', _round, text)
     text = re.sub(r"\n\s*", "\n", text)
-    opening = re.match(r"<svg[^>]*>", text)
-    assert opening is not None
-    box = re.search(r'viewBox="[^"]+"', opening[0])
-    if box is None:
-        raise ValueError("the SVG needs a viewBox to scale with the page")
-    width = float(box[0].split('"')[1].split()[2])
-    label = escape(alt, quote=True)
+    opening, inside = text.split(">", 1)
+    box = re.search(r'viewBox="[^"]+"', opening)
+    assert box is not None
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'{box[0]} role="img" aria-label="{label}" fill="currentColor" '
-        f'style="--ds-width: {width:.0f}" preserveAspectRatio="xMidYMid meet">'
-        + text[opening.end() :].strip()
+        f'{box[0]} role="img" aria-label="{escape(alt, quote=True)}" fill="currentColor" '
+        f'style="max-width:{width:.0f}px">{inside.strip()}'
     )
-
-
-def _names() -> dict[str, str]:
-    """Colour → its first name; meanings that share a colour share a variable."""
-    names: dict[str, str] = {}
-    for name, colour in COLOURS.items():
-        names.setdefault(colour, name)
-    return names
 
 
 def _font(match: re.Match[str]) -> str:

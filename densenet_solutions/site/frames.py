@@ -10,39 +10,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Protocol
+from typing import Protocol
 
 from densenet_solutions.site.draw import PHONE
-from densenet_solutions.site.figures import svg
 from densenet_solutions.site.html import Html
 
 
 class Drawing(Protocol):
-    """What a frame shows: a `Board`, or a `Plot`."""
+    """What a frame shows: a `Board`, or a `figures.Plot`."""
 
     width: float
 
     def svg(self, alt: str) -> str:
         """The drawing as one SVG element; `alt` says what is to be seen."""
         ...
-
-
-class Plot:
-    """A matplotlib figure in the site's style as a drawing.
-
-    Seven inches fill the column; for a phone take 3.6. Text of 10 points is then 13.7 pixels.
-    """
-
-    def __init__(self, fig: Any) -> None:
-        self._fig = fig
-        self.width = float(fig.get_figwidth() * 72 * 1.37)
-
-    def svg(self, alt: str) -> str:
-        html = svg(self._fig, alt).html
-        html = html[html.index("<svg") : html.rindex("</figure>")]
-        return html.replace(
-            ' style="--ds-width', f' style="max-width:{self.width:.0f}px;--ds-width'
-        )
 
 
 @dataclass(frozen=True)

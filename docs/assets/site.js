@@ -2,7 +2,7 @@
 
 // What scrolls sideways can be reached by keyboard, but only while there is something to scroll.
 function markScrollBoxes() {
-  const boxes = ".ds-figure, .ds-math, .ds-table, .md-typeset__scrollwrap";
+  const boxes = ".ds-math, .ds-table, .md-typeset__scrollwrap";
   for (const box of document.querySelectorAll(boxes)) {
     if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     else box.removeAttribute("tabindex");

@@ -9,7 +9,7 @@ import pytest
 
 from densenet_solutions.records import store
 from densenet_solutions.site import page
-from densenet_solutions.site.figures import adapt_svg, new_figure, svg
+from densenet_solutions.site.figures import Plot, new_figure
 from densenet_solutions.site.numbers import (
     billions,
     count,
@@ -26,17 +26,16 @@ from densenet_solutions.site.tables import KEY, table
 
 FORMATS = (count, millions, billions, mib, gib, decimal, percent, times, signed)
 ALT = "A line that rises from one to three."
-BOX = '<svg viewBox="0 0 4 2"><g/></svg>'
 
 
 def figure(alt: str) -> Any:
-    return svg(new_figure(2, 2)[0], alt)
+    return Plot(new_figure(2, 2)[0]).svg(alt)
 
 
 REFUSED = [
     ("alt in one word", lambda: figure("plot"), ValueError, "what the figure shows, got 'plot'"),
-    ("no alt", lambda: svg(new_figure(2, 2)[0], None), ValueError, "what the figure shows"),
-    ("no figure", lambda: svg(None, ALT), TypeError, "a figure of matplotlib, got None"),
+    ("no alt", lambda: figure(""), ValueError, "what the figure shows, got ''"),
+    ("no figure", lambda: Plot(None), TypeError, "a figure of matplotlib, got None"),
     ("no width", lambda: new_figure(0, 2), ValueError, "width is more than 0, got 0"),
     ("no height", lambda: new_figure(2, 0), ValueError, "height is more than 0, got 0"),
     *(
@@ -46,7 +45,6 @@ REFUSED = [
     ),
     ("negative width", lambda: plus_minus(-1, -1), ValueError, "at least 0, got -1"),
     ("unknown width", lambda: plus_minus(1, math.nan), ValueError, "finite, got nan"),
-    ("drawing without a box", lambda: adapt_svg("<svg><g/></svg>", ALT), ValueError, "viewBox"),
     ("source of others", lambda: page.source(json.JSONDecoder), ValueError, "densenet_solutions"),
     ("nothing loaded", lambda: page.record_note(), ValueError, "and there is none"),
     ("path to nowhere", lambda: table([{"a": 1}], {"A": "b"}), ValueError, r"'A' is 'b', which \{"),
@@ -58,7 +56,6 @@ REFUSED = [
 TAKEN: list[tuple[str, Callable[[], Any]]] = [
     ("alt in a sentence", lambda: figure(ALT)),
     *((form.__name__, lambda f=form: f(1)) for form in FORMATS),
-    ("drawing with a box", lambda: adapt_svg(BOX, ALT)),
     ("source of ours", lambda: page.source(mib)),
     ("no rows", lambda: table([], {"A": "b"})),
     ("rows as a generator", lambda: table((row for row in ([1], [2])), {"A": 0})),

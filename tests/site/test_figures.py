@@ -1,9 +1,11 @@
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
-from densenet_solutions.site.figures import COLOURS, new_figure, svg
+from densenet_solutions.site.draw import _PAGE, colour
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure
 
 ALT = "A line that rises from one to three."
 
@@ -13,12 +15,11 @@ def line(alt: str = ALT) -> str:
     ax.plot([0, 1], [1, 3], color=COLOURS["densenet"], label="DenseNet")
     ax.set_xlabel("growth rate $k^2_i$ (channels)")
     ax.legend()
-    return svg(fig, alt).html
+    return Plot(fig).svg(alt)
 
 
 def test_svg_is_one_labelled_image_that_follows_the_mode() -> None:
-    root = ET.fromstring(line())
-    (picture,) = list(root)
+    picture = ET.fromstring(line())
     assert picture.get("role") == "img"
     assert picture.get("aria-label") == ALT
     text = line()
@@ -41,6 +42,17 @@ def test_identifiers_of_two_figures_differ() -> None:
     assert not ids[0] & ids[1]
     for text, own in zip((first, second), ids, strict=True):
         assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text)) == own
+
+
+ASSETS = Path(__file__).parents[2] / "docs" / "assets"
+
+
+@pytest.mark.parametrize("name", [*COLOURS, *_PAGE])
+def test_a_colour_is_another_in_dark_mode(name: str) -> None:
+    styles = "".join((ASSETS / f"{sheet}.css").read_text() for sheet in ("site", "lesson"))
+    dark = "".join(re.findall(r'\[data-md-color-scheme="slate"\] \{(.*?)\}', styles, re.DOTALL))
+    (value,) = re.findall(rf"--ds-{name}: (#\w+);", dark)
+    assert value not in colour(name)
 
 
 def luminance(colour: str) -> float:

@@ -8,8 +8,8 @@ from densenet_solutions.exercises.memory.gpu import Held
 from densenet_solutions.exercises.memory.lines import Peaks
 from densenet_solutions.measure import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
-from densenet_solutions.site.figures import COLOURS, new_figure
-from densenet_solutions.site.frames import Plot, figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import GIB, MIB, mib
 

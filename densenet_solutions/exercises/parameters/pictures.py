@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from densenet_solutions.site.draw import COLUMN, PHONE, Board
-from densenet_solutions.site.figures import COLOURS, new_figure
-from densenet_solutions.site.frames import Plot, figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, times
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from densenet_solutions.exercises.parameters.reuse import BlockReuse
-from densenet_solutions.site.figures import COLOURS, new_figure
-from densenet_solutions.site.frames import Plot, figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
-from densenet_solutions.site.figures import COLOURS, new_figure
-from densenet_solutions.site.frames import Plot, figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import GIB, MIB, mib, percent, plus_minus
 

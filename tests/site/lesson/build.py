@@ -21,8 +21,8 @@ from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
 from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.network.window import window
 from densenet_solutions.records import load_record
-from densenet_solutions.site.figures import new_figure
-from densenet_solutions.site.frames import Plot, figure
+from densenet_solutions.site.figures import Plot, new_figure
+from densenet_solutions.site.frames import figure
 
 ROOT = Path(__file__).parents[3]
 
