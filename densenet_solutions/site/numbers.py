@@ -15,7 +15,7 @@ def count(n: int) -> str:
         >>> count(7978856)
         '7,978,856'
     """
-    return f"{_finite(n):,}"
+    return _written(n, ",")
 
 
 def millions(n: float, digits: int = 2) -> str:
@@ -25,7 +25,7 @@ def millions(n: float, digits: int = 2) -> str:
         >>> millions(7978856)
         '7.98 M'
     """
-    return f"{_finite(n) / 1e6:,.{digits}f} M"
+    return _written(n / 1e6, f",.{digits}f") + " M"
 
 
 def billions(n: float, digits: int = 2) -> str:
@@ -35,7 +35,7 @@ def billions(n: float, digits: int = 2) -> str:
         >>> billions(2_834_000_000)
         '2.83 G'
     """
-    return f"{_finite(n) / 1e9:,.{digits}f} G"
+    return _written(n / 1e9, f",.{digits}f") + " G"
 
 
 def mib(num_bytes: float, digits: int = 1) -> str:
@@ -45,7 +45,7 @@ def mib(num_bytes: float, digits: int = 1) -> str:
         >>> mib(1045690777), mib(1536 * 2**20, 0)
         ('997.2 MiB', '1,536 MiB')
     """
-    return f"{_finite(num_bytes) / MIB:,.{digits}f} MiB"
+    return _written(num_bytes / MIB, f",.{digits}f") + " MiB"
 
 
 def gib(num_bytes: float, digits: int = 1) -> str:
@@ -55,7 +55,7 @@ def gib(num_bytes: float, digits: int = 1) -> str:
         >>> gib(48 * 2**30)
         '48.0 GiB'
     """
-    return f"{_finite(num_bytes) / GIB:,.{digits}f} GiB"
+    return _written(num_bytes / GIB, f",.{digits}f") + " GiB"
 
 
 def decimal(value: float, digits: int = 2) -> str:
@@ -65,7 +65,17 @@ def decimal(value: float, digits: int = 2) -> str:
         >>> decimal(1.249), decimal(-0.11872, 4)
         ('1.25', '−0.1187')
     """
-    return minus(f"{_finite(value):.{digits}f}")
+    return _written(value, f".{digits}f")
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """A number to so many significant digits.
+
+    Examples:
+        >>> rounded(2.0), rounded(-0.26666)
+        ('2', '−0.267')
+    """
+    return _written(value, f".{digits}g")
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -75,7 +85,7 @@ def percent(share: float, digits: int = 1) -> str:
         >>> percent(0.25), percent(-0.0001)
         ('25.0%', '0.0%')
     """
-    return minus(f"{100 * _finite(share):,.{digits}f}") + "%"
+    return _written(100 * share, f",.{digits}f") + "%"
 
 
 def times(ratio: float, digits: int = 1) -> str:
@@ -85,7 +95,7 @@ def times(ratio: float, digits: int = 1) -> str:
         >>> times(8.06), times(12.34, 2)
         ('8.1×', '12.34×')
     """
-    return f"{_finite(ratio):,.{digits}f}×"
+    return _written(ratio, f",.{digits}f") + "×"
 
 
 def milliseconds(seconds: float, digits: int = 0) -> str:
@@ -95,7 +105,7 @@ def milliseconds(seconds: float, digits: int = 0) -> str:
         >>> milliseconds(0.0391)
         '39 ms'
     """
-    return f"{1000 * _finite(seconds):,.{digits}f} ms"
+    return _written(1000 * seconds, f",.{digits}f") + " ms"
 
 
 def apart(difference: float) -> str:
@@ -103,9 +113,9 @@ def apart(difference: float) -> str:
 
     Examples:
         >>> apart(0.0), apart(3.2e-15)
-        ('bit for bit', 'to within 3e-15')
+        ('bit for bit', 'to within 3e−15')
     """
-    return "bit for bit" if difference == 0 else f"to within {_finite(difference):.0e}"
+    return "bit for bit" if difference == 0 else f"to within {_written(difference, '.0e')}"
 
 
 def signed(difference: float, digits: int = 2) -> str:
@@ -115,7 +125,7 @@ def signed(difference: float, digits: int = 2) -> str:
         >>> signed(0.0021, 4), signed(-0.0005, 4)
         ('+0.0021', '−0.0005')
     """
-    return minus(f"{_finite(difference):+.{digits}f}")
+    return _written(difference, f"+.{digits}f")
 
 
 def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
@@ -140,19 +150,17 @@ def interval(low: float, high: float, digits: int = 2) -> str:
     return f"[{decimal(low, digits)}, {decimal(high, digits)}]"
 
 
-def _finite(value: float) -> float:
+def _written(value: float, form: str) -> str:
     if not math.isfinite(value):
         raise ValueError(f"a number that is printed is finite, got {value!r}")
-    return value
+    return minus(format(value, form))
 
 
 def minus(number: str) -> str:
-    """A number as Python writes it, with a real minus sign, and with none where it is zero.
+    """A number as Python writes it, with real minus signs, and with none where it is zero.
 
     Examples:
-        >>> minus("-1.5"), minus("-0.00")
-        ('−1.5', '0.00')
+        >>> minus("-1.5"), minus("-0.00"), minus("-2e-05")
+        ('−1.5', '0.00', '−2e−05')
     """
-    if not number.startswith("-"):
-        return number
-    return f"−{number[1:]}" if number.strip("-0.,") else number[1:]
+    return number.replace("-", "−" if number.strip("-0.,") else "")

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from densenet_solutions.site.draw import COLUMN, PHONE, Board
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
+from densenet_solutions.site.numbers import rounded
 
 POOLINGS = {
     "average": lambda x: F.avg_pool2d(x, 2),
@@ -88,16 +89,16 @@ def window(values: Sequence[float] = (0.8, -2.0, 2.8, 0.4)) -> Html:
 
     average, maximum = found["average"].output, found["maximum"].output
     numbers = "; ".join(
-        f"{name} gives {_number(one.output)} and sends back "
-        f"{', '.join(_number(g) for g in one.gradient)}"
+        f"{name} gives {rounded(one.output)} and sends back "
+        f"{', '.join(rounded(g) for g in one.gradient)}"
         for name, one in found.items()
     )
     return figure(
         draw(COLUMN), draw(PHONE),
-        caption=f"The average of the window is {_number(average)}, its maximum "
-        f"{_number(maximum)}: positive and negative values cancel in the average, and every "
+        caption=f"The average of the window is {rounded(average)}, its maximum "
+        f"{rounded(maximum)}: positive and negative values cancel in the average, and every "
         "value gets the same share of the gradient.",
-        alt=f"A window of {', '.join(_number(v) for v in values)}: {numbers}.",
+        alt=f"A window of {', '.join(rounded(v) for v in values)}: {numbers}.",
     )  # fmt: skip
 
 
@@ -115,8 +116,4 @@ def _cell(
     hue = "negative" if value < 0 else color
     board.box(x, y, cell - 2, cell - 2, "wash", stroke="line")
     board.box(x, y, cell - 2, cell - 2, hue, opacity=max(0.02, 0.6 * abs(value) / top))
-    board.text(x + cell / 2 - 1, y + cell / 2 - 1, _number(value), anchor="middle", size=13)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    board.text(x + cell / 2 - 1, y + cell / 2 - 1, rounded(value), anchor="middle", size=13)

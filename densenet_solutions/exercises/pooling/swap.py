@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from densenet_solutions.site.draw import COLUMN, PHONE, Board
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
+from densenet_solutions.site.numbers import rounded
 
 _POOLS = {"average": F.avg_pool2d, "maximum": F.max_pool2d}
 _FIRST, _SECOND = (1.0, 2.0, -1.0, 2.0), (2.0, 1.0, 0.0, 1.0)
@@ -41,11 +42,11 @@ def swap_frames(values: Sequence[float] = (-4, -3, -2, -1, 0, 1, 2, 3, 4)) -> Ht
             f"they differ by {apart:g}." if apart else "they happen to agree."
         )
         wide, narrow = (_draw(first, found, width) for width in (COLUMN, PHONE))
-        label = f"first value {value:g}".replace("-", "−")
+        label = f"first value {rounded(value)}"
         key = value in (values[0], values[-1])
         alt = f"{label}: " + "; ".join(
-            f"{name}: {_n(pair[0])} if the convolution comes first, {_n(pair[1])} if the pool does"
-            for name, pair in found.items()
+            f"{name}: {rounded(a)} if the convolution comes first, {rounded(b)} if the pool does"
+            for name, (a, b) in found.items()
         )
         sequence.append(Frame(label, caption, wide, narrow, key, alt))
     return frames(sequence, name="The pool and the convolution change places", start=1)
@@ -61,7 +62,8 @@ def _draw(first: Sequence[float], found: dict[str, tuple[float, float]], width: 
             at = x + 42 * (j % 2), 24 + 42.0 * (j // 2)
             board.box(*at, 40, 40, "positive" if value >= 0 else "negative",
                       opacity=0.06 + 0.13 * abs(value), stroke="line")  # fmt: skip
-            board.text(at[0] + 20, at[1] + 20, _n(value), anchor="middle", size=13, bold=not i + j)
+            board.text(at[0] + 20, at[1] + 20, rounded(value), anchor="middle", size=13,
+                       bold=not i + j)  # fmt: skip
     x0, y0 = (236.0, 0.0) if wide else (0.0, 126.0)
     board.text(x0, y0 + 10, "convolution: a − b", bold=True, size=13)
     columns = x0 + (190 if wide else 168), x0 + (310 if wide else 268)
@@ -74,9 +76,5 @@ def _draw(first: Sequence[float], found: dict[str, tuple[float, float]], width: 
             same = pair[0] == pair[1]
             board.box(x - 34, y - 17, 68, 34, "wash", stroke="line" if same else "fails", radius=4,
                       thickness=1 if same else 2)  # fmt: skip
-            board.text(x, y, _n(pair[row]), anchor="middle", size=13)
+            board.text(x, y, rounded(pair[row]), anchor="middle", size=13)
     return board
-
-
-def _n(value: float) -> str:
-    return f"{value:g}".replace("-", "−")

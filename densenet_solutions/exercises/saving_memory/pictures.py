@@ -10,7 +10,7 @@ from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.site.figures import COLOURS, Plot, new_figure
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
-from densenet_solutions.site.numbers import GIB, MIB, mib, percent, plus_minus
+from densenet_solutions.site.numbers import GIB, MIB, decimal, mib, percent, plus_minus
 
 
 def two_timelines(plain: StepTimeline, ours: StepTimeline) -> Html:
@@ -144,9 +144,9 @@ def points(difference: float, half_width: float | None) -> str:
     """A difference of accuracies in percentage points, with its interval if there is one.
 
     Examples:
-        >>> points(-0.012, 0.003), points(0.004, None)
-        ('−1.2 ± 0.3', '0.4')
+        >>> points(-0.012, 0.003), points(0.004, None), points(-0.0001, None)
+        ('−1.2 ± 0.3', '0.4', '0.0')
     """
     if half_width is None:
-        return f"{100 * difference:.1f}".replace("-", "−")
+        return decimal(100 * difference, 1)
     return plus_minus(100 * difference, 100 * half_width, 1)
