@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from types import MappingProxyType
 from typing import Any
@@ -125,68 +125,47 @@ class Plot:
         return _adapt(out.getvalue(), alt, self.width)
 
 
-def _adapt(text: str, alt: str, width: float) -> str:
-    """Make an SVG document fit for a page: one element, private ids, colours that follow the mode.
+def _round(found: re.Match[str]) -> str:
+    return re.sub(r"(\.\d\d)\d+", r"\1", found[0])
 
-    It is as wide as its column, and at most `width` pixels.
-    """
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+
+_PAGE = {"#000000": "currentColor", "#ffffff": "var(--ds-paper, #fff)"}
+_PAGE |= {colour: f"var(--ds-{name}, {colour})" for name, colour in COLOURS.items()}
+#: What becomes of matplotlib's SVG: a pattern and what replaces it, one after the other.
+_PASSES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    # In a page it is one element, and a style sheet in it would be the page's.
+    (r"\A.*?(?=<svg)|<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", ""),
+    ("xlink:href", "href"),
+    # Colours follow the mode.
+    (r"(?<=: )#[0-9a-f]{6}", lambda found: _PAGE.get(found[0], found[0])),
+    # The font is the page's. Before matplotlib 3.11 it is declared together with its size.
+    (r"font-family: [^;\"]+;? ?", ""),
+    (r"font: ([^;\"]*px) [^;\"]+", r"font: \1 var(--ds-font, sans-serif)"),
+    # Hundredths of a point are enough.
+    (r' (?:d|x|y|transform|points)="[^"]+"', _round),
+    (r"\n\s*", "\n"),
+)
+
+
+def _adapt(text: str, alt: str, width: float) -> str:
+    """Make an SVG document of matplotlib fit for a page, in which it is at most `width` wide."""
+    for pattern, replacement in _PASSES:
+        text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+    opening, inside = _with_own_ids(text, alt).split(">", 1)
+    box = re.search(r'viewBox="[^"]+"', opening)
+    assert box is not None
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box[0]} role="img" '
+        f'aria-label="{escape(alt, quote=True)}" fill="currentColor" '
+        f'style="max-width:{width:.0f}px">{inside.strip()}'
+    )
+
+
+def _with_own_ids(text: str, alt: str) -> str:
+    """Identifiers with a prefix of this figure's, where something refers to them."""
     prefix = "f" + hashlib.sha256((alt + text).encode()).hexdigest()[:8]
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
     text = re.sub(
         r'\sid="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", text
     )
-    text = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", text)
-    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"(stroke|fill)(:\s*|=\")#000000", r"\1\2currentColor", text)
-    text = re.sub(r"(stroke|fill)(:\s*|=\")#ffffff", r"\1\2var(--ds-paper, #fff)", text)
-    for name, hexadecimal in COLOURS.items():
-        text = text.replace(f": {hexadecimal}", f": var(--ds-{name}, {hexadecimal})")
-    text = re.sub(r"font(?:-family)?: [^;\"]+;?", _font, text)
-    text = re.sub(r"<text>\s*(<tspan.*?)</text>", _flow, text, flags=re.DOTALL)
-    text = re.sub(r' (?:d|x|y|transform|points)="[^"]+"', _round, text)
-    text = re.sub(r"\n\s*", "\n", text)
-    opening, inside = text.split(">", 1)
-    box = re.search(r'viewBox="[^"]+"', opening)
-    assert box is not None
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'{box[0]} role="img" aria-label="{escape(alt, quote=True)}" fill="currentColor" '
-        f'style="max-width:{width:.0f}px">{inside.strip()}'
-    )
-
-
-def _font(match: re.Match[str]) -> str:
-    """Drop the family of a `font` or `font-family` declaration: it is the page's."""
-    keep = ["font-family: monospace;"] if "monospace" in match[0] else []
-    if size := re.search(r"[\d.]+px", match[0]):  # the shorthand of Matplotlib before 3.11
-        keep.append(f"font-size: {size[0]};")
-        keep += ["font-style: italic;"] * bool(re.search("italic|oblique", match[0]))
-        keep += ["font-weight: bold;"] * bool(re.search("bold|700", match[0]))
-    return " ".join(keep)
-
-
-def _flow(match: re.Match[str]) -> str:
-    """Let the letters of a formula follow each other; Matplotlib places each for its own font."""
-    letters = re.findall(
-        r'<tspan x="([\d.-]+)" y="([\d.-]+)" style="([^"]*)">(.*?)</tspan>', match[1]
-    )
-    if not letters or " x=" in re.sub(r'<tspan x="[\d.-]+" y', "", match[1]):
-        return match[0]
-    runs: list[list[str]] = []
-    for _, y, style, letter in sorted(letters, key=lambda item: float(item[0])):
-        letter = letter.replace("\N{NO-BREAK SPACE}", " ")
-        style = style.replace("oblique", "italic").strip()
-        if runs and runs[-1][:2] == [y, style]:
-            runs[-1][2] += letter
-        else:
-            runs.append([y, style, letter])
-    spans = (f'<tspan y="{y}" style="{style}">{run}</tspan>' for y, style, run in runs)
-    return f'<text style="white-space: pre">{"".join(spans)}</text>'
-
-
-def _round(match: re.Match[str]) -> str:
-    """Hundredths of a point are enough."""
-    return re.sub(r"(\.\d\d)\d+", r"\1", match[0])
+    return re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", text)
