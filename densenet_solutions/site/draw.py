@@ -1,45 +1,23 @@
 """A small drawing board: shapes and words in, one inline SVG out.
 
-Colours are meanings: those of `site.figures.COLOURS` and those of the page itself, as `"ink"`,
-`"quiet"`, `"line"` or `"paper"`; all follow light and dark. Text stays text. Units are CSS pixels
-at full size, so that text of 12 is read at 12 where the drawing is as wide as it was made.
+Colours are meanings, see `site.figures.colour`. Text stays text. Units are CSS pixels at full size,
+so that text of 12 is read at 12 where the drawing is as wide as it was made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Literal
+from typing import Concatenate, Literal, ParamSpec
 
-from densenet_solutions.site.figures import COLOURS
+from densenet_solutions.site.figures import colour, image
 
-#: The page's own colours in light mode, for where its style sheet is missing.
-_PAGE = {
-    "ink": "#1d2126",
-    "quiet": "#59616b",
-    "line": "#c9ccc7",
-    "wash": "#f4f5f1",
-    "paper": "#fdfdfb",
-    "fails": "#a32c1c",
-    "positive": "#4d7ea8",  # values above and below zero
-    "negative": "#c2724a",
-}
+P = ParamSpec("P")
 Anchor = Literal["start", "middle", "end"]
 #: No text may be smaller: it is the smallest that is read on a phone.
 SMALLEST = 11.0
 #: Widths of a drawing: for the column of text, and for a phone of 390 pixels.
 COLUMN, PHONE = 640.0, 358.0
-
-
-def colour(name: str) -> str:
-    """A meaning as a CSS colour.
-
-    Raises:
-        ValueError: no colour has that meaning.
-    """
-    known = {**COLOURS, **_PAGE}
-    if name not in known:
-        raise ValueError(f"a colour is one of {', '.join(known)}, got {name!r}")
-    return f"var(--ds-{name},{known[name]})"
 
 
 def sub(number: int) -> str:
@@ -53,10 +31,14 @@ def sub(number: int) -> str:
 
 
 class Board:
-    """A drawing of `width` × `height`. Shapes are drawn over each other in their order."""
+    """A drawing of `width` × `height`. Shapes are drawn over each other in their order.
 
-    def __init__(self, width: float, height: float) -> None:
+    `wide` says that there is more room than on a phone.
+    """
+
+    def __init__(self, width: float, height: float = 0) -> None:
         self.width, self.height = width, height
+        self.wide = width > PHONE
         self._parts: list[str] = []
 
     def box(
@@ -87,13 +69,11 @@ class Board:
         thickness: float = 1.25,
         dashed: bool = False,
         arrow: bool = False,
-        opacity: float = 1,
     ) -> None:
         """A line through points; `arrow` gives it a head at its end."""
-        path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
-        self._path(path, "none", stroke, opacity, dashed, thickness)
+        self._path("M" + "L".join(_each(points)), _paint("none", stroke, 1, dashed, thickness))
         if arrow:
-            self._head(points[-2], points[-1], stroke, opacity)
+            self._head(points[-2], points[-1], stroke)
 
     def curve(
         self,
@@ -103,21 +83,18 @@ class Board:
         *,
         stroke: str = "ink",
         thickness: float = 1.25,
-        dashed: bool = False,
         arrow: bool = False,
         opacity: float = 1,
     ) -> None:
         """A quadratic curve from `start` to `end`, drawn towards `bend`."""
-        points = (f"{_n(x)} {_n(y)}" for x, y in (start, bend, end))
-        path = "M{}Q{} {}".format(*points)
-        self._path(path, "none", stroke, opacity, dashed, thickness)
+        path = "M{}Q{} {}".format(*_each((start, bend, end)))
+        self._path(path, _paint("none", stroke, opacity, False, thickness))
         if arrow:
             self._head(bend, end, stroke, opacity)
 
     def shape(self, *points: tuple[float, float], fill: str, opacity: float = 1) -> None:
         """A filled polygon."""
-        path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points) + "Z"
-        self._path(path, fill, "none", opacity, False, 1)
+        self._path("M" + "L".join(_each(points)) + "Z", _paint(fill, "none", opacity, False, 1))
 
     def circle(
         self, x: float, y: float, radius: float, fill: str = "none", *, stroke: str = "none"
@@ -161,23 +138,14 @@ class Board:
         Raises:
             ValueError: `alt` is not a sentence.
         """
-        alt = " ".join(alt.split())
-        if len(alt) < 20:
-            raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(self.width)} '
-            f'{_n(self.height)}" role="img" aria-label="{escape(alt, quote=True)}" '
-            f'style="max-width:{_n(self.width)}px">{"".join(self._parts)}</svg>'
-        )
+        box = f"0 0 {_n(self.width)} {_n(self.height)}"
+        return image(box, self.width, alt, "".join(self._parts))
 
-    def _path(
-        self, path: str, fill: str, stroke: str, opacity: float, dashed: bool, thickness: float
-    ) -> None:
-        style = _paint(fill, stroke, opacity, dashed, thickness)
+    def _path(self, path: str, style: str) -> None:
         self._parts.append(f'<path d="{path}" style="{style}"/>')
 
     def _head(
-        self, before: tuple[float, float], tip: tuple[float, float], fill: str, opacity: float
+        self, before: tuple[float, float], tip: tuple[float, float], fill: str, opacity: float = 1
     ) -> None:
         dx, dy = tip[0] - before[0], tip[1] - before[1]
         length = (dx * dx + dy * dy) ** 0.5 or 1
@@ -187,12 +155,26 @@ class Board:
         self.shape(tip, left, right, fill=fill, opacity=opacity)
 
 
+def both(
+    draw: Callable[Concatenate[Board, P], None], *args: P.args, **kwargs: P.kwargs
+) -> tuple[Board, Board]:
+    """What `draw` draws on a board for the column, and on one for a phone; it sets their heights."""
+    boards = Board(COLUMN), Board(PHONE)
+    for board in boards:
+        draw(board, *args, **kwargs)
+    return boards
+
+
 def _paint(fill: str, stroke: str, opacity: float, dashed: bool, thickness: float) -> str:
     style = f"fill:{fill if fill == 'none' else colour(fill)}"
     if stroke != "none":
         style += f";stroke:{colour(stroke)};stroke-width:{_n(thickness)}"
     style += ";stroke-dasharray:3 2.5" * dashed
     return style + (f";opacity:{_n(opacity)}" if opacity < 1 else "")
+
+
+def _each(points: Sequence[tuple[float, float]]) -> Iterable[str]:
+    return (f"{_n(x)} {_n(y)}" for x, y in points)
 
 
 def _n(number: float) -> str:

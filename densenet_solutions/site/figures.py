@@ -36,6 +36,18 @@ COLOURS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: The page's own colours in light mode, for where its style sheet is missing.
+_PAGE = {
+    "ink": "#1d2126",
+    "quiet": "#59616b",
+    "line": "#c9ccc7",
+    "wash": "#f4f5f1",
+    "paper": "#fdfdfb",
+    "fails": "#a32c1c",
+    "positive": "#4d7ea8",  # values above and below zero
+    "negative": "#c2724a",
+}
+
 _STYLE: Any = {  # Any: newer stubs list every key as a literal, older do not
     "svg.fonttype": "none",
     "svg.hashsalt": "densenet-solutions",
@@ -62,6 +74,34 @@ _STYLE: Any = {  # Any: newer stubs list every key as a literal, older do not
     "lines.linewidth": 2.0,
     "lines.markersize": 5,
 }
+
+
+def colour(name: str) -> str:
+    """A meaning as a CSS colour that follows light and dark: one of `COLOURS`, or of the page.
+
+    Raises:
+        ValueError: no colour has that meaning.
+    """
+    known = {**COLOURS, **_PAGE}
+    if name not in known:
+        raise ValueError(f"a colour is one of {', '.join(known)}, got {name!r}")
+    return f"var(--ds-{name},{known[name]})"
+
+
+def image(box: str, width: float, alt: str, inside: str) -> str:
+    """An SVG element as wide as its column, at most `width` pixels; `box` is its `viewBox`.
+
+    Raises:
+        ValueError: `alt` is not a sentence.
+    """
+    alt = " ".join(alt.split())
+    if len(alt) < 20:
+        raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
+        f'aria-label="{escape(alt, quote=True)}" fill="currentColor" '
+        f'style="max-width:{width:.0f}px">{inside}</svg>'
+    )
 
 
 def new_figure(
@@ -116,28 +156,30 @@ class Plot:
         """
         import matplotlib as mpl
 
-        alt = " ".join(alt.split())
-        if len(alt) < 20:
-            raise ValueError(f"alt says in a sentence what the figure shows, got {alt!r}")
         out = io.StringIO()
         with mpl.rc_context(_STYLE):
             self._fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-        return _adapt(out.getvalue(), alt, self.width)
+        text = out.getvalue()
+        for pattern, replacement in _PASSES:
+            text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+        found = re.fullmatch(r'<svg.*?viewBox="(.*?)".*?>(.*)</svg>\s*', text, re.DOTALL)
+        assert found is not None
+        return image(found[1], self.width, alt, _with_own_ids(found[2].strip(), alt))
 
 
 def _round(found: re.Match[str]) -> str:
     return re.sub(r"(\.\d\d)\d+", r"\1", found[0])
 
 
-_PAGE = {"#000000": "currentColor", "#ffffff": "var(--ds-paper, #fff)"}
-_PAGE |= {colour: f"var(--ds-{name}, {colour})" for name, colour in COLOURS.items()}
+_CSS = {"#000000": "currentColor", "#ffffff": colour("paper")}
+_CSS |= {hexadecimal: colour(name) for name, hexadecimal in COLOURS.items()}
 #: What becomes of matplotlib's SVG: a pattern and what replaces it, one after the other.
 _PASSES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     # In a page it is one element, and a style sheet in it would be the page's.
     (r"\A.*?(?=<svg)|<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", ""),
     ("xlink:href", "href"),
     # Colours follow the mode.
-    (r"(?<=: )#[0-9a-f]{6}", lambda found: _PAGE.get(found[0], found[0])),
+    (r"(?<=: )#[0-9a-f]{6}", lambda found: _CSS.get(found[0], found[0])),
     # The font is the page's. Before matplotlib 3.11 it is declared together with its size.
     (r"font-family: [^;\"]+;? ?", ""),
     (r"font: ([^;\"]*px) [^;\"]+", r"font: \1 var(--ds-font, sans-serif)"),
@@ -145,20 +187,6 @@ _PASSES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r' (?:d|x|y|transform|points)="[^"]+"', _round),
     (r"\n\s*", "\n"),
 )
-
-
-def _adapt(text: str, alt: str, width: float) -> str:
-    """Make an SVG document of matplotlib fit for a page, in which it is at most `width` wide."""
-    for pattern, replacement in _PASSES:
-        text = re.sub(pattern, replacement, text, flags=re.DOTALL)
-    opening, inside = _with_own_ids(text, alt).split(">", 1)
-    box = re.search(r'viewBox="[^"]+"', opening)
-    assert box is not None
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box[0]} role="img" '
-        f'aria-label="{escape(alt, quote=True)}" fill="currentColor" '
-        f'style="max-width:{width:.0f}px">{inside.strip()}'
-    )
 
 
 def _with_own_ids(text: str, alt: str) -> str:

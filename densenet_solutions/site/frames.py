@@ -109,14 +109,10 @@ def _bar(key: str, slider: str, last: int, value: int, words: str) -> str:
     )
 
 
-def figure(
-    wide: Drawing, narrow: Drawing | None = None, *, caption: str, alt: str = "", name: str = ""
-) -> Html:
+def figure(wide: Drawing, narrow: Drawing | None = None, *, caption: str, alt: str = "") -> Html:
     """One drawing with its finding as caption, wide and narrow. `alt` adds to the caption."""
-    title = f' id="{escape(name, quote=True)}"' if name else ""
-    drawings = _drawings(wide, narrow, alt or caption)
     return Html(
-        f'<figure class="ds-drawing"{title}>{drawings}'
+        f'<figure class="ds-drawing">{_drawings(wide, narrow, alt or caption)}'
         f"<figcaption>{escape(caption, quote=False)}</figcaption></figure>"
     )
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from densenet_solutions.site.draw import _PAGE, colour
-from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.figures import _PAGE, COLOURS, Plot, colour, new_figure
 
 ALT = "A line that rises from one to three."
 
@@ -24,7 +23,7 @@ def test_svg_is_one_labelled_image_that_follows_the_mode() -> None:
     assert picture.get("aria-label") == ALT
     text = line()
     assert "currentColor" in text
-    assert "var(--ds-densenet, #0072b2)" in text
+    assert "var(--ds-densenet,#0072b2)" in text
     assert "#000000" not in text
     assert "sans-serif" not in text
     assert "DejaVu" not in text

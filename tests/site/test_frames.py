@@ -5,7 +5,8 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
-from densenet_solutions.site.draw import SMALLEST, Board, colour
+from densenet_solutions.site.draw import SMALLEST, Board
+from densenet_solutions.site.figures import colour
 from densenet_solutions.site.frames import Frame, figure, frames
 
 ALT = "Two boxes stand beside each other."

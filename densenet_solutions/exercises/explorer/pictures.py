@@ -25,7 +25,7 @@ from densenet_solutions.exercises.explorer.predictions import (
     case_name,
 )
 from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE
-from densenet_solutions.site.draw import colour
+from densenet_solutions.site.figures import colour
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, decimal
 from densenet_solutions.site.tables import KEY, table

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from densenet_solutions.houses.comparison import HouseDifference
-from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.draw import Board, both, sub
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import decimal, signed
@@ -32,19 +32,15 @@ _COLORS = {
 }  # fmt: skip
 
 
-def _both(draw: Callable[[float], Board], caption: str, alt: str) -> Html:
-    return figure(draw(COLUMN), draw(PHONE), caption=caption, alt=alt)
-
-
 def network(features: int, growth_rate: int, layers: int, caption: str) -> Html:
     """What each layer reads: the table, and the features of all layers before it."""
 
-    def draw(width: float) -> Board:
-        size, step = (13.0, 34.0) if width > 400 else (11.5, 32.0)
-        left, right = (66.0, 160.0) if width > 400 else (54.0, 110.0)
-        board = Board(width, (layers + 1) * step + 26)
+    def draw(board: Board) -> None:
+        size, step = (13.0, 34.0) if board.wide else (11.5, 32.0)
+        left, right = (66.0, 160.0) if board.wide else (54.0, 110.0)
+        board.height = (layers + 1) * step + 26
         gap = 3.0
-        scale = (width - left - right - gap * layers) / (features + layers * growth_rate)
+        scale = (board.width - left - right - gap * layers) / (features + layers * growth_rate)
         for i in range(layers + 1):
             y = 4 + i * step
             name = f"layer {i + 1}" if i < layers else "head"
@@ -56,17 +52,16 @@ def network(features: int, growth_rate: int, layers: int, caption: str) -> Html:
                 x += growth_rate * scale + gap
             reads = features + i * growth_rate
             writes = f"writes {growth_rate}" if i < layers else "the price"
-            board.text(width, y + 11, f"reads {reads}, {writes}" if width > 400 else
+            board.text(board.width, y + 11, f"reads {reads}, {writes}" if board.wide else
                        f"{reads} → {growth_rate if i < layers else 1}",
                        size=size, anchor="end", fill="quiet")  # fmt: skip
         floor = (layers + 1) * step + 10
         board.text(left, floor, f"the table, about {features} columns", size=size, fill="quiet")
-        return board
 
-    return _both(
-        draw, caption,
-        f"A dense MLP: {layers} layers that each write {growth_rate} features and read the table, "
-        f"about {features} columns, and all features before them; so does the head.",
+    return figure(
+        *both(draw), caption=caption,
+        alt=f"A dense MLP: {layers} layers that each write {growth_rate} features and read the "
+        f"table, about {features} columns, and all features before them; so does the head.",
     )  # fmt: skip
 
 
@@ -79,14 +74,14 @@ def four_connections(caption: str) -> Html:
         "dense": [(a, b) for a in range(4) for b in range(a + 2, 5)],
     }
 
-    def draw(width: float) -> Board:
+    def draw(board: Board) -> None:
         columns = 2
-        wide, tall = width / columns, 118.0
-        board = Board(width, 2 * tall)
-        step = (wide - 44) / 4
+        panel, tall = board.width / columns, 118.0
+        board.height = 2 * tall
+        step = (panel - 44) / 4
         labels = [f"x{sub(0)}", *(f"H{sub(i)}" for i in (1, 2, 3)), "ŷ"]
         for n, (name, arcs) in enumerate(extra.items()):
-            left, top = (n % columns) * wide + 18, (n // columns) * tall
+            left, top = (n % columns) * panel + 18, (n // columns) * tall
             base = top + 92
             board.text(left - 14, top + 10, NAMES[name], size=13, bold=True, fill=_COLORS[name])
             for a, b in arcs:
@@ -101,13 +96,12 @@ def four_connections(caption: str) -> Html:
                     board.line((x - step + 12, base), (x - 13, base), stroke="quiet", arrow=True)
                 board.box(x - 11, base - 12, 22, 24, "wash", stroke="line", radius=4)
                 board.text(x, base, label, size=12, anchor="middle")
-        return board
 
-    return _both(
-        draw, caption,
-        "Four small networks of three layers. Plain is a chain. One shortcut adds an arrow from "
-        "the table to the head. Residual adds an arrow around every layer. Dense adds an arrow "
-        "from every layer, and from the table, to everything after it.",
+    return figure(
+        *both(draw), caption=caption,
+        alt="Four small networks of three layers. Plain is a chain. One shortcut adds an arrow "
+        "from the table to the head. Residual adds an arrow around every layer. Dense adds an "
+        "arrow from every layer, and from the table, to everything after it.",
     )  # fmt: skip
 
 
@@ -115,14 +109,14 @@ def search_strip(trials: Mapping[str, Sequence[Mapping[str, float]]], caption: s
     """Every trial as a dot, deeper networks as larger dots, the median as a line."""
     ticks = (0.12, 0.13, 0.15, 0.2, 0.3, 0.4)
 
-    def draw(width: float) -> Board:
-        left, right, step = (96.0, 14.0, 46.0) if width > 400 else (84.0, 10.0, 44.0)
-        board = Board(width, 4 * step + 44)
+    def draw(board: Board) -> None:
+        left, right, step = (96.0, 14.0, 46.0) if board.wide else (84.0, 10.0, 44.0)
+        board.height = 4 * step + 44
         low, high = np.log(0.115 - 0.11), np.log(0.45 - 0.11)
 
         def at(rmse: float) -> float:
             share = (np.log(min(max(rmse, 0.1151), 0.45) - 0.11) - low) / (high - low)
-            return float(left + share * (width - left - right))
+            return float(left + share * (board.width - left - right))
 
         floor = 4 * step + 8
         for tick in ticks:
@@ -137,14 +131,14 @@ def search_strip(trials: Mapping[str, Sequence[Mapping[str, float]]], caption: s
                 board.circle(at(trial["rmse"]), y, radius, stroke=_COLORS[name])
             middle = at(float(np.median([trial["rmse"] for trial in of])))
             board.line((middle, y - 14), (middle, y + 14), stroke="ink", thickness=2)
-        return board
 
     medians = ", ".join(
         f"{NAMES[name]} {np.median([t['rmse'] for t in of]):.3f} (best "
         f"{min(t['rmse'] for t in of):.4f})"
         for name, of in trials.items()
     )
-    return _both(draw, caption, f"Errors of all trials by connection. Medians: {medians}.")
+    alt = f"Errors of all trials by connection. Medians: {medians}."
+    return figure(*both(draw), caption=caption, alt=alt)
 
 
 def intervals(
@@ -154,13 +148,13 @@ def intervals(
     low = min(-1.2 * margin, *(d.low for d in differences.values()))
     high = max(1.2 * margin, *(d.high for d in differences.values()))
 
-    def draw(width: float) -> Board:
-        left, right = (108.0, 172.0) if width > 400 else (100.0, 60.0)
+    def draw(board: Board) -> None:
+        left, right = (108.0, 172.0) if board.wide else (100.0, 60.0)
         step = 34.0
-        board = Board(width, len(differences) * step + 66)
+        board.height = len(differences) * step + 66
 
         def at(value: float) -> float:
-            return left + (value - low) / (high - low) * (width - left - right)
+            return left + (value - low) / (high - low) * (board.width - left - right)
 
         floor = len(differences) * step + 26
         board.box(at(-margin), 20, at(margin) - at(-margin), floor - 20, "line", opacity=0.4)
@@ -174,22 +168,22 @@ def intervals(
             board.line((at(d.low), y), (at(d.high), y), stroke=color, thickness=2.5)
             board.circle(at(d.difference), y, 4.5, color)
             text = signed(d.difference, 4)
-            if width > 400:
+            if board.wide:
                 text += f" [{decimal(d.low, 4)}, {decimal(d.high, 4)}]"
-            board.text(width, y, text, size=12, anchor="end")
+            board.text(board.width, y, text, size=12, anchor="end")
         steps = (0.002, 0.004, 0.01, 0.02)
         for tick in _ticks(low, high, next((s for s in steps if at(s) - at(0) > 45), 0.05)):
             board.text(at(tick), floor + 10, decimal(tick, 3), size=11, anchor="middle",
                        fill="quiet")  # fmt: skip
         band = f"grey band: ±{margin:g}, the margin of equivalence"
-        board.text(left if width > 400 else 0, floor + 28, band, size=11, fill="quiet")
-        return board
+        board.text(left if board.wide else 0, floor + 28, band, size=11, fill="quiet")
 
     said = "; ".join(
         f"{NAMES[name]} {signed(d.difference, 4)}, from {decimal(d.low, 4)} to {decimal(d.high, 4)}"
         for name, d in differences.items()
     )
-    return _both(draw, caption, f"Error minus that of {against}, with intervals. {said}.")
+    alt = f"Error minus that of {against}, with intervals. {said}."
+    return figure(*both(draw), caption=caption, alt=alt)
 
 
 def _ticks(low: float, high: float, step: float) -> list[float]:
@@ -201,18 +195,18 @@ def ruler(marks: Mapping[str, float], caption: str) -> Html:
     """Scores of known models on one scale, the best at the top."""
     rows = sorted(marks.items(), key=lambda item: item[1])
 
-    def draw(width: float) -> Board:
+    def draw(board: Board) -> None:
         step, left = 25.0, 8.0
-        bar = (width - left) * (0.3 if width > 400 else 0.2)
-        board = Board(width, len(rows) * step + 6)
+        bar = (board.width - left) * (0.3 if board.wide else 0.2)
+        board.height = len(rows) * step + 6
         top = np.log(rows[-1][1] / 0.1)
         for i, (name, rmse) in enumerate(rows):
             y = 14 + i * step
             board.text(left + 42, y, decimal(rmse, 4), size=12.5, anchor="end", bold=True)
             length = float(bar * np.log(rmse / 0.1) / top)
             board.box(left + 50, y - 7, length, 14, "plain", opacity=0.45)
-            board.text(left + 58 + bar, y, name, size=12 if width > 400 else 11)
-        return board
+            board.text(left + 58 + bar, y, name, size=12 if board.wide else 11)
 
     said = "; ".join(f"{name} {rmse:.4f}" for name, rmse in rows)
-    return _both(draw, caption, f"Errors of known models, best first. {said}.")
+    alt = f"Errors of known models, best first. {said}."
+    return figure(*both(draw), caption=caption, alt=alt)

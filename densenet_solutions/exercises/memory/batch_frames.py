@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from densenet_solutions.exercises.memory.lines import NETWORKS, Peaks
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import mib
@@ -49,12 +49,10 @@ def batch_frames(
                     caption += f" {name}'s was measured in a first step; see below."
             numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)
             label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
-            wide, narrow = (
-                _draw(held, fixed, simulated, said, gpu, width) for width in (COLUMN, PHONE)
-            )
             key = (batch, side) in _KEY
             alt = f"{label}. {caption} {numbers}."
-            sequence.append(Frame(label, caption, wide, narrow, key=key, alt=alt))
+            drawings = both(_draw, held, fixed, simulated, said, gpu)
+            sequence.append(Frame(label, caption, *drawings, key=key, alt=alt))
             places.append((batch, side))
     return frames(
         sequence,
@@ -84,20 +82,20 @@ def _reserved(simulated: Mapping[str, int], said: Mapping[str, int | None], name
 
 
 def _draw(
+    board: Board,
     held: Mapping[str, int],
     fixed: Mapping[str, int],
     simulated: Mapping[str, int],
     said: Mapping[str, int | None],
     gpu: str,
-    width: float,
-) -> Board:
-    board = Board(width, _ROW * len(held) + 46)
+) -> None:
+    board.height = _ROW * len(held) + 46
     longest = max(*held.values(), *simulated.values(), *(v for v in said.values() if v))
-    scale = (width - 4) / longest
+    scale = (board.width - 4) / longest
     for i, name in enumerate(held):
         y = float(_ROW * i)
         board.text(0, y + 10, name, bold=True, size=13, fill=_HUES[name])
-        board.text(width, y + 10, f"tensors {mib(held[name], 0)}", anchor="end", size=12)
+        board.text(board.width, y + 10, f"tensors {mib(held[name], 0)}", anchor="end", size=12)
         split = scale * fixed[name]
         board.box(0, y + 20, split, 22, "parameters", opacity=0.75)
         board.box(split, y + 20, scale * held[name] - split, 22, "activations", opacity=0.75)
@@ -105,7 +103,7 @@ def _draw(
         if (value := said[name]) is not None:
             _mark(board, scale * value, y + 31)
         words = _reserved(simulated, said, name)
-        board.text(width, y + 55, words, anchor="end", size=12)
+        board.text(board.width, y + 55, words, anchor="end", size=12)
     x, y = 0.0, float(_ROW * len(held)) + 8
     for words, hue in (("parameters and gradients", "parameters"), ("images", "activations")):
         board.box(x, y - 6, 12, 12, hue, opacity=0.75)
@@ -115,7 +113,6 @@ def _draw(
     board.text(9, y + 22, "reserved, simulated", size=12)
     _mark(board, 150, y + 22, reach=8)
     board.text(157, y + 22, f"measured on an {gpu}", size=12)
-    return board
 
 
 def _mark(board: Board, x: float, y: float, *, dashed: bool = False, reach: float = 12) -> None:

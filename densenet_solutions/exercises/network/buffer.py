@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from densenet_solutions.exercises.network.ledger import Ledger, ledger
-from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.draw import Board, both, sub
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 
@@ -38,8 +38,7 @@ def buffer_frames(num_layers: int = 4, in_channels: int = 64, growth_rate: int =
     sequence: list[Frame] = []
 
     def add(label: str, caption: str, layer: int, back: bool, key: bool = False) -> None:
-        wide, narrow = (_draw(ends, layer, back, width) for width in (COLUMN, PHONE))
-        sequence.append(Frame(label, caption, wide, narrow, key))
+        sequence.append(Frame(label, caption, *both(_draw, ends, layer, back), key=key))
 
     add(
         "the input is copied in",
@@ -66,26 +65,25 @@ def buffer_frames(num_layers: int = 4, in_channels: int = 64, growth_rate: int =
     return frames(sequence, name="A dense block with shared storage", start=2)
 
 
-def _draw(ends: Sequence[int], layer: int, back: bool, width: float) -> Board:
-    wide = width > 400
-    scale = width / ends[-1]
-    board = Board(width, 222)
+def _draw(board: Board, ends: Sequence[int], layer: int, back: bool) -> None:
+    scale = board.width / ends[-1]
+    board.height = 222
     filled = ends[-1] if back else ends[layer]
     reads = ends[layer - 1] if layer else 0
     buffer, gradient, height = 34.0, 152.0, 26.0
     board.text(0, 12, "one buffer of features", bold=True, size=13)
     if layer and not back:
-        board.text(width, 12, f"H{sub(layer)} reads {view(reads)}", anchor="end", size=12,
+        board.text(board.width, 12, f"H{sub(layer)} reads {view(reads)}", anchor="end", size=12,
                    fill="quiet")  # fmt: skip
     _row(board, ends, filled, buffer, height, scale, "activations", "x")
     if not layer:
-        return board
+        return
     begin, end, middle = reads * scale, ends[layer] * scale, 106.0
     new = (begin + end) / 2
     # What the layer reads: all before it.
     board.line((0.5, buffer + height + 5), (begin - 2, buffer + height + 5), stroke="ink",
                thickness=2)  # fmt: skip
-    box = 84.0 if wide else 62.0
+    box = 84.0 if board.wide else 62.0
     at = max(begin / 2, box / 2 + 2)
     top = buffer + height + 8
     sides = (at + box / 2, middle - 13), (at - box / 2, middle - 13)
@@ -95,8 +93,8 @@ def _draw(ends: Sequence[int], layer: int, back: bool, width: float) -> Board:
     if not back:
         board.line((at + box / 2, middle), (new, middle), (new, buffer + height + 3), arrow=True,
                    thickness=1.75)  # fmt: skip
-        board.text(min(new + 6, width - 78), middle + 16, view(ends[layer], reads), size=12)
-        return board
+        board.text(min(new + 6, board.width - 78), middle + 16, view(ends[layer], reads), size=12)
+        return
     board.text(0, gradient + height + 34, "one row of gradients", bold=True, size=13)
     _row(board, ends, ends[layer], gradient, height, scale, "gradients", "∂x")
     board.line((new, gradient - 2), (new, middle), (at + box / 2 + 2, middle), arrow=True,
@@ -107,7 +105,6 @@ def _draw(ends: Sequence[int], layer: int, back: bool, width: float) -> Board:
     board.text(beside, middle + 26, f"+= in {view(reads)}", size=12)
     board.line((0.5, gradient + height + 5), (begin - 2, gradient + height + 5),
                stroke="gradients", thickness=2)  # fmt: skip
-    return board
 
 
 def _row(

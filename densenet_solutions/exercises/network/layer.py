@@ -13,7 +13,7 @@ from torch import nn
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models.densenet import DenseLayer, Transition
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import Frame, figure, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count
@@ -31,10 +31,9 @@ def bottleneck(
     weights = {c: (_convolutions(c, plain), _convolutions(c, narrow)) for c in channels}
     largest = max(channels)
 
-    def draw(c: int, width: float) -> Board:
-        wide = width > 400
-        panel = width / 2 - 14 if wide else width
-        board = Board(width, 200 if wide else 352)
+    def draw(board: Board, c: int) -> None:
+        panel = board.width / 2 - 14 if board.wide else board.width
+        board.height = 200 if board.wide else 352
         k, hidden = growth_rate, bn_size * growth_rate
         scale = panel / largest
         for i, (title, path) in enumerate(
@@ -43,12 +42,12 @@ def bottleneck(
                 ("with a bottleneck", [(c, ""), (hidden, "1×1"), (k, "3×3")]),
             )
         ):
-            x, y = (i * (panel + 28), 0.0) if wide else (0.0, 178.0 * i)
+            x, y = (i * (panel + 28), 0.0) if board.wide else (0.0, 178.0 * i)
             board.text(x, y + 10, title, bold=True, size=13)
             board.text(x + panel, y + 10, f"{count(sum(weights[c][i]))} weights", anchor="end",
                        size=12.5)  # fmt: skip
             top, middle = y + 26, x + panel / 2
-            step = (150 if wide else 106) / (len(path) - 1)
+            step = (150 if board.wide else 106) / (len(path) - 1)
             for j, (channels_here, kernel) in enumerate(path):
                 half, here = channels_here * scale / 2, top + j * step
                 if j:
@@ -65,7 +64,6 @@ def bottleneck(
                     board.text(middle, here + 8, label, anchor="middle", size=12)
                 else:
                     board.text(middle + half + 6, here + 8, label, size=12)
-        return board
 
     sequence = []
     for c in channels:
@@ -76,7 +74,7 @@ def bottleneck(
             f"{count(abs(with_one - without))} {more} than without."
         )
         key = c in (channels[0], channels[-1])
-        sequence.append(Frame(f"{c} channels", caption, draw(c, COLUMN), draw(c, PHONE), key=key))
+        sequence.append(Frame(f"{c} channels", caption, *both(draw, c), key=key))
     start = len(channels) - 3
     return frames(sequence, name="What a bottleneck costs and saves", start=max(0, start))
 
@@ -93,43 +91,41 @@ def operations(config: DenseNetConfig | None = None, *, resolution: int = 56) ->
         "a transition": _run(transition, leaving, resolution),
     }
 
-    def draw(width: float) -> Board:
-        wide = width > 400
+    def draw(board: Board) -> None:
         longest = max(len(chain) for chain in chains.values())
-        if wide:
-            board = Board(width, 2 * 108)
-            step = width / longest
+        if board.wide:
+            board.height = 2 * 108
+            step = board.width / longest
         else:
-            board = Board(width, 24 + longest * 40)
+            board.height = 24 + longest * 40
             step = 40.0
         for i, (title, chain) in enumerate(chains.items()):
-            x0, y0 = (0.0, i * 108.0) if wide else (i * (width / 2 + 6), 0.0)
+            x0, y0 = (0.0, i * 108.0) if board.wide else (i * (board.width / 2 + 6), 0.0)
             board.text(x0, y0 + 10, title, bold=True, size=13)
             for j, (name, shape) in enumerate(chain):
-                x, y = (x0 + j * step, y0 + 30) if wide else (x0, y0 + 24 + j * step)
-                box = step - 18 if wide else 62.0
+                x, y = (x0 + j * step, y0 + 30) if board.wide else (x0, y0 + 24 + j * step)
+                box = step - 18 if board.wide else 62.0
                 convolves = "×" in name and "pool" not in name
                 color = "parameters" if convolves else "wash"
                 if j:
-                    start = (x - 16, y + 14) if wide else (x + box / 2, y - 12)
-                    end = (x - 2, y + 14) if wide else (x + box / 2, y - 1)
+                    start = (x - 16, y + 14) if board.wide else (x + box / 2, y - 12)
+                    end = (x - 2, y + 14) if board.wide else (x + box / 2, y - 1)
                     board.line(start, end, arrow=True, stroke="quiet")
                 if j == 0:
                     color = "activations"
                 board.box(x, y, box, 28, color, opacity=0.45 if color != "wash" else 1,
                           stroke="line", radius=3)  # fmt: skip
                 board.text(x + box / 2, y + 14, name, anchor="middle", size=12)
-                if wide:
+                if board.wide:
                     board.text(x + box / 2, y + 41, shape, anchor="middle", size=11, fill="quiet")
                 else:
                     board.text(x + box + 6, y + 14, shape, size=11, fill="quiet")
-        return board
 
     orders = "; ".join(
         f"{title}: {', '.join(name for name, _ in chain[1:])}" for title, chain in chains.items()
     )
     return figure(
-        draw(COLUMN), draw(PHONE),
+        *both(draw),
         caption="Normalise, rectify, then convolve: in a dense layer twice, in a transition once, "
         "and the pool comes last.",
         alt=f"The order of operations. {orders}.",

@@ -16,7 +16,7 @@ from densenet_solutions.exercises.network.ledger_words import (
     shown,
 )
 from densenet_solutions.exercises.network.watch import Moment, Slab
-from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.draw import Board, both, sub
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, mib
@@ -54,7 +54,7 @@ def ledger_frames(ledgers: Sequence[Ledger], *, small: bool = False) -> Html:
     book = ledgers[0]
     sequence = []
     for i, moment in enumerate(book.moments):
-        wide, narrow = (_Sheet(ledgers, i, width, small) for width in (COLUMN, PHONE))
+        wide, narrow = both(_Sheet(ledgers, i, small).draw)
         key = moment.phase == "turn" or (moment.phase, moment.layer) in (
             ("forward", 2),
             ("backward", book.num_layers),
@@ -64,8 +64,8 @@ def ledger_frames(ledgers: Sequence[Ledger], *, small: bool = False) -> Html:
             Frame(
                 label=label(moment, book),
                 caption=caption(ledgers, i),
-                wide=narrow.draw() if small else wide.draw(),
-                narrow=None if small else narrow.draw(),
+                wide=narrow if small else wide,
+                narrow=None if small else narrow,
                 key=moment.phase == "turn" if small else key,
                 alt=alt(ledgers, i),
             )
@@ -83,13 +83,12 @@ class _Sheet:
 
     ledgers: Sequence[Ledger]
     at: int
-    width: float
     small: bool
 
-    def draw(self) -> Board:
+    def draw(self, board: Board) -> None:
         first = self.ledgers[0]
-        gap = 28.0 if self.width > 400 else 14.0
-        self.panel = (self.width - gap * (len(self.ledgers) - 1)) / len(self.ledgers)
+        gap = 28.0 if board.wide else 14.0
+        self.panel = (board.width - gap * (len(self.ledgers) - 1)) / len(self.ledgers)
         self.names = self.panel > 280 and not self.small
         widest = max(
             max(s.channels for s in (*m.held, *m.passing)) for b in self.ledgers for m in b.moments
@@ -99,7 +98,7 @@ class _Sheet:
         top = 44.0
         floor = top + 40 + rows * (_ROW + _GAP)
         bars = 0.0 if self.small else 54.0
-        board = Board(self.width, floor + 14 + bars + 26)
+        board.height = floor + 14 + bars + 26
         self._steps(board, first.moments[self.at], first.num_layers)
         for i, book in enumerate(self.ledgers):
             x = i * (self.panel + gap)
@@ -108,16 +107,15 @@ class _Sheet:
             if bars:
                 self._course(board, x, floor + 14 + bars, book)
         self._legend(board, floor + 14 + bars + 14)
-        return board
 
     def _steps(self, board: Board, moment: Moment, layers: int) -> None:
         """Where in the step we are."""
-        spacing = min(64.0, (self.width - 130) / layers)
+        spacing = min(64.0, (board.width - 130) / layers)
         ends = {"before": 0.0, "turn": layers + 0.5, "after": 0.0}
         place = ends.get(moment.phase, float(moment.layer))
         back = moment.phase in ("backward", "after")
         word = "← backward" if back else "turn" if moment.phase == "turn" else "forward →"
-        board.text(self.width, 14, word, anchor="end", size=12, fill="quiet")
+        board.text(board.width, 14, word, anchor="end", size=12, fill="quiet")
         board.line((10, 14), (10 + spacing * layers + 18, 14), stroke="line", thickness=1.5)
         for i in range(layers + 1):
             x = 12 + i * spacing
@@ -137,10 +135,10 @@ class _Sheet:
         size = mib(total * book.channel_bytes, 1)
         board.text(x, y, TITLES[book.strategy], bold=True, size=13 if self.panel > 150 else 11.5)
         words = f"{count(round(total))} channels · {size}"
-        if len(self.ledgers) == 3 and self.width < 400:
+        if len(self.ledgers) == 3 and not board.wide:
             board.text(x, y + 17, f"{count(round(total))} ch.", size=12)
         else:
-            board.text(x, y + 17, words, size=12 if self.width > 400 else 11.5)
+            board.text(x, y + 17, words, size=12 if board.wide else 11.5)
 
     def _pile(self, board: Board, x: float, floor: float, book: Ledger) -> None:
         moment = book.moments[self.at]
@@ -221,13 +219,12 @@ class _Sheet:
             ("gradients", 0.6, False, "gradients"),
         ]
         x = 0.0
-        wide = self.width > 400
         for color, opacity, dashed, words in entries:
             board.box(x, y - 5, 10, 10, color, opacity=opacity)
             if dashed:
                 board.box(x + 0.5, y - 4.5, 9, 9, stroke=color, dashed=True)
-            board.text(x + 14, y, words, size=11.5 if wide else 11, fill="quiet")
-            x += 14 + len(words) * 6.4 + (18 if wide else 8)
+            board.text(x + 14, y, words, size=11.5 if board.wide else 11, fill="quiet")
+            x += 14 + len(words) * 6.4 + (18 if board.wide else 8)
 
 
 def _rows(moment: Moment) -> list[list[Slab]]:

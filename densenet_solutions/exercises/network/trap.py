@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from densenet_solutions.memory.recompute import recompute
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 
@@ -77,19 +77,18 @@ def trap_frames() -> Html:
     )
     labels = ("before", "forward", "backward, the trap", "backward, mended")
     sequence = [
-        Frame(label, caption, _draw(i, COLUMN, found), _draw(i, PHONE, found), key=i > 0)
+        Frame(label, caption, *both(_draw, i, found), key=i > 0)
         for i, (label, caption) in enumerate(zip(labels, captions, strict=True))
     ]
     return frames(sequence, name="Batch normalisation under recomputation", start=2)
 
 
-def _draw(at: int, width: float, found: Trap) -> Board:
-    wide = width > 400
-    board = Board(width, 196)
-    place = (0, width * 0.36, width * 0.74)
+def _draw(board: Board, at: int, found: Trap) -> None:
+    board.height = 196
+    place = (0, board.width * 0.36, board.width * 0.74)
     state = (found.plain[0], found.plain[1], found.naive[2], found.mended[2])[at]
     # The step as a line, with where we are.
-    board.line((6, 20), (width - 8, 20), stroke="line", thickness=1.5, arrow=True)
+    board.line((6, 20), (board.width - 8, 20), stroke="line", thickness=1.5, arrow=True)
     for x, words, on in (
         (place[1], "forward", at == 1),
         (place[2], "backward", at >= 2),
@@ -97,7 +96,7 @@ def _draw(at: int, width: float, found: Trap) -> Board:
         board.circle(x, 20, 6, "ink" if on else "line")
         board.text(x, 40, words, anchor="middle", size=12, bold=on)
     # Runs of the layer: once in the forward pass, again in the backward pass.
-    box = 128.0 if wide else 106.0
+    box = 128.0 if board.wide else 106.0
     for i, x in enumerate(place[1:], start=1):
         if at < i:
             continue
@@ -115,7 +114,7 @@ def _draw(at: int, width: float, found: Trap) -> Board:
             board.text(x + 8, 99, "update", size=12, fill="fails" if again else "quiet",
                        bold=again)  # fmt: skip
     # The running mean between 0 and the batch's mean, to a scale that ends at a quarter.
-    left, right, y = 0.0, width - 2, 136.0
+    left, right, y = 0.0, board.width - 2, 136.0
     full = 0.25
     board.text(0, y - 16, "running mean", size=12, bold=True)
     board.box(left, y, right - left, 16, "wash", stroke="line")
@@ -127,7 +126,6 @@ def _draw(at: int, width: float, found: Trap) -> Board:
     words = f"{_percent(state)} of the batch's mean"
     board.text(right, y + 50, f"{words} · batches counted: {state.batches}", anchor="end", size=12,
                bold=at == 2)  # fmt: skip
-    return board
 
 
 def _percent(state: Statistics) -> str:

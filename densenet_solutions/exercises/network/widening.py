@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.draw import Board, both, sub
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 
@@ -35,11 +35,10 @@ def slabs(
 def widening(num_layers: int = 4, in_channels: int = 64, growth_rate: int = 32) -> Html:
     """Frames: each layer reads the whole row above it and adds its `k` channels at the end."""
 
-    def draw(layers: int, width: float) -> Board:
-        wide = width > 400
-        row, gap, right = 22.0, 42.0, 200 if wide else 92
-        scale = (width - right) / (in_channels + num_layers * growth_rate)
-        board = Board(width, (num_layers + 1) * row + num_layers * gap + 4)
+    def draw(board: Board, layers: int) -> None:
+        row, gap, right = 22.0, 42.0, 200 if board.wide else 92
+        scale = (board.width - right) / (in_channels + num_layers * growth_rate)
+        board.height = (num_layers + 1) * row + num_layers * gap + 4
         for i in range(layers + 1):
             y = 2 + i * (row + gap)
             names = [f"x{sub(j)}" for j in range(i + 1)]
@@ -53,13 +52,12 @@ def widening(num_layers: int = 4, in_channels: int = 64, growth_rate: int = 32) 
                     board.line((edge, y - gap), (edge, y), stroke="line", dashed=True)
                 reads = sum(parts) - growth_rate
                 words = f"H{sub(i)} reads {reads}, writes {growth_rate}"
-                if not wide:
+                if not board.wide:
                     words = f"{reads} → {growth_rate}"
                 board.text(new + 8, y - gap / 2, words, size=12, fill="quiet", bold=i == layers)
             slabs(board, 0, y, parts, scale=scale, height=row, names=names)
-            board.text(scale * sum(parts) + 8, y + row / 2, f"{sum(parts)}" + " channels" * wide,
-                       size=12, fill="ink")  # fmt: skip
-        return board
+            words = f"{sum(parts)}" + " channels" * board.wide
+            board.text(scale * sum(parts) + 8, y + row / 2, words, size=12)
 
     sequence = []
     for i in range(num_layers + 1):
@@ -74,8 +72,7 @@ def widening(num_layers: int = 4, in_channels: int = 64, growth_rate: int = 32) 
             Frame(
                 f"layer {i}" if i else "input",
                 caption,
-                draw(i, COLUMN),
-                draw(i, PHONE),
+                *both(draw, i),
                 key=i == num_layers,
             )
         )
@@ -87,13 +84,12 @@ def sum_or_concatenation(
 ) -> Html:
     """Frames: ResNet adds to what is there, DenseNet appends."""
 
-    def draw(layers: int, width: float) -> Board:
-        wide = width > 400
-        panel = width / 2 - 12
+    def draw(board: Board, layers: int) -> None:
+        panel = board.width / 2 - 12
         total = width_before + num_layers * growth_rate
         scale = panel / total
         row, gap = 22.0, 46.0
-        board = Board(width, 44 + (num_layers + 1) * row + num_layers * gap)
+        board.height = 44 + (num_layers + 1) * row + num_layers * gap
         for side, (title, formula) in enumerate(
             (("ResNet", "x + f(x)"), ("DenseNet", "[x, f(x)]"))
         ):
@@ -118,11 +114,11 @@ def sum_or_concatenation(
                     )  # fmt: skip
                     board.line((at, middle + 10), (at, y - 2), arrow=True, stroke="quiet")
                     if not side:
-                        board.text(at + 18 if wide else at + 17, y - 9, "+", bold=True, size=14)
-                names = [f"x{sub(j)}" for j in range(i + 1)] if side else [_sum(i, wide)]
+                        plus = at + (18 if board.wide else 17)
+                        board.text(plus, y - 9, "+", bold=True, size=14)
+                names = [f"x{sub(j)}" for j in range(i + 1)] if side else [_sum(i, board.wide)]
                 slabs(board, x, y, parts, scale=scale, height=row, color=color, names=names,
                       opacity=0.45)  # fmt: skip
-        return board
 
     sequence = [
         Frame(
@@ -132,7 +128,8 @@ def sum_or_concatenation(
             f"{width_before + i * growth_rate} channels, all as they were written."
             if i
             else "Both begin with the same channels.",
-            draw(i, COLUMN), draw(i, PHONE), key=i == num_layers,
+            *both(draw, i),
+            key=i == num_layers,
         )
         for i in range(num_layers + 1)
     ]  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import rounded
@@ -56,27 +56,26 @@ def window(values: Sequence[float] = (0.8, -2.0, 2.8, 0.4)) -> Html:
     """The three poolings of one window side by side, forward and back."""
     found = {name: pool(name, values) for name in POOLINGS}
 
-    def draw(width: float) -> Board:
-        wide = width > 400
-        cell = 44.0 if wide else 42.0
-        board = Board(width, 246 if wide else 3 * 134)
+    def draw(board: Board) -> None:
+        cell = 44.0 if board.wide else 42.0
+        board.height = 246 if board.wide else 3 * 134
         for i, (name, one) in enumerate(found.items()):
-            x, y = (i * 222.0, 0.0) if wide else (0.0, i * 134.0)
+            x, y = (i * 222.0, 0.0) if board.wide else (0.0, i * 134.0)
             board.text(x, y + 10, name, bold=True, size=13)
-            if wide:
+            if board.wide:
                 board.text(x, y + 28, _SAYS[name], size=11.5,
                            fill="quiet")  # fmt: skip
             else:
                 board.text(x + 84, y + 10, _SAYS[name], size=11.5, fill="quiet")
-            top = y + (44 if wide else 24)
-            back = (x, top + 2 * cell + 28) if wide else (x + 196, top)
+            top = y + (44 if board.wide else 24)
+            back = (x, top + 2 * cell + 28) if board.wide else (x + 196, top)
             _grid(board, x, top, cell, one.values, "positive", max(map(abs, values)))
             middle = top + cell
             board.line((x + 2 * cell + 6, middle), (x + 2 * cell + 26, middle), arrow=True)
             _cell(board, x + 2 * cell + 32, middle - cell / 2, cell, one.output, "positive",
                   max(map(abs, values)))  # fmt: skip
             _grid(board, *back, cell, one.gradient, "gradients", 1.0)
-            if wide:
+            if board.wide:
                 board.text(x + 2 * cell + 10, back[1] + cell - 16, "gradient", size=11.5,
                            fill="quiet")  # fmt: skip
                 board.text(x + 2 * cell + 10, back[1] + cell, "on its", size=11.5, fill="quiet")
@@ -85,7 +84,6 @@ def window(values: Sequence[float] = (0.8, -2.0, 2.8, 0.4)) -> Html:
             else:
                 board.text(x + 196 + 2 * cell + 8, middle - 8, "gradient", size=11.5, fill="quiet")
                 board.text(x + 196 + 2 * cell + 8, middle + 8, "back", size=11.5, fill="quiet")
-        return board
 
     average, maximum = found["average"].output, found["maximum"].output
     numbers = "; ".join(
@@ -94,7 +92,7 @@ def window(values: Sequence[float] = (0.8, -2.0, 2.8, 0.4)) -> Html:
         for name, one in found.items()
     )
     return figure(
-        draw(COLUMN), draw(PHONE),
+        *both(draw),
         caption=f"The average of the window is {rounded(average)}, its maximum "
         f"{rounded(maximum)}: positive and negative values cancel in the average, and every "
         "value gets the same share of the gradient.",

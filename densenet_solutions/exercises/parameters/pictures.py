@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.figures import COLOURS, Plot, new_figure
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
@@ -59,14 +59,13 @@ class _LayerCost(Protocol):
 def weights_to_scale(costs: Sequence[_LayerCost], caption: str, growth_rate: int = 32) -> Html:
     """Weight matrices as areas: channels read to the right, channels written downwards."""
 
-    def draw(width: float) -> Board:
-        wide = width > 400
-        gap, size = (26.0, 12.0) if wide else (10.0, 11.0)
+    def draw(board: Board) -> None:
+        gap, size = (26.0, 12.0) if board.wide else (10.0, 11.0)
         widest = [max(cost.resnet_width, cost.densenet_reads) for cost in costs]
-        scale = (width - gap * (len(costs) - 1)) / sum(widest)
+        scale = (board.width - gap * (len(costs) - 1)) / sum(widest)
         floor = 40 + scale * max(cost.resnet_width for cost in costs)
         strip = growth_rate * scale
-        board = Board(width, floor + 70 + strip)
+        board.height = floor + 70 + strip
         board.text(0, 10, "ResNet-18 writes as much as it reads", size=13, bold=True,
                    fill="resnet")  # fmt: skip
         board.text(0, floor + 56 + strip, f"DenseNet writes {growth_rate} channels", size=13,
@@ -80,7 +79,6 @@ def weights_to_scale(costs: Sequence[_LayerCost], caption: str, growth_rate: int
             board.text(x, floor + 18 + strip, count(cost.densenet), size=size)
             board.text(x, floor + 34 + strip, f"stage {cost.stage}", size=size, fill="quiet")
             x += scale * across + gap
-        return board
 
     parts = "; ".join(
         f"stage {c.stage}: ResNet {c.resnet_width} by {c.resnet_width}, "
@@ -88,7 +86,7 @@ def weights_to_scale(costs: Sequence[_LayerCost], caption: str, growth_rate: int
         for c in costs
     )
     return figure(
-        draw(COLUMN), draw(PHONE), caption=caption,
+        *both(draw), caption=caption,
         alt=f"The last 3x3 convolution of each stage as an area, channels read by channels "
         f"written. {parts}.",
     )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from densenet_solutions.exercises.pooling.comparison import Difference
 from densenet_solutions.exercises.pooling.features import FeatureMap
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import decimal, signed
@@ -58,10 +58,10 @@ def pooled_map(
         ("gradient", "size, not sign", feature_map.gradient, routed, ("gradients", "gradients")),
     )
 
-    def draw(width: float) -> Board:
-        gap = 14.0 if width > 400 else 8.0
-        side = (width - gap * len(pooled)) / (1 + len(pooled))
-        board = Board(width, 2 * (side + 50))
+    def draw(board: Board) -> None:
+        gap = 14.0 if board.wide else 8.0
+        side = (board.width - gap * len(pooled)) / (1 + len(pooled))
+        board.height = 2 * (side + 50)
         for j, (title, legend, single, many, colors) in enumerate(rows):
             y = j * (side + 50)
             largest = max(abs(value) for line in single for value in line)
@@ -73,10 +73,9 @@ def pooled_map(
                 board.text(i * (side + gap), y + 10, NAMES[name], size=12)
                 strongest = back if j else largest
                 _cells(board, i * (side + gap), y + 24, side, matrix, strongest, colors)
-        return board
 
     return figure(
-        draw(COLUMN), draw(PHONE), caption=caption,
+        *both(draw), caption=caption,
         alt=f"A real feature map of a trained DenseNet ({feature_map.label}), pooled in three "
         "ways. The average has lost contrast, the maximum some of the negative cells, the stride "
         "what it skipped. Below, the size of the gradient that comes back: the average hands it to "
@@ -114,18 +113,17 @@ def differences(compared: Mapping[str, Mapping[str, Difference]], caption: str) 
     step = 25.0
     tall = 34 + step * len(variants) + 24
 
-    def draw(width: float) -> Board:
-        wide = width > 400
+    def draw(board: Board) -> None:
         names = 128.0
-        panel = (width - names) / len(compared) - 14 if wide else width - names - 8
-        board = Board(width, tall if wide else tall * len(compared) + 12 * (len(compared) - 1))
+        room = board.width - names
+        panel = room / len(compared) - 14 if board.wide else room - 8
+        board.height = tall if board.wide else tall * len(compared) + 12 * (len(compared) - 1)
         for i, (measure, rows) in enumerate(compared.items()):
-            x0 = names + i * (panel + 14) if wide else names
-            y0 = 0.0 if wide else i * (tall + 12)
+            x0 = names + i * (panel + 14) if board.wide else names
+            y0 = 0.0 if board.wide else i * (tall + 12)
             _panel(board, _PANELS[measure], list(rows.values()), x0, y0, panel, step)
-            for j, name in enumerate(variants if not (wide and i) else ()):
+            for j, name in enumerate(variants if not (board.wide and i) else ()):
                 board.text(0, y0 + 48 + j * step, SHORT.get(name, name), size=12)
-        return board
 
     said = "; ".join(
         f"{measure}: "
@@ -133,7 +131,7 @@ def differences(compared: Mapping[str, Mapping[str, Difference]], caption: str) 
         for measure, of in compared.items()
     )
     return figure(
-        draw(COLUMN), draw(PHONE), caption=caption,
+        *both(draw), caption=caption,
         alt=f"Differences to the average over paired seeds, with 95% intervals. {said}.",
     )  # fmt: skip
 

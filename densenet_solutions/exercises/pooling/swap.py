@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from densenet_solutions.site.draw import COLUMN, PHONE, Board
+from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import rounded
@@ -41,20 +41,18 @@ def swap_frames(values: Sequence[float] = (-4, -3, -2, -1, 0, 1, 2, 3, 4)) -> Ht
         caption = "With the average both orders give the same; with the maximum " + (
             f"they differ by {apart:g}." if apart else "they happen to agree."
         )
-        wide, narrow = (_draw(first, found, width) for width in (COLUMN, PHONE))
         label = f"first value {rounded(value)}"
         key = value in (values[0], values[-1])
         alt = f"{label}: " + "; ".join(
             f"{name}: {rounded(a)} if the convolution comes first, {rounded(b)} if the pool does"
             for name, (a, b) in found.items()
         )
-        sequence.append(Frame(label, caption, wide, narrow, key, alt))
+        sequence.append(Frame(label, caption, *both(_draw, first, found), key=key, alt=alt))
     return frames(sequence, name="The pool and the convolution change places", start=1)
 
 
-def _draw(first: Sequence[float], found: dict[str, tuple[float, float]], width: float) -> Board:
-    wide = width > 400
-    board = Board(width, 128 if wide else 250)
+def _draw(board: Board, first: Sequence[float], found: dict[str, tuple[float, float]]) -> None:
+    board.height = 128 if board.wide else 250
     for i, (name, cells) in enumerate((("channel a", first), ("channel b", _SECOND))):
         x = i * 110.0
         board.text(x, 10, name, bold=True, size=13)
@@ -64,9 +62,9 @@ def _draw(first: Sequence[float], found: dict[str, tuple[float, float]], width: 
                       opacity=0.06 + 0.13 * abs(value), stroke="line")  # fmt: skip
             board.text(at[0] + 20, at[1] + 20, rounded(value), anchor="middle", size=13,
                        bold=not i + j)  # fmt: skip
-    x0, y0 = (236.0, 0.0) if wide else (0.0, 126.0)
+    x0, y0 = (236.0, 0.0) if board.wide else (0.0, 126.0)
     board.text(x0, y0 + 10, "convolution: a − b", bold=True, size=13)
-    columns = x0 + (190 if wide else 168), x0 + (310 if wide else 268)
+    columns = x0 + (190 if board.wide else 168), x0 + (310 if board.wide else 268)
     for x, name in zip(columns, found, strict=True):
         board.text(x, y0 + 10, name, anchor="middle", size=12, fill="quiet")
     for row, order in enumerate(("convolve, pool", "pool, convolve")):
@@ -77,4 +75,3 @@ def _draw(first: Sequence[float], found: dict[str, tuple[float, float]], width: 
             board.box(x - 34, y - 17, 68, 34, "wash", stroke="line" if same else "fails", radius=4,
                       thickness=1 if same else 2)  # fmt: skip
             board.text(x, y, rounded(pair[row]), anchor="middle", size=13)
-    return board

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from densenet_solutions.site.draw import COLUMN, PHONE, Board, sub
+from densenet_solutions.site.draw import Board, both, sub
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 
@@ -35,13 +35,12 @@ def hourglass(
     blocks = list(zip(block_config, block_widths, resolutions, strict=True))
     highest = max(leaving for _, leaving in block_widths)
 
-    def draw(width: float) -> Board:
-        wide = width > 400
-        up, down, top = (150.0, 90.0, 64.0) if wide else (120.0, 70.0, 60.0)
-        board = Board(width, top + up + down + 26)
-        axis, gap = top + up, 22.0 if wide else 14.0
-        step = (width - gap * (len(blocks) - 1)) / (sum(block_config) + len(blocks))
-        size = 12.0 if wide else 11.0
+    def draw(board: Board) -> None:
+        up, down, top = (150.0, 90.0, 64.0) if board.wide else (120.0, 70.0, 60.0)
+        board.height = top + up + down + 26
+        axis, gap = top + up, 22.0 if board.wide else 14.0
+        step = (board.width - gap * (len(blocks) - 1)) / (sum(block_config) + len(blocks))
+        size = 12.0 if board.wide else 11.0
         x = 0.0
         for n, (entering, leaving), side in blocks:
             for i in range(n + 1):
@@ -50,7 +49,7 @@ def hourglass(
                 at = x + i * step
                 board.box(at, axis - tall, step - 0.6, tall, "densenet", opacity=0.75)
                 board.box(at, axis + 3, step - 0.6, deep, "input", opacity=0.6)
-            middle = min(max(x + (n + 1) * step / 2, 25), width - 26)
+            middle = min(max(x + (n + 1) * step / 2, 25), board.width - 26)
             crest = axis - up * leaving / highest
             words = f"{n} layers", f"{entering}", f"→{leaving}"
             for j, word in enumerate(words):
@@ -58,24 +57,23 @@ def hourglass(
             floor = axis + 3 + down * side / max(resolutions)
             board.text(middle, floor + 11, f"{side}²", size=size, anchor="middle", fill="quiet")
             x += (n + 1) * step + gap
-        board.text(width, axis + down - 8, "image", size=size, anchor="end", fill="quiet")
+        board.text(board.width, axis + down - 8, "image", size=size, anchor="end", fill="quiet")
         board.text(0, 8, "channels", size=size, fill="densenet", bold=True)
-        return board
 
     said = "; ".join(
         f"block {i} at {side}x{side} grows from {a} to {b} channels in {n} layers"
         for i, (n, (a, b), side) in enumerate(blocks, start=1)
     )
-    return figure(draw(COLUMN), draw(PHONE), caption=caption, alt=f"{caption} {said}.")
+    return figure(*both(draw), caption=caption, alt=f"{caption} {said}.")
 
 
 def dense_connections(num_layers: int, caption: str) -> Html:
     """A dense block as arcs: every layer reads the block's input and all layers before it."""
 
-    def draw(width: float) -> Board:
-        step = width / (num_layers + 1)
+    def draw(board: Board) -> None:
+        step = board.width / (num_layers + 1)
         base = 34.0 + 0.3 * step * num_layers
-        board = Board(width, base + 52)
+        board.height = base + 52
         for source in range(num_layers + 1):
             for target in range(source + 1, num_layers + 1):
                 a, b = (source + 0.5) * step, (target + 0.5) * step
@@ -89,11 +87,10 @@ def dense_connections(num_layers: int, caption: str) -> Html:
             board.text(x, base, f"x{sub(i)}", anchor="middle", size=14)
             board.text(x, base + 34, f"H{sub(i)}" if i else "input", anchor="middle", size=12,
                        fill="quiet")  # fmt: skip
-        return board
 
     pairs = num_layers * (num_layers + 1) // 2
     return figure(
-        draw(COLUMN), draw(PHONE), caption=caption,
+        *both(draw), caption=caption,
         alt=f"A dense block of {num_layers} layers. Each layer reads the block's input and every "
         f"earlier layer's output: {pairs} connections where a chain would have {num_layers}.",
     )  # fmt: skip
