@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from densenet_solutions.exercises.parameters.study import LayerCost, PublishedModel, Sweep
 from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.figures import COLOURS, Plot, new_figure
 from densenet_solutions.site.frames import figure
@@ -43,20 +44,7 @@ def stage_bars(by_stage: Mapping[str, Mapping[str, int]], caption: str) -> Html:
     return figure(draw(7), draw(3.6), caption=caption, alt=f"Parameters by stage. {parts}.")
 
 
-class _LayerCost(Protocol):
-    @property
-    def stage(self) -> int: ...
-    @property
-    def resnet_width(self) -> int: ...
-    @property
-    def resnet(self) -> int: ...
-    @property
-    def densenet_reads(self) -> int: ...
-    @property
-    def densenet(self) -> int: ...
-
-
-def weights_to_scale(costs: Sequence[_LayerCost], caption: str, growth_rate: int = 32) -> Html:
+def weights_to_scale(costs: Sequence[LayerCost], caption: str, growth_rate: int = 32) -> Html:
     """Weight matrices as areas: channels read to the right, channels written downwards."""
 
     def draw(board: Board) -> None:
@@ -92,16 +80,7 @@ def weights_to_scale(costs: Sequence[_LayerCost], caption: str, growth_rate: int
     )  # fmt: skip
 
 
-class _Sweep(Protocol):
-    @property
-    def option(self) -> str: ...
-    @property
-    def values(self) -> tuple[float, ...]: ...
-    @property
-    def parameters(self) -> tuple[int, ...]: ...
-
-
-def sweeps(rows: Sequence[tuple[_Sweep, str, float]], caption: str) -> Html:
+def sweeps(rows: Sequence[tuple[Sweep, str, float]], caption: str) -> Html:
     """One panel an option: `(sweep, axis label, value in DenseNet-121)`; the last is ringed."""
 
     def draw(width: float, height: float, **panels: int) -> Plot:
@@ -127,20 +106,7 @@ def sweeps(rows: Sequence[tuple[_Sweep, str, float]], caption: str) -> Html:
     )  # fmt: skip
 
 
-class _Published(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def parameters(self) -> int: ...
-    @property
-    def multiply_adds(self) -> int: ...
-    @property
-    def top1_error(self) -> float: ...
-
-
-def accuracy(models: Sequence[_Published], caption: str, *, cost: str) -> Html:
+def accuracy(models: Sequence[PublishedModel], caption: str, *, cost: str) -> Html:
     """Top-1 error against `cost`, which is `"parameters"` or `"multiply_adds"`."""
     unit, word = {
         "parameters": (1e6, "parameters (millions)"),
