@@ -53,8 +53,9 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         different = book.in_channels + book.num_layers * k
         return (
             f"The forward pass is over. The block has {different} channels of features. "
-            f"Kept for the backward pass: {held}. The block lets go of its output (dashed), which is kept by what "
-            "reads it" + ("; with shared storage it is the buffer itself." if shared else ".")
+            f"Kept for the backward pass: {held}. The block lets go of its output (dashed), "
+            "which is kept by what reads it"
+            + ("; with shared storage it is the buffer itself." if shared else ".")
         )
     if moment.phase == "backward":
         return (

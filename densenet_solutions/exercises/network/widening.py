@@ -86,39 +86,26 @@ def sum_or_concatenation(
 
     def draw(board: Board, layers: int) -> None:
         panel = board.width / 2 - 12
-        total = width_before + num_layers * growth_rate
-        scale = panel / total
+        scale = panel / (width_before + num_layers * growth_rate)
         row, gap = 22.0, 46.0
         board.height = 44 + (num_layers + 1) * row + num_layers * gap
-        for side, (title, formula) in enumerate(
-            (("ResNet", "x + f(x)"), ("DenseNet", "[x, f(x)]"))
-        ):
-            x = side * (panel + 24)
-            color = title.lower()
+        left, right = 0.0, panel + 24
+        for x, title, formula in ((left, "ResNet", "x + f(x)"), (right, "DenseNet", "[x, f(x)]")):
             board.text(x, 10, title, bold=True, size=13)
             board.text(x, 28, f"keeps {formula}", size=12, fill="quiet")
-            for i in range(layers + 1):
-                y = 42 + i * (row + gap)
-                parts = [width_before, *[growth_rate] * i] if side else [width_before]
-                before = scale * (sum(parts) - (growth_rate if side and i else 0))
-                if i:
-                    middle = y - gap / 2
-                    board.line((8, y - gap + 1) if not side else (x + 8, y - gap + 1),
-                               (x + 8, y - 2), arrow=True, stroke="quiet")  # fmt: skip
-                    at = x + before * 0.5 if not side else x + before + scale * growth_rate / 2
-                    board.box(at - 13, middle - 10, 26, 20, "parameters", opacity=0.35, radius=3)
-                    board.text(at, middle, "f", anchor="middle", italic=True, size=12)
-                    board.shape(
-                        (x, y - gap), (x + before, y - gap), (at + 13, middle - 10),
-                        (at - 13, middle - 10), fill="parameters", opacity=0.16,
-                    )  # fmt: skip
-                    board.line((at, middle + 10), (at, y - 2), arrow=True, stroke="quiet")
-                    if not side:
-                        plus = at + (18 if board.wide else 17)
-                        board.text(plus, y - 9, "+", bold=True, size=14)
-                names = [f"x{sub(j)}" for j in range(i + 1)] if side else [_sum(i, board.wide)]
-                slabs(board, x, y, parts, scale=scale, height=row, color=color, names=names,
-                      opacity=0.45)  # fmt: skip
+        for i in range(layers + 1):
+            y = 42 + i * (row + gap)
+            if i:
+                reads = scale * width_before
+                _function(board, left, y, gap, reads, reads / 2)
+                board.text(reads / 2 + (18 if board.wide else 17), y - 9, "+", bold=True, size=14)
+                reads += scale * growth_rate * (i - 1)
+                _function(board, right, y, gap, reads, reads + scale * growth_rate / 2)
+            slabs(board, left, y, [width_before], scale=scale, height=row, color="resnet",
+                  names=[_sum(i, board.wide)], opacity=0.45)  # fmt: skip
+            slabs(board, right, y, [width_before, *[growth_rate] * i], scale=scale, height=row,
+                  color="densenet", names=[f"x{sub(j)}" for j in range(i + 1)],
+                  opacity=0.45)  # fmt: skip
 
     sequence = [
         Frame(
@@ -134,6 +121,17 @@ def sum_or_concatenation(
         for i in range(num_layers + 1)
     ]  # fmt: skip
     return frames(sequence, name="Addition and concatenation", start=num_layers)
+
+
+def _function(board: Board, x: float, y: float, gap: float, reads: float, place: float) -> None:
+    """`f` over the row at `y`: it reads the row above and writes at `place`; the row is kept."""
+    middle, at = y - gap / 2, x + place
+    board.line((x + 8, y - gap + 1), (x + 8, y - 2), arrow=True, stroke="quiet")
+    board.box(at - 13, middle - 10, 26, 20, "parameters", opacity=0.35, radius=3)
+    board.text(at, middle, "f", anchor="middle", italic=True, size=12)
+    sides = (at + 13, middle - 10), (at - 13, middle - 10)
+    board.shape((x, y - gap), (x + reads, y - gap), *sides, fill="parameters", opacity=0.16)
+    board.line((at, middle + 10), (at, y - 2), arrow=True, stroke="quiet")
 
 
 def _sum(layers: int, wide: bool) -> str:
