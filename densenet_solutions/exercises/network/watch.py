@@ -130,7 +130,7 @@ class Watch(StorageTracker):
         # `detach` is the hook at work, on all that a function saves at once.
         known = layers and name != "detach"
         self._layers.append(layers[0] if known else None)
-        if self._names[-1] == "copy_" and args[0].stride()[:1] == (self._total,):
+        if self._names[-1] == "copy_" and self._in_buffer(args[0]):
             self._columns[len(self._names)] = args[0].storage_offset() + args[0].shape[-1]
         return out
 
@@ -140,6 +140,10 @@ class Watch(StorageTracker):
         if self._is_map(tensor) and not self._turn:
             self.saved[storage_key(storage)] = storage.nbytes()
         return tensor.detach()
+
+    def _in_buffer(self, tensor: Tensor) -> bool:
+        """Whether it is columns of the buffer, which has a row of `total` channels a pixel."""
+        return tensor.stride()[:1] == (self._total,)
 
     def _is_map(self, tensor: Tensor) -> bool:
         """Whether it is about pixels: no vector of a norm, no parameter and no gradient of one."""
