@@ -6,6 +6,7 @@ so that text of 12 is read at 12 where the drawing is as wide as it was made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Concatenate, Literal, ParamSpec
@@ -163,6 +164,11 @@ def both(
     for board in boards:
         draw(board, *args, **kwargs)
     return boards
+
+
+def ticks(low: float, high: float, step: float) -> list[float]:
+    """The multiples of `step` from `low` to `high`."""
+    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _paint(fill: str, stroke: str, opacity: float, dashed: bool, thickness: float) -> str:

@@ -133,6 +133,13 @@ def new_figure(
     return fig, fig.subplots(rows, columns, **kw)
 
 
+def note(
+    ax: Any, words: str, at: tuple[float, float], offset: tuple[float, float], **look: Any
+) -> None:
+    """Words beside the point `at`, `offset` points from it; `look` goes to `Axes.annotate`."""
+    ax.annotate(words, at, offset, textcoords="offset points", **look)
+
+
 class Plot:
     """A matplotlib figure in the site's style, as a drawing for `site.frames`.
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from densenet_solutions.houses.comparison import HouseDifference
-from densenet_solutions.site.draw import Board, both, sub
+from densenet_solutions.site.draw import Board, both, sub, ticks
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
-from densenet_solutions.site.numbers import decimal, signed
+from densenet_solutions.site.numbers import decimal, interval, signed
 
 #: family → how a page writes it, and its colour.
 NAMES = {
@@ -107,7 +107,7 @@ def four_connections(caption: str) -> Html:
 
 def search_strip(trials: Mapping[str, Sequence[Mapping[str, float]]], caption: str) -> Html:
     """Every trial as a dot, deeper networks as larger dots, the median as a line."""
-    ticks = (0.12, 0.13, 0.15, 0.2, 0.3, 0.4)
+    scale = (0.12, 0.13, 0.15, 0.2, 0.3, 0.4)
 
     def draw(board: Board) -> None:
         left, right, step = (96.0, 14.0, 46.0) if board.wide else (84.0, 10.0, 44.0)
@@ -119,7 +119,7 @@ def search_strip(trials: Mapping[str, Sequence[Mapping[str, float]]], caption: s
             return float(left + share * (board.width - left - right))
 
         floor = 4 * step + 8
-        for tick in ticks:
+        for tick in scale:
             board.line((at(tick), 4), (at(tick), floor), stroke="line", thickness=0.75)
             board.text(at(tick), floor + 12, f"{tick:g}", size=11, anchor="middle", fill="quiet")
         board.text(left, floor + 28, "RMSE of log price (stretched axis)", size=11, fill="quiet")
@@ -169,10 +169,10 @@ def intervals(
             board.circle(at(d.difference), y, 4.5, color)
             text = signed(d.difference, 4)
             if board.wide:
-                text += f" [{decimal(d.low, 4)}, {decimal(d.high, 4)}]"
+                text += f" {interval(d.low, d.high, 4)}"
             board.text(board.width, y, text, size=12, anchor="end")
         steps = (0.002, 0.004, 0.01, 0.02)
-        for tick in _ticks(low, high, next((s for s in steps if at(s) - at(0) > 45), 0.05)):
+        for tick in ticks(low, high, next((s for s in steps if at(s) - at(0) > 45), 0.05)):
             board.text(at(tick), floor + 10, decimal(tick, 3), size=11, anchor="middle",
                        fill="quiet")  # fmt: skip
         band = f"grey band: ±{margin:g}, the margin of equivalence"
@@ -184,11 +184,6 @@ def intervals(
     )
     alt = f"Error minus that of {against}, with intervals. {said}."
     return figure(*both(draw), caption=caption, alt=alt)
-
-
-def _ticks(low: float, high: float, step: float) -> list[float]:
-    first = int(np.ceil(low / step))
-    return [i * step for i in range(first, int(np.floor(high / step)) + 1)]
 
 
 def ruler(marks: Mapping[str, float], caption: str) -> Html:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from densenet_solutions.exercises.memory.lines import NETWORKS, Peaks
+from densenet_solutions.exercises.memory.pictures import HUES
 from densenet_solutions.site.draw import Board, both
 from densenet_solutions.site.frames import Frame, frames
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import mib
 
-_HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
 #: Frames that stand without a script, and the one that is seen first.
 _KEY = ((1, 96), (128, 96), (1, 224), (128, 224))
 _FIRST = (1, 224)
@@ -94,7 +94,7 @@ def _draw(
     scale = (board.width - 4) / longest
     for i, name in enumerate(held):
         y = float(_ROW * i)
-        board.text(0, y + 10, name, bold=True, size=13, fill=_HUES[name])
+        board.text(0, y + 10, name, bold=True, size=13, fill=HUES[name])
         board.text(board.width, y + 10, f"tensors {mib(held[name], 0)}", anchor="end", size=12)
         split = scale * fixed[name]
         board.box(0, y + 20, split, 22, "parameters", opacity=0.75)

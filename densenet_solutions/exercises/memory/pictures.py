@@ -8,14 +8,14 @@ from densenet_solutions.exercises.memory.gpu import Held
 from densenet_solutions.exercises.memory.lines import Peaks
 from densenet_solutions.measure import MemoryResult
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
-from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure, note
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import GIB, MIB, mib
 
 #: From the bottom of a stack to its top.
 _STACK = ("parameters", "buffers", "input", "optimizer", "gradients", "activations", "temporaries")
-_HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
+HUES = {"DenseNet": "densenet", "ResNet-18": "resnet"}
 
 
 def step_timelines(steps: Mapping[str, MemoryResult]) -> Html:
@@ -89,7 +89,7 @@ def batch_lines(
         fig, axes = new_figure(width, height, squeeze=False, **shape)
         for ax, (side, by_network) in zip(axes.flat, peaks.items(), strict=True):
             for name, found in by_network.items():
-                colour = COLOURS[_HUES[name]]
+                colour = COLOURS[HUES[name]]
                 held = {n: v for n, v in zip(found.batches, found.held, strict=True) if n <= last}
                 ax.plot(list(held), [v / MIB for v in held.values()], color=colour)
                 said = measured.get(side, {}).get(name, {})
@@ -98,12 +98,9 @@ def batch_lines(
                     at, [said[batch].measured.peak_bytes / MIB for batch in at], linestyle="none",
                     marker="o", markersize=10, markerfacecolor="none", color=colour,
                 )  # fmt: skip
-                above = name == "DenseNet"
-                ax.annotate(
-                    name, (last, held[last] / MIB), ha="right",
-                    xytext=(-8, 2) if above else (0, -32), textcoords="offset points",
-                    color=colour, fontweight="bold",
-                )  # fmt: skip
+                offset = (-8, 2) if name == "DenseNet" else (0, -32)
+                end = last, held[last] / MIB
+                note(ax, name, end, offset, ha="right", color=colour, fontweight="bold")
             ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
             ax.text(crossings[side], 0.03, f" {crossings[side]} images",
                     transform=ax.get_xaxis_transform(), fontsize=10)  # fmt: skip
@@ -131,11 +128,8 @@ def depth_lines(layers: Sequence[int], kept: Mapping[str, Sequence[int]]) -> Htm
         for name, values in kept.items():
             colour = COLOURS["densenet" if name == "naive" else "activations"]
             ax.plot(layers, [v / MIB for v in values], marker="o", color=colour)
-            ax.annotate(
-                "plain" if name == "naive" else name, (layers[-1], values[-1] / MIB),
-                xytext=(-4, 7), textcoords="offset points", ha="right", color=colour,
-                fontweight="bold",
-            )  # fmt: skip
+            words, end = "plain" if name == "naive" else name, (layers[-1], values[-1] / MIB)
+            note(ax, words, end, (-4, 7), ha="right", color=colour, fontweight="bold")
         ax.set_xticks(list(layers))
         ax.set_ylim(bottom=0)
         ax.set_xlabel("layers in the dense block")

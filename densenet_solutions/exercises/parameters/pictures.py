@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from densenet_solutions.exercises.parameters.study import LayerCost, PublishedModel, Sweep
 from densenet_solutions.site.draw import Board, both
-from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure, note
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, times
@@ -120,15 +119,15 @@ def accuracy(models: Sequence[PublishedModel], caption: str, *, cost: str) -> Ht
             x = [getattr(m, cost) / unit for m in rows]
             y = [m.top1_error for m in rows]
             below = family == "densenet"
-            look: Any = {"textcoords": "offset points", "color": COLOURS[family]}
-            ax.plot(x, y, "o-", color=COLOURS[family])
+            colour = COLOURS[family]
+            ax.plot(x, y, "o-", color=colour)
             for m, at_x, at_y in zip(rows, x, y, strict=True):
                 left = below and m is not rows[0]
-                ax.annotate(m.name.removeprefix(f"{title}-"), (at_x, at_y),
-                            (-6 if left else 6, -5 if below else 4), ha="right" if left else "left",
-                            va="top" if below else "bottom", **look)  # fmt: skip
-            ax.annotate(title, (x[-1], y[-1]), (0, 12) if below else (34, 4), weight="bold",
-                        ha="center" if below else "left", **look)  # fmt: skip
+                note(ax, m.name.removeprefix(f"{title}-"), (at_x, at_y),
+                     (-6 if left else 6, -5 if below else 4), ha="right" if left else "left",
+                     va="top" if below else "bottom", color=colour)  # fmt: skip
+            note(ax, title, (x[-1], y[-1]), (0, 12) if below else (34, 4), weight="bold",
+                 ha="center" if below else "left", color=colour)  # fmt: skip
         ax.set_xlim(0)
         ax.margins(x=0.1, y=0.14)
         ax.set_xlabel(word)
@@ -150,9 +149,8 @@ def relative_costs(rows: Mapping[str, tuple[float, float]], caption: str) -> Htm
         bars = ax.barh(range(len(rows)), ratios, 0.6, color=COLOURS["densenet"])
         ax.bar_label(bars, [times(ratio, 2) for ratio in ratios], padding=4)
         ax.axvline(1, color=COLOURS["resnet"], lw=2)
-        ax.annotate("ResNet-18", (1, 1), (-5, -2), xycoords=("data", "axes fraction"),
-                    textcoords="offset points", color=COLOURS["resnet"], va="top",
-                    ha="right")  # fmt: skip
+        note(ax, "ResNet-18", (1, 1), (-5, -2), xycoords=("data", "axes fraction"),
+             color=COLOURS["resnet"], va="top", ha="right")  # fmt: skip
         ax.set_yticks(range(len(rows)), list(rows))
         ax.invert_yaxis()
         ax.grid(visible=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from densenet_solutions.exercises.pooling.comparison import Difference
 from densenet_solutions.exercises.pooling.features import FeatureMap
-from densenet_solutions.site.draw import Board, both
+from densenet_solutions.site.draw import Board, both, ticks
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import decimal, signed
@@ -150,9 +149,9 @@ def _panel(
     board.text(x, y + 24, panel.says, size=11, fill="quiet")
     floor = y + 34 + step * len(rows)
     board.line((at(0), y + 34), (at(0), floor), stroke="quiet", dashed=True)
-    for i in range(math.ceil(low / panel.tick), math.floor(high / panel.tick) + 1):
-        text = signed(i * panel.tick, panel.digits) if i else "0"
-        board.text(at(i * panel.tick), floor + 10, text, size=11, anchor="middle", fill="quiet")
+    for tick in ticks(low, high, panel.tick):
+        text = signed(tick, panel.digits) if tick else "0"
+        board.text(at(tick), floor + 10, text, size=11, anchor="middle", fill="quiet")
     for j, row in enumerate(rows):
         middle = y + 48 + j * step
         colour = "ink" if row.told_apart else "quiet"

@@ -7,7 +7,7 @@ from typing import Any
 
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
-from densenet_solutions.site.figures import COLOURS, Plot, new_figure
+from densenet_solutions.site.figures import COLOURS, Plot, new_figure, note
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import GIB, MIB, decimal, mib, percent, plus_minus
@@ -27,15 +27,9 @@ def two_timelines(plain: StepTimeline, ours: StepTimeline) -> Html:
             ax.fill_between(positions, values, step="post", color=colour, alpha=0.35, linewidth=0)
             ax.step(positions, values, where="post", color=colour, linewidth=1.4)
             top = max(range(len(values)), key=values.__getitem__)
-            ax.annotate(
-                f"{label}: {mib(line.peak, 0)}",
-                (min(max(positions[top], 0.3), 0.7), values[top]),
-                xytext=(0, 6),
-                textcoords="offset points",
-                ha="center",
-                color=colour,
-                fontweight="bold",
-            )
+            at = min(max(positions[top], 0.3), 0.7), values[top]
+            words = f"{label}: {mib(line.peak, 0)}"
+            note(ax, words, at, (0, 6), ha="center", color=colour, fontweight="bold")
         ax.set_ylim(0, max(plain.live) / MIB * 1.13)
         ax.set_xlim(0, 1)
         ax.set_xticks([0.06, 0.94], ["start", "end"])
@@ -99,7 +93,7 @@ def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
         ends = [[x - row.time_ratio_low], [row.time_ratio_high - x]]
         colour = COLOURS["plain" if name == "torchvision" else "densenet"]
         ax.errorbar(x, y, xerr=ends, marker="o", color=colour, elinewidth=1, capsize=3)
-        ax.annotate(label, (x, y), xytext=place, textcoords="offset points", ha=align, color=colour)
+        note(ax, label, (x, y), place, ha=align, color=colour)
     ax.set_xlim(fastest - 0.2 * (slowest - 1), slowest + 0.12 * (slowest - 1))
     ax.set_ylim(0, 1.15 * max(peaks) / unit)
     ticks = (1, 1.2, 1.4) if slowest < 1.7 else (1, 2, 3, 4)
@@ -119,13 +113,8 @@ def kept_bars(kept: Mapping[str, int]) -> Html:
             [name for name, _ in rows], [n / MIB for _, n in rows], color=COLOURS["activations"]
         )
         for i, (_, value) in enumerate(rows):
-            ax.annotate(
-                f"{value / MIB:,.0f} MiB, {percent(value / total, 0)}",
-                (value / MIB, i),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            words = f"{mib(value, 0)}, {percent(value / total, 0)}"
+            note(ax, words, (value / MIB, i), (4, 0), va="center")
         ax.set_xlim(0, max(kept.values()) / MIB * right)
         ax.set_xlabel("MiB kept")
         ax.grid(False)
