@@ -176,7 +176,7 @@ def _paint(fill: str, stroke: str, opacity: float, dashed: bool, thickness: floa
     if stroke != "none":
         style += f";stroke:{colour(stroke)};stroke-width:{_n(thickness)}"
     style += ";stroke-dasharray:3 2.5" * dashed
-    return style + (f";opacity:{_n(opacity)}" if opacity < 1 else "")
+    return style + (f";opacity:{opacity:.2g}" if opacity < 1 else "")
 
 
 def _each(points: Sequence[tuple[float, float]]) -> Iterable[str]:
