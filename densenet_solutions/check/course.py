@@ -14,7 +14,7 @@ import torch
 
 from densenet_solutions import checks
 from densenet_solutions.check.network import dense_block, densenet, transition
-from densenet_solutions.check.prepared import TheirError, load, quiet, their_code
+from densenet_solutions.check.prepared import TheirError, loaded, quiet, their_code
 from densenet_solutions.check.prices import house_prices
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import right_network
@@ -127,9 +127,10 @@ def course(
 
 def begun(path: Path) -> bool:
     """Whether there is other code in a file than `start` writes."""
-    texts = [file.read_text(encoding="utf-8") for file in (path, _template(path.name))]
     try:
-        mine, empty = (ast.dump(ast.parse(text)) for text in texts)
+        mine, empty = (
+            ast.dump(ast.parse(file.read_bytes())) for file in (path, _template(path.name))
+        )
     except (SyntaxError, ValueError):  # what cannot be parsed was written by somebody
         return True
     return mine != empty
@@ -138,8 +139,9 @@ def begun(path: Path) -> bool:
 def _wrong(path: Path, exercise: Exercise) -> tuple[Finding, ...]:
     """What is wrong in the first report that is not passed."""
     try:
-        with quiet():
-            mine = load(f"{path}:{exercise.defines}")
+        with quiet(), loaded(f"{path}:{exercise.defines}") as mine:
+            if not callable(mine):
+                raise TypeError(f"{exercise.defines} is a class or a function, got {mine!r}")
             for report in exercise.reports(mine):
                 if not report.passed:
                     return report.wrong
@@ -234,7 +236,7 @@ def _whole(function: Any, **given: Any) -> int:
     """What the reader's function makes of the arguments: a whole number."""
     with their_code("Your function"):
         n = function(**given)
-    return checks.integer(f"what {function.__name__} returns", n)
+    return checks.integer("what your function returns", n)
 
 
 #: file → exercise, in the order of the pages.

@@ -29,6 +29,8 @@ _NOTHING = (
     f"papers and of the book, with up to {MOST} deviations, for {' or '.join(map(str, CHANNELS))} "
     f"channels and {', '.join(map(str, CLASSES[:-1]))} or {CLASSES[-1]} classes."
 )
+#: How a number may be written; the groups of three have one separator.
+WRITTEN = r"[0-9]+|[0-9]{1,3}([\s,._'])[0-9]{3}(\1[0-9]{3})*"
 Chosen = tuple[tuple[Axis, Option], ...]
 
 
@@ -211,8 +213,8 @@ def _matches(n: int) -> Iterator[Match]:
         yield Match(row.name, row.title, channels, classes, deviations)
 
 
-def _nearest(n: int, most: int = 3) -> tuple[Near, ...]:
-    """The right networks nearest to `n`: those of which it is a whole setup first."""
+def _nearest(n: int) -> tuple[Near, ...]:
+    """The three right networks nearest to `n`: those of which it is a whole setup first."""
     found = []
     for row in ROWS:
         count = terms(row.build)
@@ -227,7 +229,7 @@ def _nearest(n: int, most: int = 3) -> tuple[Near, ...]:
     chosen: dict[str, Near] = {}
     for near in found:
         chosen.setdefault(near.name, near)
-    return tuple(chosen.values())[:most]
+    return tuple(chosen.values())[:3]
 
 
 def _meaning(difference: int, count: Terms, channels: int, classes: int) -> str:
@@ -250,6 +252,7 @@ def tables() -> dict[str, Any]:
         "classes": list(CLASSES),
         "most": MOST,
         "nothing": _NOTHING,
+        "written": WRITTEN,
         "rows": [
             {name: getattr(row, name) for name in told}
             | {"build": asdict(row.build)}

@@ -163,6 +163,7 @@ def _statistics(theirs: Prepared) -> list[Finding]:
     """Running statistics after a forward pass alone, and after forward and backward."""
     after = []
     for backward in (False, True):
+        torch.manual_seed(0)  # dropout draws the same masks
         net = copy.deepcopy(theirs.net).train()
         with their_code("A training step"), in_double():
             out = net(theirs.image)
