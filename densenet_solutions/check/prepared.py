@@ -27,6 +27,8 @@ from densenet_solutions.check.report import Finding
 from densenet_solutions.check.trace import Trace
 from densenet_solutions.check.weights import randomize
 
+Net = nn.Module | Callable[[], nn.Module]
+
 
 class TheirError(Exception):
     """The reader's code failed; the finding says how and in which line."""
@@ -56,18 +58,34 @@ def their_code(doing: str) -> Iterator[None]:
         raise TheirError(doing, cause) from cause
 
 
+@contextlib.contextmanager
+def failure_told(findings: list[Finding]) -> Iterator[None]:
+    """A check runs within, quietly; where the reader's code fails, that is the only finding."""
+    with quiet():
+        try:
+            yield
+        except TheirError as failure:
+            findings[:] = [failure.finding]
+
+
 class Prepared:
     """A copy of the reader's module in float64, and its output in evaluation mode.
 
     `images` yields inputs to try, given the copy; the first that it takes is kept as `image`.
+
+    Raises:
+        TypeError: `net` (which is called `name`) is neither a module nor something that builds one.
+        TheirError: it fails.
     """
 
     def __init__(
-        self,
-        net: nn.Module | Callable[[], nn.Module],
-        images: Callable[[nn.Module], Iterable[Tensor]],
+        self, name: str, net: Net, images: Callable[[nn.Module], Iterable[Tensor]]
     ) -> None:
         if not isinstance(net, nn.Module):
+            if not callable(net):
+                raise TypeError(
+                    f"{name} is a torch.nn.Module, or a function that builds one, got {net!r}"
+                )
             with their_code("Building the network"):
                 built = net()
             if not isinstance(built, nn.Module):

@@ -162,7 +162,7 @@
     if (!chosen.length) return { kind: "right", text: `${setup}: right.`, line: "" };
     let text = `${setup}, but: ${chosen.map(([, option]) => option.text).join(" ")}`;
     if (chosen.length >= most) text += " (Three deviations at once can meet a number by chance.)";
-    const lines = chosen.map(([axis]) => axis.lines[row.source] ?? axis.lines.paper ?? "");
+    const lines = chosen.map(([axis]) => axis.lines[row.authority] ?? axis.lines.paper ?? "");
     const wrong = chosen.some(([, option]) => option.kind === "mistake");
     return { kind: wrong ? "wrong" : "harmless", text, line: [...new Set(lines)].join(" ") };
   }
