@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
 
 from densenet_solutions.check.search import tables
 from densenet_solutions.site.html import Html
 
 
-def number_box(example: int = 7_989_096, *, title: str = "Which network did you build?") -> Html:
+def number_box(example: int = 7_989_096) -> Html:
     """The form of `docs/assets/check.js`, with the tables that it searches.
 
     Without JavaScript the command stands there instead. `example` is the number in it.
@@ -21,7 +20,7 @@ def number_box(example: int = 7_989_096, *, title: str = "Which network did you 
     data = json.dumps(tables(), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Html(
         '<div class="ds-check">\n'
-        f'<p class="ds-check-title">{html.escape(title)}</p>\n'
+        '<p class="ds-check-title">Which network did you build?</p>\n'
         '<form class="ds-check-form" hidden>\n'
         "<label>Number of parameters"
         '<input type="text" inputmode="numeric" autocomplete="off" spellcheck="false" '

@@ -29,79 +29,76 @@ class Chains:
 
     def __init__(self, both: SideBySide) -> None:
         self.both = both
-        self.told: set[tuple[int, int]] = set()
-        self.ours, self.theirs = _shared(both.ours), _shared(both.theirs)
-        ours = dict(zip(both.theirs.layers, both.ours.layers, strict=False))
-        self.first: dict[int, Token] = {}  # what is first shared, by our number of the layer
+        self.already_told: set[tuple[int, int]] = set()  # our number of a source, and position
+        self.shared_of_ours, self.shared_of_theirs = _shared(both.ours), _shared(both.theirs)
+        self.normed_after: set[int] = set()  # our numbers of layers whose output is normed at once
         self.post_activation = False  # what a 3×3 convolution adds is normalised, and then kept
+        our_number = dict(zip(both.theirs.layers, both.ours.layers, strict=False))
         for segment in both.theirs.reads():
-            number = segment.source
-            if segment.chain and self.theirs.get(number):
-                self.first[ours.get(number, -1)] = segment.chain[0]
+            number, chain = segment.source, segment.chain
+            if chain and chain[0].kind == "norm" and self.shared_of_theirs[number]:
+                self.normed_after.add(our_number.get(number, -1))
                 adds = both.theirs.sources[number].kernel == "3×3" and both.readers[number] > 1
-                self.post_activation |= adds and segment.chain[0].kind == "norm"
+                self.post_activation |= adds
 
     def difference(self, role: Role, right: Source, theirs: Source) -> Difference | None:
         """The first difference before `role` that has not been told yet."""
-        pairs = self.both.pairs
-        chains = {(pairs[s.source], s.start): s for s in theirs.reads}
+        read = {(self.both.pairs[s.source], s.start): s for s in theirs.reads}
         for segment in right.reads:
-            other = chains[segment.source, segment.start]
-            want, have = without_dropout(segment), without_dropout(other)
-            if want == have:
+            their_segment = read[segment.source, segment.start]
+            due, found = without_dropout(segment), without_dropout(their_segment)
+            if due == found:
                 continue
-            alike = takewhile(lambda tokens: tokens[0] == tokens[1], zip(want, have, strict=False))
+            alike = takewhile(lambda tokens: tokens[0] == tokens[1], zip(due, found, strict=False))
             i = len(list(alike))
-            ends = self.ours[segment.source], self.theirs[other.source]
-            first_pooled = role.kind == "transition" and i < len(have) and "pool" in have[i].kind
-            shared = i < ends[0] or (i < ends[1] and not first_pooled)
-            place = (segment.source, i)
-            if shared and place in self.told:
-                continue
+            shared_due = self.shared_of_ours[segment.source]
+            shared_found = self.shared_of_theirs[their_segment.source]
+            pools_first = role.kind == "transition" and i < len(found) and "pool" in found[i].kind
+            shared = i < shared_due or (i < shared_found and not pools_first)
             if shared:
-                self.told.add(place)
-                want, have = want[: ends[0]], have[: ends[1]]
-            made = self.both.role_of.get(segment.source) if shared else role
-            text = self._tell(role, want[i:], have[i:], _place(made, shared), shared)
-            reordered = sorted(map(str, want)) == sorted(map(str, have))
-            kind = made.kind if made is not None and text != _IN_PLACE else ""
+                if (segment.source, i) in self.already_told:
+                    continue
+                self.already_told.add((segment.source, i))
+                due, found = due[:shared_due], found[:shared_found]
+            layer = self.both.role_of.get(segment.source) if shared else role
+            text = self._sentence(role, due[i:], found[i:], _place(layer, shared), shared)
+            topic = layer.kind if layer is not None and text != _IN_PLACE else ""
             return Difference(
                 text,
-                kind if kind in ("stem", "transition", "classifier") else "layer",
-                have[i].where if i < len(have) else theirs.where,
-                same_function=reordered or not all(token.is_known for token in have),
+                topic if topic in ("stem", "transition", "classifier") else "layer",
+                found[i].where if i < len(found) else theirs.where,
+                same_function=_reordered(due, found) or not all(t.is_known for t in found),
             )
         return None
 
-    def _tell(self, role: Role, want: Chain, have: Chain, place: str, shared: bool) -> str:
-        """The sentence on two chains, the first operations of which differ."""
-        wanted, found = (chain[0] if chain else Token("") for chain in (want, have))
-        number = next(n for n, other in self.both.role_of.items() if other == role)
-        in_transition = role.kind == "transition" and not shared
-        if "norm" in (wanted.kind, found.kind) and self.post_activation:
+    def _sentence(self, role: Role, due: Chain, found: Chain, at: str, shared: bool) -> str:
+        """The first rule that fits two chains, of which the first operations differ."""
+        right, other = (chain[0] if chain else Token("") for chain in (due, found))
+        if "norm" in (right.kind, other.kind) and self.post_activation:
             return _POST_ACTIVATION
-        if "pool" in found.kind and "pool" in wanted.kind:
-            return f"{place}, {found} and not {wanted}."
-        if have and sorted(map(str, want)) == sorted(map(str, have)):
-            order = ", ".join(map(str, want))
-            return f"{place}, {found} comes before {wanted}; right is: {order}."
-        if want and wanted not in have:
-            first = self.first.get(number, Token(""))
-            if in_transition and wanted.kind == first.kind == "norm":
-                self.told.add((number, 0))
-                return f"{place}, the convolution comes before the normalisation."
-            if have and found not in want and found.kind != "norm":
-                return f"{place}, {found} in place of {wanted}."
-            kernel = {"classifier": "", "growth": " before the 3×3 convolution"}
-            before = kernel.get(role.kind, " before the 1×1 convolution")
-            return f"{place}, {wanted} is missing{'' if shared else before}."
-        if in_transition and "pool" in found.kind:
-            self.told.add((number, 0))  # where it is missing afterwards
-            before = " and before ReLU" if wanted.kind == "ReLU" else ""
-            return f"{place}, {found} comes before the convolution{before}."
-        if shared and found.kind == "ReLU":
-            return _IN_PLACE
-        return f"{place}, {found} that does not belong there."
+        missing = bool(due) and right not in found
+        replaced = missing and bool(found) and other not in due and other.kind != "norm"
+        number = next(n for n, layer in self.both.role_of.items() if layer == role)
+        after = right.kind == "norm" and number in self.normed_after
+        moved = after if missing else "pool" in other.kind  # to the other side of a convolution
+        moved = moved and role.kind == "transition" and not shared
+        if moved:
+            self.already_told.add((number, 0))  # what stands, or is missing, on that side
+        before = {"classifier": "", "growth": " before the 3×3 convolution"}
+        reader = "" if shared else before.get(role.kind, " before the 1×1 convolution")
+        relu = " and before ReLU" if right.kind == "ReLU" else ""
+        order = ", ".join(map(str, due))
+        rules = (
+            ("pool" in other.kind and "pool" in right.kind, f"{at}, {other} and not {right}."),
+            (_reordered(due, found), f"{at}, {other} comes before {right}; right is: {order}."),
+            (moved and missing, f"{at}, the convolution comes before the normalisation."),
+            (moved, f"{at}, {other} comes before the convolution{relu}."),
+            (replaced, f"{at}, {other} in place of {right}."),
+            (missing, f"{at}, {right} is missing{reader}."),
+            (shared and other.kind == "ReLU", _IN_PLACE),
+            (True, f"{at}, {other} that does not belong there."),
+        )
+        return next(sentence for fits, sentence in rules if fits)
 
 
 def _shared(trace: Trace) -> dict[int, int]:
@@ -124,16 +121,20 @@ def without_dropout(segment: Segment) -> Chain:
     return tuple(token for token in segment.chain if token.kind != "dropout")
 
 
-def _place(at: Role | None, shared: bool) -> str:
-    if at is None:
+def _reordered(due: Chain, found: Chain) -> bool:
+    return sorted(map(str, due)) == sorted(map(str, found))
+
+
+def _place(layer: Role | None, shared: bool) -> str:
+    if layer is None:
         return "Of the block's input"
-    after = "After" if shared and at.kind == "growth" else "In"
+    after = "After" if shared and layer.kind == "growth" else "In"
     return {
         "output": "At the end",
         "classifier": "Before the classifier",
         "stem": f"{'After' if shared else 'Before'} the first convolution",
-        "transition": f"In transition {at.block}",
-    }.get(at.kind, f"{after} layer {at.layer} of block {at.block}")
+        "transition": f"In transition {layer.block}",
+    }.get(layer.kind, f"{after} layer {layer.layer} of block {layer.block}")
 
 
 def grouped(text: str) -> str:

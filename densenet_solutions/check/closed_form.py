@@ -7,7 +7,7 @@ same formula once more for the pages, and a test compares the two. Standard libr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 Buffers = Literal["not counted", "all", "statistics"]
 Bias = Literal["none", "all", "all but stem"]
@@ -29,6 +29,7 @@ class DenseBuild:
         head: whether the classifier is counted.
     """
 
+    family: ClassVar = "dense"
     blocks: tuple[int, ...]
     growth_rate: int
     stem_width: int | str  # "2k": twice the growth rate
@@ -64,6 +65,7 @@ class DenseBuild:
 class ResidualBuild:
     """A ResNet: `blocks` residual blocks a stage; `wide` blocks are 1×1, 3×3, 1×1 to 4 times."""
 
+    family: ClassVar = "residual"
     blocks: tuple[int, ...]
     wide: bool = False
     stem_kernel: int = 7
@@ -129,11 +131,7 @@ def terms(build: Build) -> Terms:
         >>> terms(ResidualBuild(blocks=(2, 2, 2, 2))).count(3, 1000)
         11689512
     """
-    return terms_of_normal(build.normal())
-
-
-def terms_of_normal(build: Build) -> Terms:
-    """Count a build that is in its normal spelling already."""
+    build = build.normal()
     return _dense(build) if isinstance(build, DenseBuild) else _residual(build)
 
 

@@ -8,6 +8,10 @@ from densenet_solutions.check.shapes import shape_difference
 from densenet_solutions.check.side_by_side import Difference, SideBySide, capital
 from densenet_solutions.check.trace import Segment, Source
 
+_OTHER_ORDER = (
+    "Features are concatenated in another order, the new ones first for instance. It is the same "
+    "function with the channels of the weights permuted."
+)
 _NO_FEATURES = ": the output of a bottleneck is no feature."
 
 
@@ -21,12 +25,11 @@ def differences(both: SideBySide) -> list[Difference]:
     layers = both.theirs.layers
     for i, (role, number) in enumerate(zip(both.target.roles, both.ours.layers, strict=True)):
         if i >= len(layers):
-            return [*found, Difference(f"The network ends before {role}.", "layers", blocks=True)]
+            return [*found, Difference(f"The network ends before {role}.", "layers")]
         right, theirs = both.ours.sources[number], both.theirs.sources[layers[i]]
         both.pairs[layers[i]] = number
-        blocking = shape_difference(both, role, right, theirs, i) or _sources(
-            both, role, right, theirs
-        )
+        blocking = shape_difference(both, role, right, theirs, i)
+        blocking = blocking or _sources(both, role, right, theirs)
         if blocking is not None:
             return [*found, blocking]
         found += _geometry(role, right, theirs)
@@ -39,7 +42,7 @@ def differences(both: SideBySide) -> list[Difference]:
     if len(layers) > len(both.ours.layers):
         extra = both.theirs.sources[layers[len(both.ours.layers)]]
         text = f"After the classifier there is one more layer, {extra}."
-        return [*found, Difference(text, "classifier", extra.where, blocks=True)]
+        return [*found, Difference(text, "classifier", extra.where)]
     return found + _constants(both)
 
 
@@ -59,37 +62,29 @@ def _order(both: SideBySide, right: Source, theirs: Source) -> list[Difference]:
     order = [both.pairs[segment.source] for segment in theirs.reads]
     if order == [segment.source for segment in right.reads]:
         return []
-    return [
-        Difference(
-            "Features are concatenated in another order, the new ones first for instance. It is "
-            "the same function with the channels of the weights permuted.",
-            "dense",
-            theirs.where,
-            same_function=True,
-        )
-    ]
+    return [Difference(_OTHER_ORDER, "dense", theirs.where, same_function=True)]
 
 
 def _sources(both: SideBySide, role: Role, right: Source, theirs: Source) -> Difference | None:
     """Whether a layer reads the channels that it should."""
-    have = [(both.pairs.get(s.source), s.start, s.stop) for s in theirs.reads]
-    want = [s.channels for s in right.reads]
-    if sorted(have, key=str) == sorted(want, key=str):
+    found = [(both.pairs.get(s.source), s.start, s.stop) for s in theirs.reads]
+    due = [s.channels for s in right.reads]
+    if sorted(found, key=str) == sorted(due, key=str):
         return None
     for segment in theirs.reads:
         other = both.theirs.sources[segment.source] if segment.source >= 0 else None
         if other is not None and other.kind == "sum":
             text = f"Features are added and not concatenated: {role} reads a sum."
-            return Difference(text, "dense", other.where, blocks=True)
+            return Difference(text, "dense", other.where)
         if other is None or not (other.is_layer or other.kind == "image"):
             what = other.kind.removeprefix("other: ") if other is not None else "no known channels"
             text = f"{capital(role)} reads what could not be followed: {what}."
-            return Difference(text, "dense", theirs.where, blocks=True, same_function=True)
-    missing = [s for s in right.reads if s.channels not in have]
-    extra = [s for s in theirs.reads if (both.pairs.get(s.source), s.start, s.stop) not in want]
+            return Difference(text, "dense", theirs.where, same_function=True)
+    missing = [s for s in right.reads if s.channels not in found]
+    extra = [s for s, channels in zip(theirs.reads, found, strict=True) if channels not in due]
     text = _reading(both, role, right, missing, extra)
     topic = "bottleneck" if text.endswith(_NO_FEATURES) else "dense"
-    return Difference(text, topic, theirs.where, blocks=True)
+    return Difference(text, topic, theirs.where)
 
 
 def _reading(
@@ -104,12 +99,12 @@ def _reading(
             f"{capital(role)} does not {verb} {len(missing)} of the {len(right.reads)} earlier "
             f"outputs, that of {both.role_of.get(first, 'the image')} for one."
         )
-    made = [both.role_of.get(both.pairs.get(segment.source, -1)) for segment in extra]
-    if made and made[0] is not None:
-        if made[0].kind == "bottleneck":
-            return f"{capital(role)} reads {made[0]} too{_NO_FEATURES}"
+    maker = both.role_of.get(both.pairs.get(extra[0].source, -1)) if extra else None
+    if maker is not None:
+        if maker.kind == "bottleneck":
+            return f"{capital(role)} reads {maker} too{_NO_FEATURES}"
         if not missing:
-            return f"{capital(role)} also reads {made[0]}."
+            return f"{capital(role)} also reads {maker}."
     if {s.source for s in missing} == {both.pairs.get(s.source) for s in extra}:
         return f"{capital(role)} reads only some channels of earlier outputs, or some twice."
     return f"{capital(role)} reads other channels than those of all earlier layers of its block."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,7 @@ import torch
 
 from densenet_solutions import checks
 from densenet_solutions.check.network import dense_block, densenet, transition
-from densenet_solutions.check.prepared import TheirError, load, quiet, their_code
+from densenet_solutions.check.prepared import failure_told, loaded, their_code
 from densenet_solutions.check.prices import house_prices
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import right_network
@@ -127,9 +126,10 @@ def course(
 
 def begun(path: Path) -> bool:
     """Whether there is other code in a file than `start` writes."""
-    texts = [file.read_text(encoding="utf-8") for file in (path, _template(path.name))]
     try:
-        mine, empty = (ast.dump(ast.parse(text)) for text in texts)
+        mine, empty = (
+            ast.dump(ast.parse(file.read_bytes())) for file in (path, _template(path.name))
+        )
     except (SyntaxError, ValueError):  # what cannot be parsed was written by somebody
         return True
     return mine != empty
@@ -137,17 +137,17 @@ def begun(path: Path) -> bool:
 
 def _wrong(path: Path, exercise: Exercise) -> tuple[Finding, ...]:
     """What is wrong in the first report that is not passed."""
+    failure: list[Finding] = []
     try:
-        with quiet():
-            mine = load(f"{path}:{exercise.defines}")
+        with failure_told(failure), loaded(f"{path}:{exercise.defines}") as mine:
+            if not callable(mine):
+                raise TypeError(f"{exercise.defines} is a class or a function, got {mine!r}")
             for report in exercise.reports(mine):
                 if not report.passed:
                     return report.wrong
-    except TheirError as failure:
-        return (failure.finding,)
     except (ValueError, TypeError) as error:  # what the file defines is nothing that can be checked
         return (Finding("wrong", f"{error}.", where=path.name),)
-    return ()
+    return tuple(failure)
 
 
 def _blocks(block: Any) -> Iterator[Report]:
@@ -167,10 +167,8 @@ def _counts(parameters: Any) -> Iterator[Report]:
     other = DenseNetConfig(growth_rate=5, block_config=(2, 1, 3), num_init_features=7,
                            in_channels=2, num_classes=11)  # fmt: skip
     for title, config in (rows | {"a small network": other}).items():
-        names = ("growth_rate", "block_config", "num_init_features", "in_channels", "num_classes")
-        with torch.device("meta"):
-            right = sum(p.numel() for p in DenseNet(config).parameters())
-        given = {name: getattr(config, name) for name in names}
+        given = _sizes(config, "in_channels", "num_classes")
+        right = right_network(config).parameters
         n = _whole(parameters, **given)
         text = f"{title} ({', '.join(f'{name} {value}' for name, value in given.items())}):"
         finding = Finding("right", "") if n == right else wrong_count(n, right, title)
@@ -203,26 +201,24 @@ def _table_1(build: Any) -> Iterator[Report]:
     """DenseNet-121 and a small network by what they compute, the others by their parameters."""
     small = DenseNetConfig(growth_rate=6, block_config=(1, 2, 3, 2), num_init_features=10)
     for name, config in (("densenet121", TABLE_1["densenet121"].config), ("a small one", small)):
-        report = densenet(partial(build, **_of_table_1(config)), config)
+        report = densenet(partial(build, **_sizes(config)), config)
         yield report
-        right = right_network(config).network()
-        if report.expected != sum(p.numel() for p in right.parameters()):
+        if report.expected != right_network(config).parameters:
             text = f"It is to have 3 channels and 1000 classes; it is {report.title}."
             yield Report(name, (Finding("wrong", text),))
     for name, row in TABLE_1.items():
         title = right_network(name).title
         with their_code(f"Building {title}"):
-            theirs = [tuple(p.shape) for p in build(**_of_table_1(row.config)).parameters()]
+            theirs = sorted(p.numel() for p in build(**_sizes(row.config)).parameters())
         with torch.device("meta"):
-            ours = [tuple(p.shape) for p in DenseNet(row.config).parameters()]
-        if sorted(map(math.prod, theirs)) != sorted(map(math.prod, ours)):
-            n = sum(map(math.prod, theirs))
-            finding = wrong_count(n, row.parameters, title)
+            ours = sorted(p.numel() for p in DenseNet(row.config).parameters())
+        if theirs != ours:
+            finding = wrong_count(sum(theirs), row.parameters, title)
             yield Report(name, (replace(finding, text=f"{title}: {finding.text}"),))
 
 
-def _of_table_1(config: DenseNetConfig) -> dict[str, Any]:
-    names = ("growth_rate", "block_config", "num_init_features")
+def _sizes(config: DenseNetConfig, *more: str) -> dict[str, Any]:
+    names = ("growth_rate", "block_config", "num_init_features", *more)
     return {name: getattr(config, name) for name in names}
 
 
@@ -234,7 +230,7 @@ def _whole(function: Any, **given: Any) -> int:
     """What the reader's function makes of the arguments: a whole number."""
     with their_code("Your function"):
         n = function(**given)
-    return checks.integer(f"what {function.__name__} returns", n)
+    return checks.integer("what your function returns", n)
 
 
 #: file → exercise, in the order of the pages.

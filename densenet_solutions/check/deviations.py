@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from densenet_solutions.check.closed_form import Build, DenseBuild
-
 #: Deviations weigh at most this much together.
 MOST = 3
 
@@ -59,8 +57,7 @@ def _added(block: int, step: int) -> tuple[Any, ...]:
 
 _RARE = ("mistake", 2)
 
-#: Of dense networks.
-DENSE_AXES = (
+_DENSE = (
     _axis(
         "bottleneck", "bottleneck", "bottleneck",
         ("none", "none", "There is no bottleneck: each layer is one 3×3 convolution."),
@@ -123,8 +120,7 @@ DENSE_AXES = (
     ),
 )  # fmt: skip
 
-#: Of residual networks.
-RESIDUAL_AXES = (
+_RESIDUAL = (
     _axis(
         "projection", "projection", "projection",
         ("stages 2 to 4", "stages 2 to 4",
@@ -143,8 +139,7 @@ RESIDUAL_AXES = (
     ),
 )  # fmt: skip
 
-#: Of both.
-COMMON_AXES = (
+_COMMON = (
     _axis(
         "bias", "bias", "bias",
         ("all", "all", "The convolutions have biases.", "harmless"),
@@ -164,7 +159,5 @@ COMMON_AXES = (
     ),
 )  # fmt: skip
 
-
-def axes_of(build: Build) -> tuple[Axis, ...]:
-    """The axes on which a build can deviate."""
-    return (DENSE_AXES if isinstance(build, DenseBuild) else RESIDUAL_AXES) + COMMON_AXES
+#: Family → the axes on which its builds can deviate.
+AXES = {"dense": _DENSE + _COMMON, "residual": _RESIDUAL + _COMMON}

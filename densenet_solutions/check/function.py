@@ -70,7 +70,7 @@ class SameFunction:
         copy(pairs)
         if rates := _dropout(self.both.theirs):
             text, where = "Dropout stays on in evaluation mode.", next(iter(rates.values()))
-            return [Finding("wrong", text, line("dropout", self.both.target.source), where)]
+            return [Finding("wrong", text, line("dropout", self.both.target.authority), where)]
         if self.both.theirs.autocast:
             return [Finding("wrong", "Autocast is on inside the network: it computes in 16 bits "
                             "where its weights are float32. It belongs to the training loop.",
@@ -146,7 +146,7 @@ class SameFunction:
         if rates:
             text = f"In training there is dropout with {', '.join(rates)}; it should be {should}."
         where = next(iter(rates.values()), "")
-        return [Finding("wrong", text, line("dropout", self.both.target.source), where)]
+        return [Finding("wrong", text, line("dropout", self.both.target.authority), where)]
 
     @torch.no_grad()
     def _elsewhere(self, pairs: Sequence[Pair]) -> list[Finding]:

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from densenet_solutions.check.chains import grouped
 from densenet_solutions.check.compare import differences
 from densenet_solutions.check.function import SameFunction
 from densenet_solutions.check.lines import line
-from densenet_solutions.check.prepared import Prepared, TheirError, quiet
+from densenet_solutions.check.prepared import Prepared
 from densenet_solutions.check.recorder import run
-from densenet_solutions.check.report import Finding, wrong_first
-from densenet_solutions.check.rows import Source
+from densenet_solutions.check.report import Finding, any_wrong
+from densenet_solutions.check.rows import Authority
 from densenet_solutions.check.side_by_side import Difference, SideBySide, Target
-
-Net = nn.Module | Callable[[], nn.Module]
-
-
-def prepared(
-    name: str, net: Net, images: Callable[[nn.Module], Iterable[Tensor]],
-    findings: Callable[[Prepared], list[Finding]],
-) -> tuple[Finding, ...]:  # fmt: skip
-    """Findings on the reader's network; where it fails, that is the only one. Wrong ones are first.
-
-    Raises:
-        TypeError: `net` (which is called `name`) is neither a module nor something that builds one.
-    """
-    if not isinstance(net, nn.Module) and not callable(net):
-        raise TypeError(f"{name} is a torch.nn.Module, or a function that builds one, got {net!r}")
-    with quiet():
-        try:
-            found = findings(Prepared(net, images))
-        except TheirError as failure:
-            found = [failure.finding]
-    return wrong_first(found)
 
 
 def held(target: Target, theirs: Prepared) -> tuple[list[Finding], SideBySide]:
@@ -57,16 +36,13 @@ def held(target: Target, theirs: Prepared) -> tuple[list[Finding], SideBySide]:
     if _match_biases(ours, both):
         both.ours = SideBySide(target, run(ours, probe)[1], seen).ours
     computed = SameFunction(ours, theirs, both, probe, out).findings()
-    same = not any(finding.kind == "wrong" for finding in computed)
-    findings = _told(found, same=same, source=target.source)
-    if not any(finding.kind == "wrong" for finding in findings):
-        findings += computed
-    return findings, both
+    findings = _told(found, same=not any_wrong(computed), authority=target.authority)
+    return findings + ([] if any_wrong(findings) else computed), both
 
 
 def same_function(findings: Sequence[Finding]) -> list[Finding]:
     """The good news, if nothing is wrong."""
-    if any(finding.kind == "wrong" for finding in findings):
+    if any_wrong(findings):
         return []
     return [Finding("right", "Outputs, gradients and running statistics are the right ones for the "
                     "same weights, in float64.")]  # fmt: skip
@@ -97,10 +73,8 @@ def _match_biases(ours: nn.Module, both: SideBySide) -> bool:
     changed = False
     owners = {id(m.weight): m for m in ours.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
     for i in both.theirs.layers:
-        right, theirs = (
-            both.ours.sources[both.pairs.get(i, 0)].tensors,
-            both.theirs.sources[i].tensors,
-        )
+        right = both.ours.sources[both.pairs.get(i, 0)].tensors
+        theirs = both.theirs.sources[i].tensors
         owner = owners.get(id(right["weight"][1])) if "weight" in right else None
         if owner is not None and ("bias" in right) != ("bias" in theirs):
             zeros = torch.zeros(owner.weight.shape[0], dtype=owner.weight.dtype)
@@ -109,7 +83,7 @@ def _match_biases(ours: nn.Module, both: SideBySide) -> bool:
     return changed
 
 
-def _told(differences: Sequence[Difference], *, same: bool, source: Source) -> list[Finding]:
+def _told(differences: Sequence[Difference], *, same: bool, authority: Authority) -> list[Finding]:
     """Differences as findings: the first of each kind, and how often it comes again."""
     groups: dict[str, list[Difference]] = {}
     for difference in differences:
@@ -120,5 +94,5 @@ def _told(differences: Sequence[Difference], *, same: bool, source: Source) -> l
         harmless = (same and not first.strict) or (first.same_function and not only_harmless)
         more = f" (And in {len(rest)} more place{'s' * (len(rest) > 1)}.)" if rest else ""
         findings.append(Finding("harmless" if harmless else "wrong", first.text + more,
-                                line(first.topic, source), first.where))  # fmt: skip
+                                line(first.topic, authority), first.where))  # fmt: skip
     return findings

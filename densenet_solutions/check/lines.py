@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from densenet_solutions.check.rows import Source
+from densenet_solutions.check.rows import Authority
 
-#: topic → source → the line that says how it is.
+#: topic → authority → the line that says how it is.
 LINES = {
     "layer": {
         "paper": "Paper, section 3, Composite function: batch normalisation, then ReLU, then the "
@@ -101,8 +101,8 @@ LINES = {
 }
 
 
-def line(topic: str, source: Source) -> str:
-    """What the paper, or the source that is given, says on a topic; nothing on the topic `""`."""
+def line(topic: str, authority: Authority) -> str:
+    """What the paper, or another authority, says on a topic; nothing on the topic `""`."""
     if not topic:
         return ""
-    return LINES[topic].get(source, LINES[topic].get("paper", ""))
+    return LINES[topic].get(authority, LINES[topic].get("paper", ""))

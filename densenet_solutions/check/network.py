@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from densenet_solutions import checks
-from densenet_solutions.check.hold import Net, held, prepared, same_function
+from densenet_solutions.check.hold import held, same_function
 from densenet_solutions.check.lines import line
-from densenet_solutions.check.prepared import Prepared, TheirError
-from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.prepared import Net, Prepared, TheirError, failure_told
+from densenet_solutions.check.report import Finding, Report, any_wrong, wrong_first
 from densenet_solutions.check.rows import DENSE, Role, Row, block_roles, right_network, roles
 from densenet_solutions.check.search import wrong_count
 from densenet_solutions.check.side_by_side import Target
@@ -59,18 +59,15 @@ def densenet(net: Net, name: str | DenseNetConfig) -> NetworkReport:
         True
     """
     row = right_network(name)
+    found: list[Finding] = []
     title, parameters, expected = row.title, 0, 0
-
-    def findings(theirs: Prepared) -> list[Finding]:
-        nonlocal title, parameters, expected
+    with failure_told(found):
+        theirs = Prepared("net", net, lambda net: images(net, row))
         parameters = theirs.parameters
         right = row.sized(theirs.image.shape[1], classes_of(theirs))
-        expected = sum(p.numel() for p in right.network().parameters())
-        title = right.sized_title
-        return network_findings(right, theirs, expected)
-
-    found = prepared("net", net, lambda net: images(net, row), findings)
-    return NetworkReport(title, found, row.name, parameters, expected)
+        title, expected = right.sized_title, right.parameters
+        found += network_findings(right, theirs, expected)
+    return NetworkReport(title, wrong_first(found), row.name, parameters, expected)
 
 
 def images(net: nn.Module, right: Row) -> Iterator[Tensor]:
@@ -97,21 +94,20 @@ def network_findings(right: Row, theirs: Prepared, expected: int) -> list[Findin
     """All that `densenet` says; the weights of `theirs` are others afterwards."""
     config = right.config
     target = Target(
-        right.network, roles(config), config.growth_rate, config.block_config, right.source,
+        right.network, roles(config), config.growth_rate, config.block_config, right.authority,
         {other: row.config.block_config for other, row in DENSE.items()}, config.drop_rate,
         sides=right.odd_sides(theirs.image.shape[-1]),
     )  # fmt: skip
     findings, both = held(target, theirs)
     after = [token for segment in both.theirs.output or () for token in segment.chain]
-    if after and any(finding.kind == "wrong" for finding in findings):
+    if after and any_wrong(findings):
         name = after[0].kind.removeprefix("_")
         text = f"After the classifier comes “{name}”; the loss (cross_entropy) wants the logits."
-        findings = [Finding("wrong", text, line("classifier", right.source), after[0].where)]
-    explained = any(finding.kind == "wrong" for finding in findings)
+        findings = [Finding("wrong", text, line("classifier", right.authority), after[0].where)]
     if (n := theirs.parameters) == expected:
         findings.append(Finding("right", f"{n:,} parameters."))
     else:
-        findings.append(wrong_count(n, expected, right.title, explained=explained))
+        findings.append(wrong_count(n, expected, right.title, explained=any_wrong(findings)))
     return [*findings, *same_function(findings)]
 
 
@@ -138,7 +134,7 @@ def dense_block(
     roles = (*block_roles(layers, bottleneck=bn_size is not None), Role("output"))
     target = Target(
         lambda: DenseBlock(layers, channels, config), roles, k, (layers,), any_bias=True,
-        source="paper" if bn_size else "book",
+        authority="paper" if bn_size else "book",
     )  # fmt: skip
     return _part("dense block", module, channels, target)
 
@@ -164,16 +160,17 @@ def transition(module: Net, in_channels: int, out_channels: int | None = None) -
 
 
 def _part(title: str, module: Net, channels: int, target: Target) -> Report:
-    def findings(theirs: Prepared) -> list[Finding]:
-        if not isinstance(theirs.output, Tensor):
-            got = type(theirs.output).__name__
-            raise TheirError(f"The output is a tensor (N, channels, H, W); it is {got}.")
-        found, _ = held(target, theirs)
-        good = same_function(found)
-        count = [Finding("right", f"{theirs.parameters:,} parameters.")] if good else []
-        return [*found, *count, *good]
-
     def features(net: object) -> list[Tensor]:
         return [torch.randn(2, channels, 8, 8, dtype=torch.float64)]
 
-    return Report(title, prepared("module", module, features, findings))
+    found: list[Finding] = []
+    with failure_told(found):
+        theirs = Prepared("module", module, features)
+        if not isinstance(theirs.output, Tensor):
+            got = type(theirs.output).__name__
+            raise TheirError(f"The output is a tensor (N, channels, H, W); it is {got}.")
+        findings, _ = held(target, theirs)
+        good = same_function(findings)
+        count = [Finding("right", f"{theirs.parameters:,} parameters.")] if good else []
+        found += [*findings, *count, *good]
+    return Report(title, wrong_first(found))

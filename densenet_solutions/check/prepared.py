@@ -27,6 +27,8 @@ from densenet_solutions.check.report import Finding
 from densenet_solutions.check.trace import Trace
 from densenet_solutions.check.weights import randomize
 
+Net = nn.Module | Callable[[], nn.Module]
+
 
 class TheirError(Exception):
     """The reader's code failed; the finding says how and in which line."""
@@ -56,18 +58,34 @@ def their_code(doing: str) -> Iterator[None]:
         raise TheirError(doing, cause) from cause
 
 
+@contextlib.contextmanager
+def failure_told(findings: list[Finding]) -> Iterator[None]:
+    """A check runs within, quietly; where the reader's code fails, that is the only finding."""
+    with quiet():
+        try:
+            yield
+        except TheirError as failure:
+            findings[:] = [failure.finding]
+
+
 class Prepared:
     """A copy of the reader's module in float64, and its output in evaluation mode.
 
     `images` yields inputs to try, given the copy; the first that it takes is kept as `image`.
+
+    Raises:
+        TypeError: `net` (which is called `name`) is neither a module nor something that builds one.
+        TheirError: it fails.
     """
 
     def __init__(
-        self,
-        net: nn.Module | Callable[[], nn.Module],
-        images: Callable[[nn.Module], Iterable[Tensor]],
+        self, name: str, net: Net, images: Callable[[nn.Module], Iterable[Tensor]]
     ) -> None:
         if not isinstance(net, nn.Module):
+            if not callable(net):
+                raise TypeError(
+                    f"{name} is a torch.nn.Module, or a function that builds one, got {net!r}"
+                )
             with their_code("Building the network"):
                 built = net()
             if not isinstance(built, nn.Module):
@@ -178,10 +196,12 @@ def _first_line(cause: BaseException) -> str:
     return (str(cause).strip() or "no reason given").splitlines()[0]
 
 
-def load(target: str) -> Any:
-    """What `FILE.py:NAME` names; the file is run as a module, with its folder on the path.
+@contextlib.contextmanager
+def loaded(target: str) -> Iterator[Any]:
+    """What `FILE.py:NAME` names; the file is run as a module.
 
-    `FILE.py:NAME(arguments)` is a function that evaluates the call there.
+    `FILE.py:NAME(arguments)` is a function that evaluates the call there. The file's folder is on
+    the path meanwhile, because functions import too.
 
     Raises:
         ValueError: there is no such file or name.
@@ -194,24 +214,24 @@ def load(target: str) -> Any:
         raise ValueError(f"give FILE.py:NAME, such as my_net.py:MyNet, got {target!r}")
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))
-    sys.modules[path.stem] = module  # deepcopy, pickle and dataclasses look there
-    try:
-        with their_code(f"Importing {path.name}"):
-            spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-    if not hasattr(module, called):
-        own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        raise ValueError(f"{path.name} defines {', '.join(own) or 'nothing'}, got {called!r}")
-    if not bracket:
-        return getattr(module, called)
     try:
         call = compile(name, "your call", "eval")
     except SyntaxError as cause:
         raise ValueError(f"give FILE.py:NAME(arguments), got {target!r}") from cause
-    return lambda: eval(call, vars(module))  # the reader's own code, as in the file
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # deepcopy, pickle and dataclasses look there
+    before = list(sys.path)
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        with their_code(f"Importing {path.name}"):
+            spec.loader.exec_module(module)
+        if not hasattr(module, called):
+            own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+            raise ValueError(f"{path.name} defines {', '.join(own) or 'nothing'}, got {called!r}")
+        # The reader's own code, as in the file.
+        yield (lambda: eval(call, vars(module))) if bracket else getattr(module, called)
+    finally:
+        sys.path[:] = before

@@ -15,7 +15,12 @@ from rich.text import Text
 
 Kind = Literal["wrong", "right", "harmless", "note"]
 #: In order of importance: mark and colour.
-_SIGNS = {"wrong": "✗ red", "right": "✓ green", "harmless": "○ yellow", "note": "· dim"}
+_SIGNS: dict[Kind, tuple[str, str]] = {
+    "wrong": ("✗", "red"),
+    "right": ("✓", "green"),
+    "harmless": ("○", "yellow"),
+    "note": ("·", "dim"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,13 @@ class Finding:
         return [more for more in (self.line, self.where) if more]
 
     @property
-    def sign(self) -> list[str]:
+    def sign(self) -> tuple[str, str]:
         """Mark and colour."""
-        return _SIGNS[self.kind].split()
+        return _SIGNS[self.kind]
+
+
+def any_wrong(findings: Iterable[Finding]) -> bool:
+    return any(finding.kind == "wrong" for finding in findings)
 
 
 def wrong_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -64,7 +73,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong."""
-        return not self.wrong
+        return not any_wrong(self.findings)
 
     @property
     def wrong(self) -> tuple[Finding, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+
 from densenet_solutions import checks
 from densenet_solutions.check.closed_form import Build, DenseBuild, ResidualBuild
 from densenet_solutions.models import BOOK, TABLE_1, TABLE_2, DenseNet, DenseNetConfig
 
 #: What a row is held against; it decides which line a deviation breaks.
-Source = Literal["paper", "plain", "book", "resnet", "book resnet"]
+Authority = Literal["paper", "plain", "book", "resnet", "book resnet"]
 
 CHANNELS = (1, 3)
 CLASSES = (10, 100, 1000)
@@ -25,7 +27,7 @@ class Row:
 
     name: str
     title: str
-    source: Source
+    authority: Authority
     build: Build
     channels: int
     classes: int
@@ -43,6 +45,12 @@ class Row:
     def network(self) -> DenseNet:
         """The network in float64."""
         return DenseNet(self.config).double()
+
+    @property
+    def parameters(self) -> int:
+        """How many the network has."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in DenseNet(self.config).parameters())
 
     def image(self, last: int, odd: int = 0) -> int:
         """Side of an image whose last map has the side `last`; `odd`: as are maps before a pool."""
@@ -65,7 +73,7 @@ class Row:
 
 
 def _dense(
-    name: str, title: str, source: Source, config: DenseNetConfig, channels: int, classes: int
+    name: str, title: str, authority: Authority, config: DenseNetConfig, channels: int, classes: int
 ) -> Row:
     build = DenseBuild(
         blocks=config.block_config,
@@ -77,14 +85,14 @@ def _dense(
         compression=float(config.compression),
         bias="all" if config.bias else "none",
     )
-    return Row(name, title, source, build, channels, classes, config)
+    return Row(name, title, authority, build, channels, classes, config)
 
 
 def _cifar(config: DenseNetConfig) -> Row:
     size, c, bc = f"{config.depth}-{config.growth_rate}", config, bool(config.bn_size)
     title = f"DenseNet{'-BC' * bc} with L = {c.depth}, k = {c.growth_rate}"
-    source: Source = "paper" if bc else "plain"
-    return _dense(f"cifar-densenet-{'bc-' * bc}{size}", title, source, config, 3, 10)
+    authority: Authority = "paper" if bc else "plain"
+    return _dense(f"cifar-densenet-{'bc-' * bc}{size}", title, authority, config, 3, 10)
 
 
 def _resnet(depth: int, *blocks: int, wide: bool = False) -> Row:

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from densenet_solutions import checks
-from densenet_solutions.check.closed_form import Build, Terms, terms, terms_of_normal
-from densenet_solutions.check.deviations import (
-    COMMON_AXES,
-    DENSE_AXES,
-    MOST,
-    RESIDUAL_AXES,
-    Axis,
-    Option,
-    axes_of,
-)
+from densenet_solutions.check.closed_form import Build, Terms, terms
+from densenet_solutions.check.deviations import AXES, MOST, Axis, Option
 from densenet_solutions.check.lines import LINES, line
 from densenet_solutions.check.report import Finding, Report
 from densenet_solutions.check.rows import CHANNELS, CLASSES, ROWS, Row
@@ -29,6 +22,8 @@ _NOTHING = (
     f"papers and of the book, with up to {MOST} deviations, for {' or '.join(map(str, CHANNELS))} "
     f"channels and {', '.join(map(str, CLASSES[:-1]))} or {CLASSES[-1]} classes."
 )
+#: How a number may be written; the groups of three have one separator.
+WRITTEN = r"[0-9]+|[0-9]{1,3}([\s,._'])[0-9]{3}(\1[0-9]{3})*"
 Chosen = tuple[tuple[Axis, Option], ...]
 
 
@@ -150,28 +145,35 @@ def _nothing(nearest: tuple[Near, ...]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+class Candidate(NamedTuple):
+    """A build that is searched: a row's with some deviations, and what they weigh."""
+
+    row: Row
+    weight: int
+    chosen: Chosen
+    build: Build
+
+
 @cache
-def _index() -> tuple[list[tuple[Row, int, Chosen, Build]], np.ndarray]:
-    """All builds, lightest first: row, weight, deviations, one spelling; terms `(builds, 3)`."""
-    found: list[tuple[Row, int, Chosen, Build]] = []
-    for row in ROWS:
-        _deviate(found, row, row.build, axes_of(row.build))
-    found.sort(key=lambda entry: entry[1])  # stable: rows, and options, stay in their order
-    counted = (terms_of_normal(normal) for *_, normal in found)
+def _index() -> tuple[list[Candidate], np.ndarray]:
+    """All candidates, lightest first, and their terms `(candidates, 3)`."""
+    found = [c for row in ROWS for c in _candidates(row, row.build, AXES[row.build.family])]
+    found.sort(key=lambda candidate: candidate.weight)  # stable: rows and options keep their order
+    counted = (terms(candidate.build) for candidate in found)
     return found, np.array([(t.fixed, t.per_channel, t.per_class) for t in counted], np.int64)
 
 
-def _deviate(
-    found: list[tuple[Row, int, Chosen, Build]], row: Row, build: Build, axes: tuple[Axis, ...],
-    chosen: Chosen = (), weight: int = 0,
-) -> None:  # fmt: skip
-    """Add all builds within a weight."""
-    found.append((row, weight, chosen, build.normal()))
+def _candidates(
+    row: Row, build: Build, axes: tuple[Axis, ...], chosen: Chosen = (), weight: int = 0
+) -> Iterator[Candidate]:
+    """A build, and those that deviate from it on `axes`, within the weight."""
+    yield Candidate(row, weight, chosen, build)
     for i, axis in enumerate(axes):
         for option in axis.options:
-            if weight + option.weight <= MOST and _applies(build, option):
-                changed, both = replace(build, **option.changes), (*chosen, (axis, option))
-                _deviate(found, row, changed, axes[i + 1 :], both, weight + option.weight)
+            heavier = weight + option.weight
+            if heavier <= MOST and _applies(build, option):
+                changed, more = replace(build, **option.changes), (*chosen, (axis, option))
+                yield from _candidates(row, changed, axes[i + 1 :], more, heavier)
 
 
 def _applies(build: Build, option: Option) -> bool:
@@ -186,48 +188,41 @@ def _applies(build: Build, option: Option) -> bool:
 
 
 def _matches(n: int) -> Iterator[Match]:
-    builds, columns = _index()
-    fixed, per_channel, per_class = columns.T
+    candidates, columns = _index()
     hits = []
-    for channels in CHANNELS:
-        for classes in CLASSES:
-            counts = fixed + per_channel * channels + per_class * classes
-            for i in np.flatnonzero(counts == n).tolist():
-                row, weight = builds[i][:2]
-                unusual = (channels != row.channels) + (classes != row.classes)
-                hits.append((weight, unusual, i, channels, classes))
+    for channels, classes in product(CHANNELS, CLASSES):
+        for i in np.flatnonzero(columns @ (1, channels, classes) == n).tolist():
+            row = candidates[i].row
+            unusual = (channels != row.channels) + (classes != row.classes)
+            hits.append((candidates[i].weight, unusual, i, channels, classes))
     seen = set()
     for *_, i, channels, classes in sorted(hits):
-        row, _, chosen, build = builds[i]
-        told = (build, channels, classes if build.head else 0)
-        if told in seen:  # the same network told in another way
+        row, _, chosen, build = candidates[i]
+        network = (build.normal(), channels, classes if build.head else 0)
+        if network in seen:  # told in another way
             continue
-        seen.add(told)
+        seen.add(network)
         deviations = tuple(
             Deviation(axis.name, option.name, option.kind, option.text,
-                      line(axis.topic, row.source))
+                      line(axis.topic, row.authority))
             for axis, option in chosen
         )  # fmt: skip
         yield Match(row.name, row.title, channels, classes, deviations)
 
 
-def _nearest(n: int, most: int = 3) -> tuple[Near, ...]:
-    """The right networks nearest to `n`: those of which it is a whole setup first."""
+def _nearest(n: int) -> tuple[Near, ...]:
+    """The three right networks nearest to `n`: those of which it is a whole setup first."""
     found = []
-    for row in ROWS:
+    for row, channels, classes in product(ROWS, CHANNELS, CLASSES):
         count = terms(row.build)
-        for channels in CHANNELS:
-            for classes in CLASSES:
-                total = count.count(channels, classes)
-                meaning = _meaning(n - total, count, channels, classes)
-                found.append(
-                    Near(row.name, row.title, channels, classes, total, n - total, meaning)
-                )
+        total = count.count(channels, classes)
+        meaning = _meaning(n - total, count, channels, classes)
+        found.append(Near(row.name, row.title, channels, classes, total, n - total, meaning))
     found.sort(key=lambda near: (not near.meaning, abs(near.difference)))
     chosen: dict[str, Near] = {}
     for near in found:
         chosen.setdefault(near.name, near)
-    return tuple(chosen.values())[:most]
+    return tuple(chosen.values())[:3]
 
 
 def _meaning(difference: int, count: Terms, channels: int, classes: int) -> str:
@@ -243,21 +238,20 @@ def _meaning(difference: int, count: Terms, channels: int, classes: int) -> str:
 
 def tables() -> dict[str, Any]:
     """Rows, axes and sentences for the pages, where `check.js` searches the same builds."""
-    families = {"dense": DENSE_AXES + COMMON_AXES, "residual": RESIDUAL_AXES + COMMON_AXES}
-    told = ("name", "title", "source", "channels", "classes")
+    told = ("name", "title", "authority", "channels", "classes")
     return {
         "channels": list(CHANNELS),
         "classes": list(CLASSES),
         "most": MOST,
         "nothing": _NOTHING,
+        "written": WRITTEN,
         "rows": [
             {name: getattr(row, name) for name in told}
-            | {"build": asdict(row.build)}
-            | {"family": "dense" if hasattr(row.build, "growth_rate") else "residual"}
+            | {"build": asdict(row.build), "family": row.build.family}
             for row in ROWS
         ],
         "axes": {
             family: [asdict(axis) | {"lines": LINES[axis.topic]} for axis in axes]
-            for family, axes in families.items()
+            for family, axes in AXES.items()
         },
     }

@@ -21,7 +21,7 @@ def shape_difference(
     if same and (theirs.out == right.out or _compresses_alike(role, right, theirs)):
         return None
     text, topic = _Mistake(both, role, right, theirs, i).told()
-    return Difference(text, topic, theirs.where, blocks=True)
+    return Difference(text, topic, theirs.where)
 
 
 def _compresses_alike(role: Role, right: Source, theirs: Source) -> bool:
@@ -43,8 +43,11 @@ class _Mistake:
         )
 
     def told(self) -> Told:
-        tell: Told = getattr(self, self.role.kind)()
-        return tell
+        tell = {
+            "stem": self.stem, "bottleneck": self.bottleneck, "growth": self.growth,
+            "transition": self.transition, "classifier": self.classifier, "output": self.output,
+        }  # fmt: skip
+        return tell[self.role.kind]()
 
     def stem(self) -> Told:
         if self.ends:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from densenet_solutions.check.rows import Role
-from densenet_solutions.check.rows import Source as Origin
+from densenet_solutions.check.rows import Authority, Role
 from densenet_solutions.check.trace import Source, Trace
 
 
@@ -31,7 +30,7 @@ class Target:
     roles: tuple[Role, ...]
     growth: int
     blocks: tuple[int, ...]
-    source: Origin = "paper"
+    authority: Authority = "paper"
     known: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     rate: float = 0.0
     any_bias: bool = False
@@ -46,14 +45,13 @@ class Target:
 class Difference:
     """What differs, and what line it breaks (`lines.LINES`).
 
-    `blocks`: the layers that follow cannot be paired any more. `same_function`: whether it may
-    leave the function as it is, which running both decides. `strict`: wrong in any case.
+    `same_function`: whether it may leave the function as it is, which running both decides.
+    `strict`: wrong in any case.
     """
 
     text: str
     topic: str
     where: str = ""
-    blocks: bool = False
     same_function: bool = False
     strict: bool = False
 

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions import checks
-from densenet_solutions.check.hold import Net, prepared
 from densenet_solutions.check.network import classes_of, images, network_findings
-from densenet_solutions.check.prepared import Prepared, in_double, their_code
-from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.prepared import Net, Prepared, failure_told, in_double, their_code
+from densenet_solutions.check.report import Finding, Report, wrong_first
 from densenet_solutions.check.rows import right_network
-from densenet_solutions.measure import count_parameters, predict_memory
+from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
 from densenet_solutions.site.numbers import mib
@@ -79,40 +78,36 @@ def memory(
         TypeError, ValueError: an argument is impossible.
     """
     row, batch = right_network(name), checks.integer("batch", batch)
-    side = 96 if row.source == "book" else row.resolutions[1]
+    side = 96 if row.authority == "book" else row.resolutions[1]
     side = side if resolution is None else checks.integer("resolution", resolution)
     with torch.device("meta"):  # what the right network cannot do is not the reader's mistake
         DenseNet(row.config).train()(torch.empty(batch, row.config.in_channels, side, side))
     title, peak = f"memory of {row.title}", 0
-    other: tuple[Finding, ...] = ()
     kept: Mapping[str, int] = {}
     rivals: Mapping[str, int] = {}
-
-    def findings(theirs: Prepared) -> list[Finding]:
-        nonlocal title, peak, kept, rivals, other
+    other: list[Finding] = []
+    found: list[Finding] = []
+    with failure_told(found):
+        theirs = Prepared("net", net, lambda net: images(net, row))
         channels = theirs.image.shape[1]
         right = row.sized(channels, classes_of(theirs))
         shape = (batch, channels, side, side)
         with their_code("A training step on the meta device, without data,"):
-            needs = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
-            keeps = kept_for_backward(theirs.net, shape)
+            peak = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
+            kept = kept_for_backward(theirs.net, shape)
         title = f"training step of {row.title}, {batch} × {channels} × {side}²"
-        peak, kept = needs, keeps
         plain, rivals = _usual(right.config, shape)
         statistics = _statistics(theirs)
-        found = [*_peak(peak, rivals), _copies(kept, plain), *statistics]
-        should = count_parameters(DenseNet(right.config)).total
+        found += [*_peak(peak, rivals), _copies(kept, plain), statistics]
+        should = right.parameters
         if theirs.parameters != should:
             text = f"It has {theirs.parameters:,} parameters and {right.sized_title} {should:,}."
             text = f"Two networks are compared that are not the same. {text}"
-            other = (Finding("note", text),)
-        elif not any(finding.kind == "wrong" for finding in statistics):
+            other.append(Finding("note", text))
+        elif statistics.kind != "wrong":
             held = network_findings(right, theirs, should)
             found += [finding for finding in held if finding.kind == "wrong"][:1]
-        return found
-
-    found = prepared("net", net, lambda net: images(net, row), findings)
-    return MemoryReport(title, (*other, *found), peak, kept, rivals)
+    return MemoryReport(title, (*other, *wrong_first(found)), peak, kept, rivals)
 
 
 @cache
@@ -159,10 +154,11 @@ def _copies(kept: Mapping[str, int], plain: Mapping[str, int]) -> Finding:
     return Finding("right", f"Few copies of earlier features, {mib(copies)}, are {text}")
 
 
-def _statistics(theirs: Prepared) -> list[Finding]:
+def _statistics(theirs: Prepared) -> Finding:
     """Running statistics after a forward pass alone, and after forward and backward."""
     after = []
     for backward in (False, True):
+        torch.manual_seed(0)  # dropout draws the same masks
         net = copy.deepcopy(theirs.net).train()
         with their_code("A training step"), in_double():
             out = net(theirs.image)
@@ -170,13 +166,13 @@ def _statistics(theirs: Prepared) -> list[Finding]:
                 out.sum().backward()
         after.append([buffer.clone() for buffer in net.buffers()])
     if all(torch.equal(a, b) for a, b in zip(*after, strict=True)):
-        return [Finding("right", "Running statistics are updated once a step.")]
-    return [Finding(
+        return Finding("right", "Running statistics are updated once a step.")
+    return Finding(
         "wrong",
         "The backward pass updates running statistics once more, because what it recomputes is "
         "normalised again.",
         "Exercise 3.2, the trap: set momentum to 0 and restore the counter while recomputing.",
-    )]  # fmt: skip
+    )
 
 
 class _Makers(TorchDispatchMode):

@@ -92,9 +92,9 @@ def number(
     ✓ right, ○ the build that has it, not passed.
     """
     with faults_in_words():
-        from densenet_solutions.check import parameter_count
+        from densenet_solutions.check.search import WRITTEN, parameter_count
 
-        if not re.fullmatch(r"[0-9]+|[0-9]{1,3}([,_ .'])[0-9]{3}(\1[0-9]{3})*", count):
+        if not re.fullmatch(WRITTEN, count.strip()):
             raise ValueError(
                 "COUNT is a whole number, with three digits after each comma if it has any, such "
                 f"as 7,989,096, got {count!r}"
@@ -111,7 +111,7 @@ def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> Non
     _known(as_)
     from densenet_solutions import check
 
-    _run(lambda _: check.densenet(_load(target), as_), json)
+    _run_on(target, lambda net: check.densenet(net, as_), json)
 
 
 @app.command()
@@ -129,7 +129,11 @@ def block(
     from densenet_solutions import check
 
     size, sizes = 4 if bottleneck else None, (in_channels, growth_rate, layers)
-    _run(lambda _: check.dense_block(_part(target, *sizes), *sizes, bn_size=size), json)
+
+    def report(part: Any) -> Report:
+        return check.dense_block(_complete(part, target, *sizes), *sizes, bn_size=size)
+
+    _run_on(target, report, json)
 
 
 @app.command()
@@ -145,7 +149,11 @@ def transition(
     from densenet_solutions import check
 
     out = in_channels // 2 if out_channels is None else out_channels
-    _run(lambda _: check.transition(_part(target, in_channels, out), in_channels, out), json)
+
+    def report(part: Any) -> Report:
+        return check.transition(_complete(part, target, in_channels, out), in_channels, out)
+
+    _run_on(target, report, json)
 
 
 @app.command(
@@ -164,7 +172,10 @@ def memory(
     _known(as_)
     from densenet_solutions import check
 
-    _run(lambda _: check.memory(_load(target), as_, batch=batch, resolution=resolution), json)
+    def report(net: Any) -> Report:
+        return check.memory(net, as_, batch=batch, resolution=resolution)
+
+    _run_on(target, report, json)
 
 
 @app.command()
@@ -180,8 +191,10 @@ def houses(
     """
     from densenet_solutions import check
 
-    is_code = ".py:" in target
-    _run(lambda _: check.house_prices(_load(target) if is_code else Path(target)), json)
+    if ".py:" in target:
+        _run_on(target, check.house_prices, json)
+    else:
+        _run(lambda _: check.house_prices(Path(target)), json)
 
 
 def _known(network: str) -> None:
@@ -189,15 +202,8 @@ def _known(network: str) -> None:
         checks.choice("--as", network, CHECKED)
 
 
-def _load(target: str) -> Any:
-    from densenet_solutions.check.prepared import load
-
-    return load(target)
-
-
-def _part(target: str, *sizes: int) -> Any:
+def _complete(named: Any, target: str, *sizes: int) -> Any:
     """What TARGET names; wrong usage if it needs arguments and has none."""
-    named = _load(target)
     if target.endswith(")") or not callable(named):
         return named
     given = inspect.signature(named).parameters.values()
@@ -209,6 +215,18 @@ def _part(target: str, *sizes: int) -> Any:
             f"'{target}({arguments})'"
         )
     return named
+
+
+def _run_on(target: str, check: Callable[[Any], Report], json: bool) -> None:
+    """Run a check of what TARGET names."""
+
+    def report(_: object) -> Report:
+        from densenet_solutions.check.prepared import loaded
+
+        with loaded(target) as named:
+            return check(named)
+
+    _run(report, json)
 
 
 def _run(check: Callable[[Callable[[str, int, int], None]], Report], json: bool) -> None:

@@ -162,7 +162,7 @@
     if (!chosen.length) return { kind: "right", text: `${setup}: right.`, line: "" };
     let text = `${setup}, but: ${chosen.map(([, option]) => option.text).join(" ")}`;
     if (chosen.length >= most) text += " (Three deviations at once can meet a number by chance.)";
-    const lines = chosen.map(([axis]) => axis.lines[row.source] ?? axis.lines.paper ?? "");
+    const lines = chosen.map(([axis]) => axis.lines[row.authority] ?? axis.lines.paper ?? "");
     const wrong = chosen.some(([, option]) => option.kind === "mistake");
     return { kind: wrong ? "wrong" : "harmless", text, line: [...new Set(lines)].join(" ") };
   }
@@ -254,16 +254,16 @@
 
   function start(form) {
     const tables = JSON.parse(form.querySelector("script").textContent);
+    const written = new RegExp(`^(?:${tables.written})$`);
     const input = form.querySelector("input");
     const output = form.querySelector("output");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const said = input.value.trim();
-      const inThrees = /^\d{1,3}([\s,._']\d{3})+$/.test(said);
-      const typed = inThrees ? said.replace(/[\s,._']/g, "") : said;
-      const valid = /^[1-9]\d{0,14}$/.test(typed);
+      const typed = Number(said.replace(/[^0-9]/g, ""));
+      const valid = written.test(said) && typed > 0 && Number.isSafeInteger(typed);
       input.setAttribute("aria-invalid", String(!valid));
-      show(output, valid ? findings(tables, Number(typed)) : [{
+      show(output, valid ? findings(tables, typed) : [{
         kind: "note", text: "Type a whole number, for example 7,978,856.", line: "",
       }]);
     });

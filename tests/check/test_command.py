@@ -113,7 +113,6 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
         (["number", "7989,096"], "got '7989,096'"),
         (["number", "-5"], "COUNT is a whole number"),
         (["number", "0"], "COUNT is at least 1, got 0"),
-        (["number", "7,989.096"], "got '7,989.096'"),
         (["densenet", "{net}"], "give FILE.py:NAME"),
         (["densenet", "{net}:Nothing"], "my_net.py defines book_densenet, right, wrong, Broken"),
         (["densenet", "nowhere.py:Net"], "there is no file 'nowhere.py'"),
@@ -130,6 +129,38 @@ def test_wrong_usage_is_a_line_and_2(net: Path, arguments: list[str], message: s
     assert code == 2
     assert message in " ".join((out + error).replace("│", " ").split())
     assert "Traceback" not in out + error
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        (
+            ("densenet", "--as", "book-densenet"),
+            "from {helper} import right as net\n    return net()",
+        ),
+        (("transition", "--in-channels", 8), "import {helper}\n    return {helper}.halves()"),
+        (("houses",), "import {helper}\n    return {helper}.prices(*frames)"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_what_is_imported_late_is_found_and_the_path_is_left_alone(
+    net: Path, command: tuple[object, ...], body: str
+) -> None:
+    helper = f"late_for_{command[0]}"
+    (net.parent / f"{helper}.py").write_text(
+        "from densenet_solutions.models import DenseNetConfig, book_densenet as right\n"
+        "from densenet_solutions.models.densenet import Transition\n"
+        "def halves():\n    return Transition(8, 4, DenseNetConfig())\n"
+        "def prices(train, houses):\n    import numpy as np\n"
+        "    line = np.polyfit(train['GrLivArea'], np.log(train['SalePrice']), 1)\n"
+        "    return np.exp(np.polyval(line, houses['GrLivArea']))\n"
+    )
+    net.write_text(f"def build(*frames):\n    {body.format(helper=helper)}\n")
+    before = list(sys.path)
+    name, *options = command
+    code, out, _ = run(name, f"{net}:build", *options)
+    assert code == 0, out
+    assert sys.path == before
 
 
 def test_a_block_and_a_transition_of_a_file(net: Path) -> None:

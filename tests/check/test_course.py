@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from pathlib import Path
 
 import nbformat
@@ -93,6 +94,12 @@ WRONG = [
     ("exercise_1.py", "AvgPool2d", "MaxPool2d", "max pooling (2×2, stride 2) and not average"),
     ("exercise_1.py", "Transition", "Transit", "exercise_1.py defines Transit"),
     ("exercise_1.py", "super()", "super(", "raises SyntaxError"),
+    (
+        "exercise_1.py",
+        "class Transition(",
+        "Transition = None\nclass Other(",
+        "Transition is a class or a function, got None.",
+    ),
     ("exercise_2.py", "c //= 2", "pass", "not 7,978,856"),
     ("exercise_2.py", "c * (c // 2)\n            c //= 2", "c * c", "keep the number of channels"),
     ("exercise_2.py", "return total", "return 1.5 + total", "is an integer, got"),
@@ -100,6 +107,12 @@ WRONG = [
     ("exercise_3_1.py", "35", "20", "a fifth off, and even with 25 DenseNet still needs less"),
     ("exercise_3_1.py", "224: 7", "224: 30", "even with 25 DenseNet already needs more"),
     ("exercise_3_1.py", "resolution]", "0]", "raises KeyError: 0"),
+    (
+        "exercise_3_1.py",
+        "def crossing(resolution):\n    return {96: 35, 224: 7}[resolution]",
+        "from functools import partial\ncrossing = partial(lambda n, resolution: n, 1.5)",
+        "what your function returns is an integer, got 1.5",
+    ),
     ("exercise_3_2.py", 'STRATEGIES["shared_storage"].apply', "", "Copies of earlier features"),
     ("exercise_3_2.py", "shared_storage", "saved_in_8_bits", "get another gradient"),
     (
@@ -116,6 +129,12 @@ WRONG = [
         "DenseNet-161: ",
     ),
     ("exercise_4.py", "return DenseNet(", "return growth_rate(", "'int' object is not callable"),
+    (
+        "exercise_5.py",
+        "def predict(",
+        "predict = 'mine.csv'\ndef other(",
+        "predict is a class or a function, got 'mine.csv'.",
+    ),
     ("exercise_5.py", "train[numbers].mean()", "houses[numbers].mean()", "Leak"),
 ]
 
@@ -202,6 +221,45 @@ def test_a_module_without_super_is_told_and_the_others_too(
     assert f"dense_block.py, line {where}" in out
     assert "Exercise 5: open." in out
     assert "Traceback" not in out
+
+
+def test_what_is_called_need_not_be_a_function(tmp_path: Path) -> None:
+    """A partial function, or an object with `__call__`, has no name."""
+    crossing = "def answer(where, resolution):\n    return {96: 35, 224: 7}[resolution]\n"
+    (tmp_path / "exercise_3_1.py").write_text(
+        f"import functools\n{crossing}crossing = functools.partial(answer, 'CPU')\n"
+    )
+    (tmp_path / "exercise_2.py").write_text(
+        f"{SOLVED['exercise_2.py']}class Count:\n    def __call__(self, **sizes):\n"
+        "        return right(**sizes)\nright, parameters = parameters, Count()\n"
+    )
+    code, out = said(tmp_path)
+    assert code == 0, out
+    assert "2 solved, 0 open" in out
+
+
+def test_a_file_that_is_not_utf_8_is_told_and_the_others_are_checked(tmp_path: Path) -> None:
+    solved = SOLVED["exercise_1.py"]
+    (tmp_path / "exercise_1.py").write_text(solved)
+    (tmp_path / "exercise_2.py").write_bytes("name = 'é'\n".encode("latin-1"))
+    code, out = said(tmp_path)
+    assert code == 1
+    assert "exercises: 1 solved, 1 wrong, 0 open" in out
+    assert "Exercise 2: Importing exercise_2.py raises SyntaxError" in out
+    (tmp_path / "exercise_1.py").write_bytes(f"# coding: latin-1\n# é{solved}".encode("latin-1"))
+    assert said(tmp_path, "--only", "exercise_1.py")[0] == 0
+
+
+def test_what_is_imported_late_is_found_and_the_path_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "late_transition.py").write_text(SOLVED["exercise_1.py"])
+    (tmp_path / "exercise_1.py").write_text(
+        "def Transition(in_channels):\n"
+        "    import late_transition\n    return late_transition.Transition(in_channels)\n"
+    )
+    before = list(sys.path)
+    code, out = said(tmp_path)
+    assert code == 0, out
+    assert sys.path == before
 
 
 def test_one_file_and_json(tmp_path: Path) -> None:

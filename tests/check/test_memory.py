@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -37,6 +39,14 @@ def test_a_students_network_is_plain_unless_it_recomputes():
     again = memory(Student(checkpoint="non-reentrant"), TINY, **SETUP)
     assert again.peak_beyond_parameters < plain.peak_beyond_parameters
     assert any("updates running statistics once more" in f.text for f in again.wrong)
+
+
+@pytest.mark.parametrize("strategy", RIVALS)
+def test_dropout_draws_the_same_masks_in_both_passes(strategy):
+    config = replace(DEEP, drop_rate=0.2)
+    report = memory(lambda: STRATEGIES[strategy].apply(DenseNet(config)), config, **SETUP)
+    assert "updated once a step" in str(report)
+    assert report.passed == (strategy != "plain")
 
 
 def test_memory_is_not_saved_by_computing_something_else():

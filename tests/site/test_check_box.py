@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from densenet_solutions.check import parameter_count
 from densenet_solutions.check.box import number_box
+from densenet_solutions.cli import app
 
 ASSETS = Path(__file__).parents[2] / "docs" / "assets"
 VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    """A page with two boxes, as the site has them."""
+    """A page with two boxes."""
     styles = "".join((ASSETS / name).read_text() for name in ("site.css", "check.css"))
     schemes = 'matchMedia("(prefers-color-scheme: dark)").matches ? "slate" : "default"'
     path = tmp_path / "page.html"
@@ -28,7 +30,7 @@ def page(tmp_path: Path) -> str:
         f"<style>html{{font-size:125%}}body{{background:var(--ds-paper);color:var(--ds-ink)}}{styles}"
         f"</style></head><body><script>document.body.dataset.mdColorScheme = {schemes}</script>"
         f'<article class="md-typeset"><h1>A page</h1>{number_box().html}'
-        f"{number_box(758_226, title='Another').html}</article>"
+        f"{number_box(758_226).html}</article>"
         f"<script>{(ASSETS / 'check.js').read_text()}</script></body></html>",
         encoding="utf-8",
     )
@@ -56,16 +58,23 @@ def test_the_box_says_what_python_says(browser: Any, page: str, number: int) -> 
     tab.close()
 
 
-def test_what_is_no_number_is_told(browser: Any, page: str) -> None:
+RIGHT = ["758226", " 7,978,856 ", "7.978.856", "7_978_856", "7'978'856", "7 978 856", "7\u202f978\u202f856",
+         "007"]  # fmt: skip
+WRONG = ["", "many", "-3", "7e6", "0", "000", "7,97", "7989,096", "7,989.096", "7 989,096", "7,978856"]
+
+
+def test_page_and_command_read_the_same_numbers(browser: Any, page: str) -> None:
     tab = browser.new_page()
     tab.goto(page)
-    for wrong in ("", "many", "-3", "7e6", "0", "1" * 20, "7,97", "7989,096"):
-        output = typed(tab, wrong)
-        assert "Type a whole number" in output.inner_text()
-        assert tab.locator("input").first.get_attribute("aria-invalid") == "true"
-    typed(tab, "758226")
-    assert tab.locator("input").first.get_attribute("aria-invalid") == "false"
+    for number in (*RIGHT, *WRONG, "1" * 20):  # the last is too large for the page alone
+        wrong = "Type a whole number" in typed(tab, number).inner_text()
+        assert wrong == (number not in RIGHT), number
+        invalid = tab.locator("input").first.get_attribute("aria-invalid")
+        assert invalid == ("true" if wrong else "false")
     tab.close()
+    for number in (*RIGHT, *WRONG):
+        done = CliRunner().invoke(app, ["check", "number", "--", number])
+        assert (done.exit_code == 2) == (number in WRONG), number
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
