@@ -190,8 +190,8 @@ def early_freeing() -> MemoryClaim:
     Nobody frees anything by hand in either.
     """
     network = _network()
-    free = predict_memory(lambda: network, SHAPE, train=False)
-    kept = predict_memory(lambda: network, SHAPE, step=lambda model, x, _: model(x))
+    free = predict_memory(network, SHAPE, train=False)
+    kept = predict_memory(network, SHAPE, step=lambda model, x, _: model(x))
     parameters = count_parameters(network).total
     return MemoryClaim(
         free.peak_beyond_parameters, kept.peak_beyond_parameters, parameters, parameters
@@ -242,12 +242,10 @@ def _compare(
     *,
     shape: Sequence[int] = SHAPE,
 ) -> MemoryClaim:
-    peaks = [
-        predict_memory(lambda model=model: model, shape).peak_beyond_parameters  # type: ignore[misc]
-        for model in (network, reference)
-    ]
-    counts = [count_parameters(model).total for model in (network, reference)]
-    return MemoryClaim(peaks[0], peaks[1], counts[0], counts[1], share, reference_share)
+    both = network, reference
+    peak, reference_peak = (predict_memory(one, shape).peak_beyond_parameters for one in both)
+    own, reference_own = (count_parameters(one).total for one in both)
+    return MemoryClaim(peak, reference_peak, own, reference_own, share, reference_share)
 
 
 def _norms(network: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
