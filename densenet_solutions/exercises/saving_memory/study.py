@@ -59,7 +59,7 @@ def costs(record: Record) -> dict[str, StrategyCost]:
     return {
         name: from_json(StrategyCost, case)
         for name, case in record.cases.items()
-        if "out_of_memory" not in case
+        if name not in record.out_of_memory
     }
 
 
