@@ -55,9 +55,7 @@ def number(
         Traceback (most recent call last):
         ValueError: learning_rate is finite, got inf
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is a number, got {value!r}")
-    real = float(value)
+    real = _real(name, value)
     if not math.isfinite(real):
         raise ValueError(f"{name} is finite, got {value!r}")
     if real <= above:
@@ -75,14 +73,18 @@ def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> f
         Traceback (most recent call last):
         ValueError: drop_rate lies in [0, 1), got 1
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is a number, got {value!r}")
-    real = float(value)
+    real = _real(name, value)
     if not 0 <= real <= 1 or (real == 0 and not zero) or (real == 1 and not one):
         raise ValueError(
             f"{name} lies in {'[' if zero else '('}0, 1{']' if one else ')'}, got {value!r}"
         )
     return real
+
+
+def _real(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is a number, got {value!r}")
+    return float(value)
 
 
 def choice(name: str, value: object, choices: Collection[Any]) -> Any:
@@ -116,10 +118,8 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def integers(
-    name: str, value: object, *, at_least: int = 1, length: int | None = None
-) -> tuple[int, ...]:
-    """A sequence of whole numbers: at least one of them, or exactly `length`.
+def integers(name: str, value: object, *, at_least: int = 1) -> tuple[int, ...]:
+    """A sequence of whole numbers, at least one of them.
 
     Examples:
         >>> integers("input_shape", (8, 3, -1, 224))
@@ -134,9 +134,8 @@ def integers(
         raise TypeError(f"{name} is a sequence of integers, got {value!r}") from None
     except ValueError:
         raise ValueError(f"{name} holds integers of at least {at_least}, got {value!r}") from None
-    if not items or (length is not None and len(items) != length):
-        count = "at least one integer" if length is None else f"{length} integers"
-        raise ValueError(f"{name} holds {count}, got {value!r}")
+    if not items:
+        raise ValueError(f"{name} holds at least one integer, got {value!r}")
     return items
 
 
@@ -176,17 +175,7 @@ def images(x: object, *, channels: int, at_least: int = 1, like: object = None) 
     autocast any that it casts) and its device. Where it is not a plain parameter (sharded,
     functional, parametrized, replaced), that is left to PyTorch.
     """
-    import torch
-
-    if not isinstance(x, torch.Tensor):
-        raise TypeError(
-            f"images are a torch.Tensor (N, {channels}, H, W), got {type(x).__name__}: "
-            "torch.as_tensor makes one"
-        )
-    if x.is_nested:  # it has no shape to speak of
-        raise TypeError("images are a dense torch.Tensor, got a nested one")
-    if x.ndim != 4 or x.shape[1] != channels:
-        raise ValueError(f"images have shape (N, {channels}, H, W), got x.shape={tuple(x.shape)}")
+    x = _batch("images", x, ("N", channels, "H", "W"))
     if min(x.shape[2:]) < at_least:
         raise ValueError(
             f"height and width are at least {at_least}, or nothing is left to pool, "
@@ -207,15 +196,23 @@ def first_weight(*modules: torch.nn.Module) -> object:
 
 def rows(x: object, *, columns: int, like: object = None) -> None:
     """A table `(rows, columns)` for a network whose first layer has the weight `like`."""
+    x = _batch("rows", x, ("rows", columns))
+    _same_type_and_device("rows", x, like)
+
+
+def _batch(name: str, x: object, shape: tuple[str | int, ...]) -> torch.Tensor:
     import torch
 
+    words = f"({', '.join(map(str, shape))})"
     if not isinstance(x, torch.Tensor):
-        raise TypeError(f"rows are a torch.Tensor (rows, {columns}), got {type(x).__name__}")
-    if x.is_nested:
-        raise TypeError("rows are a dense torch.Tensor, got a nested one")
-    if x.ndim != 2 or x.shape[1] != columns:
-        raise ValueError(f"rows have shape (rows, {columns}), got x.shape={tuple(x.shape)}")
-    _same_type_and_device("rows", x, like)
+        raise TypeError(
+            f"{name} are a torch.Tensor {words}, got {type(x).__name__}: torch.as_tensor makes one"
+        )
+    if x.is_nested:  # it has no shape to speak of
+        raise TypeError(f"{name} are a dense torch.Tensor, got a nested one")
+    if x.ndim != len(shape) or x.shape[1] != shape[1]:
+        raise ValueError(f"{name} have shape {words}, got x.shape={tuple(x.shape)}")
+    return x
 
 
 def _same_type_and_device(name: str, x: torch.Tensor, like: object) -> None:

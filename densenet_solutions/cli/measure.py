@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -26,6 +27,7 @@ from densenet_solutions.cli.options import (
 from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
+    from densenet_solutions.measure import MemoryResult
     from densenet_solutions.memory import Strategy
 
 app = typer.Typer(add_completion=False)
@@ -122,18 +124,7 @@ def measure(
         from densenet_solutions.memory import STRATEGIES as TABLE
         from densenet_solutions.models import NETWORKS as CATALOGUE
 
-        if strategy is not None and train and TABLE[strategy].step is None:
-            raise ValueError(f"strategy {strategy!r} does not train; add --infer")
-        predictable = strategy is None or TABLE[strategy].predictable
-        if not predictable and kernels != "meta":
-            raise ValueError(f"strategy {strategy!r} cannot be predicted: leave out --kernels")
-        if device is not None:
-            checks.device(device)
-        elif not predictable:
-            raise ValueError(
-                f"strategy {strategy!r} cannot be predicted; add --device cpu or --device cuda "
-                "to measure it"
-            )
+        _refuse(TABLE[strategy or "plain"], train, device, kernels)
         # torch.distributed tells of a missing platform feature; a table has no use for it
         logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
         options = {
@@ -142,28 +133,48 @@ def measure(
             "dtype": getattr(torch, dtype),
             "autocast": getattr(torch, autocast) if autocast else None,
         }
-        net = CATALOGUE[network]
+        net, chosen = CATALOGUE[network], TABLE[strategy or "plain"]
         shape = net.shape(batch, resolution)
-        asked = kernels if predictable else None
-        both = ["plain"] if strategy in (None, "plain") else ["plain", strategy]
+        predicted = kernels if chosen.predictable else None
         with progress(network) as told:
             found = [
-                _found(told, net.build, shape, TABLE[name], asked, device, options) for name in both
+                _found(told, net.build, shape, one, predicted, device, options)
+                for one in {"plain": TABLE["plain"], chosen.name: chosen}.values()
             ]
-    report = {"network": network, "input_shape": list(shape), "strategy": strategy, **found[-1]}
-    if len(both) > 1:
-        report["plain"] = found[0]
     if as_json:
+        report: dict[str, Any] = {"network": network, "input_shape": list(shape)}
+        report |= {"strategy": strategy, **_plain_data(found[-1])}
+        if len(found) > 1:
+            report["plain"] = _plain_data(found[0])
         typer.echo(json.dumps(report, indent=1))
         return
-    if len(both) == 1:
-        results = report["results"]
-        Console().print(
-            _table(report, results, [_method(r) for r in results], found * len(results))
+    tables = [_alone(network, strategy, *found)] if len(found) == 1 else _beside(network, *found)
+    for table in tables:
+        Console().print(table)
+
+
+def _refuse(strategy: Strategy, train: bool, device: str | None, kernels: str) -> None:
+    if train and strategy.step is None:
+        raise ValueError(f"strategy {strategy.name!r} does not train; add --infer")
+    if not strategy.predictable and kernels != "meta":
+        raise ValueError(f"strategy {strategy.name!r} cannot be predicted: leave out --kernels")
+    if device is not None:
+        checks.device(device)
+    elif not strategy.predictable:
+        raise ValueError(
+            f"strategy {strategy.name!r} cannot be predicted; add --device cpu or --device cuda "
+            "to measure it"
         )
-        return
-    for results in zip(*(network["results"] for network in found), strict=True):
-        Console().print(_table(report, results, both, found, _method(results[0])))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Counts and memory of a network under a strategy; without multiply-adds where data decide."""
+
+    strategy: str
+    parameters: int
+    multiply_adds: int | None
+    results: tuple[MemoryResult, ...]
 
 
 def _found(
@@ -174,26 +185,21 @@ def _found(
     kernels: str | None,
     device: str | None,
     options: dict[str, Any],
-) -> dict[str, Any]:
-    """Counts and memory of a network under a strategy; without `kernels` nothing is predicted."""
-    import torch
-
+) -> _Found:
+    """Count, predict with `kernels`, and measure on `device`."""
     from densenet_solutions.measure import (
         count_flops,
         count_parameters,
         measure_memory,
         predict_memory,
     )
-    from densenet_solutions.records.serialise import to_json
 
-    def model_fn() -> torch.nn.Module:
+    def model_fn() -> Any:
         return build() if strategy.name == "plain" else strategy.apply(build())
 
     options = options | {"step": strategy.step if options["train"] else None}
-    with torch.device("meta"):
-        model = model_fn()
     try:
-        work = count_flops(model, shape).multiply_adds
+        work = count_flops(model_fn, shape).multiply_adds
     except ValueError:  # this step does not run without data
         work = None
     results = []
@@ -203,98 +209,119 @@ def _found(
     if device is not None:
         told(f"measuring {strategy.name} on {device}", 0, 0)
         results.append(measure_memory(model_fn, shape, device=device, **options))
+    return _Found(strategy.name, count_parameters(model_fn).total, work, tuple(results))
+
+
+def _plain_data(found: _Found) -> dict[str, Any]:
+    from densenet_solutions.records.serialise import to_json
+
     return {
-        "parameters": count_parameters(model).total,
-        "multiply_adds": work,
+        "parameters": found.parameters,
+        "multiply_adds": found.multiply_adds,
         "results": [
             {key: value for key, value in to_json(result).items() if "timeline" not in key}
             | {"peak_beyond_parameters": result.peak_beyond_parameters}
-            | ({"kernels": kernels} if result.method == "predicted" else {})
-            for result in results
+            | ({"kernels": result.device} if result.method == "predicted" else {})
+            for result in found.results
         ],
     }
 
 
-def _method(result: dict[str, Any]) -> str:
-    if result["method"] == "predicted":
-        kernels = result["kernels"]
-        return "predicted" + f" ({kernels.upper()} kernels)" * (kernels != "meta")
-    return f"measured ({result['device']}'s allocator)"
+def _method(result: MemoryResult) -> str:
+    if result.method == "predicted":
+        return "predicted" + f" ({result.device.upper()} kernels)" * (result.device != "meta")
+    return f"measured ({result.device}'s allocator)"
 
 
-def _table(
-    report: dict[str, Any],
-    results: Sequence[dict[str, Any]],
-    titles: Sequence[str],
-    networks: Sequence[dict[str, Any]],
-    method: str = "",
+def _alone(network: str, strategy: str | None, found: _Found) -> Table:
+    """A column for each method."""
+    table = _empty(network, strategy or "", found.strategy, found.results)
+    for result in found.results:
+        table.add_column(_method(result), justify="right")
+    _add_rows(table, [found] * len(found.results), found.results, ratio=False)
+    return table
+
+
+def _beside(network: str, plain: _Found, changed: _Found) -> list[Table]:
+    """A table for each method: plain, changed, and plain divided by changed."""
+    tables = []
+    for results in zip(plain.results, changed.results, strict=True):
+        ratio = "; less: plain divided by the strategy"
+        table = _empty(network, _method(results[0]), changed.strategy, results, ratio)
+        for title in (plain.strategy, changed.strategy, "less"):
+            table.add_column(title, justify="right")
+        _add_rows(table, [plain, changed], results, ratio=True)
+        tables.append(table)
+    return tables
+
+
+def _empty(
+    network: str, first: str, strategy: str, results: Sequence[MemoryResult], more: str = ""
 ) -> Table:
-    """A column for each result; with a `method` that they share, the plain network comes first."""
-    from densenet_solutions.site.numbers import billions, count, mib
-
+    """A table without rows, under the settings that its results share, `first` before them."""
     last = results[-1]
     settings = [
-        *([method] if method else []),
-        *([report["strategy"]] if report["strategy"] and not method else []),
-        "training step" if last["train"] else "inference",
-        "input " + " × ".join(map(str, report["input_shape"])),
-        last["dtype"] + (f", autocast to {last['autocast']}" if last["autocast"] else ""),
-        f"optimizer {last['optimizer']}" if last["optimizer"] else "no optimizer",
+        *([first] if first else []),
+        "training step" if last.train else "inference",
+        "input " + " × ".join(map(str, last.input_shapes[0])),
+        last.dtype + (f", autocast to {last.autocast}" if last.autocast else ""),
+        f"optimizer {last.optimizer}" if last.optimizer else "no optimizer",
     ]
-    table = Table(
-        title=f"{report['network']}\n{', '.join(settings)}",
-        caption="what is in memory at the moment of the peak, by what it is there for"
-        + ("; less: plain divided by the strategy" if method else "")
-        + "".join(f"\n{note}" for note in _notes(report, results)),
+    caption = f"what is in memory at the moment of the peak, by what it is there for{more}"
+    return Table(
+        "",
+        title=f"{network}\n{', '.join(settings)}",
+        caption="\n".join([caption, *_notes(strategy, results)]),
     )
-    for title in ("", *titles, *(["less"] if method else [])):
-        table.add_column(title, justify="right" if title else "left")
 
-    def size(key: str) -> list[str]:
-        return ["—" if result[key] is None else mib(result[key]) for result in results]
 
-    def ratio(key: str) -> list[str]:
-        known = method and not any(r["out_of_memory"] or not r[key] for r in results)
-        return [f"{results[0][key] / last[key]:.1f}x"] if known else []
+def _add_rows(
+    table: Table, networks: Sequence[_Found], results: Sequence[MemoryResult], *, ratio: bool
+) -> None:
+    """What is counted and what is in memory; with `ratio` also the first over the second."""
+    from densenet_solutions.site.numbers import billions, count, mib
 
-    table.add_row("number of parameters", *(count(network["parameters"]) for network in networks))
-    works = [network["multiply_adds"] for network in networks]
+    def less(key: str) -> list[str]:
+        if not ratio or any(r.out_of_memory or not getattr(r, key) for r in results):
+            return []
+        first, second = (getattr(r, key) for r in results)
+        return [f"{first / second:.1f}x"]
+
+    table.add_row("number of parameters", *(count(network.parameters) for network in networks))
+    works = [network.multiply_adds for network in networks]
     table.add_row(
         "multiply-adds, forward", *("—" if work is None else billions(work) for work in works)
     )
     table.add_section()
-    for category in last["bytes_by_category"]:
-        table.add_row(category, *(mib(r["bytes_by_category"][category]) for r in results))
+    for category in results[-1].bytes_by_category:
+        table.add_row(category, *(mib(r.bytes_by_category[category]) for r in results))
     table.add_section()
-    peaks = [
-        "out of memory, at least " * r["out_of_memory"] + mib(r["peak_bytes"]) for r in results
-    ]
-    table.add_row("peak", *peaks, *ratio("peak_bytes"), style="bold")
+    peaks = ["out of memory, at least " * r.out_of_memory + mib(r.peak_bytes) for r in results]
+    table.add_row("peak", *peaks, *less("peak_bytes"), style="bold")
     for key, label in (
         ("peak_beyond_parameters", "peak beyond parameters, buffers, input"),
         ("reserved_bytes", "reserved by the allocator"),
         ("context_bytes", "outside of the allocator"),
         # of the whole process, so it says nothing of the second of two
-        *([] if method else [("peak_resident_bytes", "process, peak resident")]),
+        *([] if ratio else [("peak_resident_bytes", "process, peak resident")]),
     ):
-        if any(result[key] is not None for result in results):
-            told = key in ("peak_beyond_parameters", "reserved_bytes")
-            table.add_row(label, *size(key), *(ratio(key) if told else ()))
-    return table
+        sizes = [getattr(result, key) for result in results]
+        if any(size is not None for size in sizes):
+            cells = ["—" if size is None else mib(size) for size in sizes]
+            table.add_row(label, *cells, *(less(key) if key != "context_bytes" else ()))
 
 
-def _notes(report: dict[str, Any], results: Sequence[dict[str, Any]]) -> list[str]:
+def _notes(name: str, results: Sequence[MemoryResult]) -> list[str]:
     """What is to be known of the results, each thing once."""
     from densenet_solutions.memory import STRATEGIES as TABLE
     from densenet_solutions.memory import training_step
 
-    notes = list(dict.fromkeys(note for result in results for note in result["notes"]))
-    name, last = report["strategy"], results[-1]
-    if name is not None:
-        if not last["train"] and TABLE[name].step not in (None, training_step):
-            notes.append(f"{name} changes the training step, and nothing at inference")
-        elif TABLE[name].costs:
-            notes.append(f"it costs: {TABLE[name].costs[0].lower()}{TABLE[name].costs[1:-1]}")
-    if name == "shared_storage" and last.get("kernels", "cuda") != "cuda":
+    notes = list(dict.fromkeys(note for result in results for note in result.notes))
+    last, strategy = results[-1], TABLE[name]
+    if not last.train and strategy.step not in (None, training_step):
+        notes.append(f"{name} changes the training step, and nothing at inference")
+    elif strategy.costs:
+        notes.append(f"it costs: {strategy.costs[0].lower()}{strategy.costs[1:-1]}")
+    if name == "shared_storage" and last.method == "predicted" and last.device != "cuda":
         notes.append("shared_storage is predicted in a CPU's slices; a GPU's need more")
     return notes

@@ -76,13 +76,9 @@ def record(
             made = run_recipe(
                 chosen, device=where, directory=folder, only=only, force=force, progress=told
             )
-    failed = sum(_ran_out(result) for result in made.cases.values())
+    failed = len(made.out_of_memory)
     typer.echo(f"{folder / name}.json")
     typer.echo(f"{len(made.cases)} of {len(chosen.cases)} cases, {failed} of them out of memory")
-
-
-def _ran_out(result: object) -> bool:
-    return isinstance(result, dict) and bool(result.get("out_of_memory"))
 
 
 def _list(folder: Path | None, name: str | None) -> None:

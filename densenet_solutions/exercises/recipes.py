@@ -10,25 +10,17 @@ if TYPE_CHECKING:
     from densenet_solutions.records.recorder import Recipe
 
 RECORDINGS = (
-    *("bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage"),
-    *("feature-reuse", "gpu-published", "houses-deep", "houses-factors", "houses-final"),
-    *("houses-final-rivals", "houses-finalists", "houses-finalists-histogram"),
-    *("houses-finalists-rivals", "houses-frozen", "houses-judged", "houses-judged-histogram"),
-    *("houses-judged-realmlp", "houses-judged-rivals", "houses-judged-tabm", "houses-search"),
-    *("houses-search-histogram", "houses-search-rivals", "how-far", "how-far-gpu"),
-    *("memory-fair", "memory-grid", "memory-grid-predicted", "memory-grid-rehearsal"),
-    *("memory-headline", "memory-lines", "memory-reported", "memory-witness"),
-    *("pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates"),
-    *(
-        "shared-storage-kept",
-        "shared-storage-slices",
-        "step-operations",
-        "step-timelines",
-        "step-times",
-        "strategies-accuracy",
-    ),
-    "strategies-study",
-)
+    "bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-shared-storage", "feature-reuse",
+    "gpu-published", "houses-deep", "houses-factors", "houses-final", "houses-final-rivals",
+    "houses-finalists", "houses-finalists-histogram", "houses-finalists-rivals", "houses-frozen",
+    "houses-judged", "houses-judged-histogram", "houses-judged-realmlp", "houses-judged-rivals",
+    "houses-judged-tabm", "houses-search", "houses-search-histogram", "houses-search-rivals",
+    "how-far", "how-far-gpu", "memory-fair", "memory-grid", "memory-grid-predicted",
+    "memory-grid-rehearsal", "memory-headline", "memory-lines", "memory-reported", "memory-witness",
+    "pooling-converged", "pooling-feature-map", "pooling-features", "pooling-learning-rates",
+    "shared-storage-kept", "shared-storage-slices", "step-operations", "step-timelines",
+    "step-times", "strategies-accuracy", "strategies-study",
+)  # fmt: skip
 
 
 def recipe(name: str) -> Recipe:

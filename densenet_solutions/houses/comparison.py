@@ -21,12 +21,7 @@ class HouseDifference:
 
 
 def paired_difference(
-    errors: np.ndarray,
-    rival: np.ndarray,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 4000,
-    seed: int = 0,
+    errors: np.ndarray, rival: np.ndarray, *, confidence: float = 0.95
 ) -> HouseDifference:
     """RMSE of one model minus that of another on the same rows, with a bootstrap interval.
 
@@ -42,12 +37,10 @@ def paired_difference(
             none.
     """
     checks.share("confidence", confidence, zero=False, one=False)
-    checks.integer("resamples", resamples)
-    checks.integer("seed", seed, at_least=0)
     ours, theirs = _squares("errors", errors), _squares("rival", rival)  # (partitions, rows)
     if ours.shape != theirs.shape:
         raise ValueError(f"paired errors have one shape, got {ours.shape} and {theirs.shape}")
-    weights = _bootstrap_weights(ours.shape[1], resamples, seed)
+    weights = _bootstrap_weights(ours.shape[1])
     draws = np.sqrt(weights @ ours.T).mean(1) - np.sqrt(weights @ theirs.T).mean(1)
     low, high = np.quantile(draws, ((1 - confidence) / 2, (1 + confidence) / 2))
     difference = np.sqrt(ours.mean(1)).mean() - np.sqrt(theirs.mean(1)).mean()
@@ -105,7 +98,7 @@ def _squares(name: str, errors: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _bootstrap_weights(rows: int, resamples: int, seed: int) -> np.ndarray:
+def _bootstrap_weights(rows: int, resamples: int = 4000) -> np.ndarray:
     """How often each row is drawn, as a share: `(resamples, rows)`."""
-    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
+    drawn = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
     return drawn / rows

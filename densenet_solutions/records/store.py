@@ -86,6 +86,15 @@ class Record:
         )
 
     @property
+    def out_of_memory(self) -> tuple[str, ...]:
+        """Names of the cases that did not fit into memory."""
+        return tuple(
+            case
+            for case, result in self.cases.items()
+            if isinstance(result, dict) and result.get("out_of_memory")
+        )
+
+    @property
     def devices(self) -> Mapping[str, str]:
         """Name of a case → the device that it was measured on."""
         return {case: made.device or self.provenance.device for case, made in self.made.items()}

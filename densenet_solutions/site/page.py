@@ -116,12 +116,8 @@ def how_made() -> Markdown:
         return Markdown(text + " Nothing on this page is recorded.")
     groups: dict[tuple[str, str], list[str]] = {}
     for record in {record.name: record for record in store.loaded}.values():
-        out_of_memory = sum(
-            1
-            for case in record.cases.values()
-            if isinstance(case, dict) and case.get("out_of_memory")
-        )
-        missing = f", {out_of_memory} of them out of memory" if out_of_memory else ""
+        failed = len(record.out_of_memory)
+        missing = f", {failed} of them out of memory" if failed else ""
         seed = "" if record.seed is None else f", seed {record.seed}"
         cases = f"{len(record.cases)} case{'s' if len(record.cases) != 1 else ''}"
         made = record.origin, record.command.replace(record.name, "NAME")

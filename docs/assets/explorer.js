@@ -1,6 +1,6 @@
 // The explorer page: reads the form, draws both cases and the cards, keeps its state in the address.
-// Numbers come from the page; `densenet_solutions/exercises/explorer/estimate.py` says the same in
-// Python, and a test compares the two.
+// Numbers come from the page. `densenet_solutions/exercises/explorer/estimate.py` and `cards.py`, and
+// `tests/site/explorer_in_python.py`, say the same in Python, and a test compares the two.
 "use strict";
 (function () {
   const holder = document.getElementById("explorer-data");
@@ -15,7 +15,7 @@
   const whole = (value) => Math.floor(Math.max(0, value) + 0.5);
   const isTraining = (state) => state.way !== "inference";
 
-  // --- what estimate.py computes ----------------------------------------------------------------
+  // --- what Python computes too -----------------------------------------------------------------
 
   function grown(found, [own, parameters, fixed], k) {
     if (k === own) return found;

@@ -17,7 +17,7 @@ from densenet_solutions.check.box import number_box
 from densenet_solutions.exercises.network.layer import bottleneck
 from densenet_solutions.exercises.parameters.study import README_ERRORS
 from densenet_solutions.exercises.table_1 import pictures, study
-from densenet_solutions.models import DenseNetConfig, book_densenet
+from densenet_solutions.models import TABLE_2, DenseNetConfig, book_densenet
 from densenet_solutions.models import densenet as module
 from densenet_solutions.site.numbers import apart, billions, count, percent
 from densenet_solutions.site.page import how_made, source
@@ -26,12 +26,13 @@ from densenet_solutions.site.tables import KEY, table
 rows = study.table_1()
 by_name = {row.name: row for row in rows}
 d121, d264 = by_name["DenseNet-121"], by_name["DenseNet-264"]
-printed = {row.name: study.printed_rows(row.config) for row in rows}
+printed = {row.name: study.printed_rows(row.variant.config) for row in rows}
 config = DenseNetConfig()
 parity = study.parity_with_torchvision(resolution=64)
-assert all(row.parameters == row.recorded_parameters for row in rows)
+assert all(row.parameters == row.variant.parameters for row in rows)
 assert parity.equal_keys and max(parity.logits, parity.gradients) < 1e-10 * parity.scale
-assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["DenseNet-264"]
+depth = {row.name: row.variant.config.depth for row in rows}
+assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseNet-264"]
 
 # %% [markdown]
 # !!! turn "Your turn"
@@ -67,7 +68,7 @@ assert [row.name for row in rows if row.name != f"DenseNet-{row.depth}"] == ["De
 #
 #     - **{{ count(d121.parameters) }}** parameters in DenseNet-121
 #     - **{{ count(d264.parameters) }}** in DenseNet-264
-#     - **{{ d264.depth }}** layers that DenseNet-264 really has
+#     - **{{ depth["DenseNet-264"] }}** layers that DenseNet-264 really has
 #
 # ## The shape: smaller images, more channels
 #
@@ -175,10 +176,10 @@ table(
     {
         "network": "name",
         "parameters": "parameters",
-        "k": "config.growth_rate",
+        "k": "variant.config.growth_rate",
         "multiply-adds": ("multiply_adds", billions),
         "top-1 error": lambda row: (
-            f"{row.top1_error:.2f}%" if row.top1_error else f"{README_ERRORS[row.name]}%"
+            f"{error:.2f}%" if (error := row.variant.top1_error) else f"{README_ERRORS[row.name]}%"
         ),
     },
     caption="Counted here at 224². Errors on ImageNet, single crop, from the paper's Table 3 "
@@ -186,25 +187,28 @@ table(
     f"and {README_ERRORS['DenseNet-201']}% for DenseNet-201)",
 )
 
+# %%
+cifar = study.table_2()
+assert all(f"{cifar[name] / 1e6:.1f}M" == row.printed_parameters for name, row in TABLE_2.items())
+
 # %% [markdown]
 # ??? lines "Table 2: the networks for CIFAR"
 #     For 32² images the stem is one 3×3 convolution and there are three equal blocks of $n$ layers.
 #     Without a bottleneck the depth is $L = 3n + 4$, with a bottleneck $L = 6n + 4$. All
-#     {{ len(study.table_2()) }} counts round to what the paper prints:
-#     {{ ", ".join(f"{row.name}: {count(row.parameters)}" for row in study.table_2()) }}.
+#     {{ len(cifar) }} counts round to what the paper prints:
+#     {{ ", ".join(f"{name}: {count(parameters)}" for name, parameters in cifar.items()) }}.
 #
 # ## Is 264 really 264?
 
 # %%
-assert all(f"{row.parameters / 1e6:.1f}M" == row.printed for row in study.table_2())
-assert d264.config.block_config == (6, 12, 64, 48)
-assert all(2 * sum(row.config.block_config) + 5 == row.depth for row in rows)
+assert d264.variant.config.block_config == (6, 12, 64, 48)
+assert all(2 * sum(row.variant.config.block_config) + 5 == depth[row.name] for row in rows)
 
 # %% [markdown]
 # The number in a name counts weighted layers: two convolutions in a dense layer, one in each of
 # three transitions, one in the stem, and the classifier. With $n_b$ layers in block $b$ that makes
 # $2\sum_b n_b + 5$, which is always odd. All names are right but one. With blocks of 6, 12, 64 and 48 layers, 264 has
-# **{{ d264.depth }}**. We keep the paper's name and the paper's blocks. torchvision has no
+# **{{ depth["DenseNet-264"] }}**. We keep the paper's name and the paper's blocks. torchvision has no
 # DenseNet-264; the authors published weights for it, with their technical report, as a Torch7 file
 # (256 MB, in their README, which calls its Torch models deprecated).
 #
@@ -289,11 +293,11 @@ assert plain < paired and bare > d121.parameters
 
 # %% [markdown]
 # !!! holds-with-a-condition "DenseNet-121 has 121 layers."
-#     It has {{ d121.depth }} *weighted* layers if convolutions and the classifier count and
+#     It has {{ depth["DenseNet-121"] }} *weighted* layers if convolutions and the classifier count and
 #     normalisations do not.
 #
 # !!! does-not-hold "DenseNet-264 has 264 layers."
-#     By the same count it has {{ d264.depth }}.
+#     By the same count it has {{ depth["DenseNet-264"] }}.
 #
 # !!! holds-with-a-condition "The bottleneck makes the network larger: it adds a convolution to every layer."
 #     If the layers read fewer than {{ cheaper }} channels, at $k$ = {{ k }}. The book's read

@@ -65,6 +65,7 @@ def too_big_for_a_gpu(case, device):
 def test_out_of_memory_is_a_result(tmp_path, measure):
     record = run_recipe(recipe_of(measure, ("a", "b")), directory=tmp_path)
     assert record.cases == {case: {"out_of_memory": True} for case in "ab"}
+    assert record.out_of_memory == ("a", "b")
 
 
 def test_other_errors_are_errors(tmp_path):

@@ -17,7 +17,7 @@ from densenet_solutions.exercises.explorer.cards import (
     misses,
     off_the_points,
 )
-from densenet_solutions.exercises.explorer.estimate import Growth, alive, grown, growth, need
+from densenet_solutions.exercises.explorer.estimate import Growth, growth, need
 from densenet_solutions.exercises.explorer.pictures import (
     WAYS,
     batch_table,
@@ -37,6 +37,7 @@ from densenet_solutions.exercises.memory.gpu import Held, held
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
+from tests.site.explorer_in_python import alive, grown
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / "docs/assets/explorer.js").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ besides.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,15 +115,11 @@ def largest_batch(
     """Batches up to which a step fits, and up to which it may: from 0 to `LARGEST`."""
 
     def up_to(which: int) -> int:
-        low, high = 0, LARGEST + 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            found = need(case, middle, resolution, optimizer)
-            if margins.bounds(case, found)[which] <= card_bytes:
-                low = middle
-            else:
-                high = middle
-        return low
+        def too_large(batch: int) -> bool:
+            found = need(case, batch, resolution, optimizer)
+            return margins.bounds(case, found)[which] > card_bytes
+
+        return bisect.bisect_left(range(1, LARGEST + 1), True, key=too_large)
 
     return up_to(1), up_to(0)
 

@@ -1,21 +1,18 @@
-"""What a step needs at any size, from recorded points; `docs/assets/explorer.js` says the same."""
+"""What a step needs at any size, from recorded points; `docs/assets/explorer.js` says the same.
+
+What else the script computes stands in Python beside its test, `tests/site/explorer_in_python.py`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from densenet_solutions import checks
-from densenet_solutions.exercises.explorer.predictions import (
-    KINDS,
-    ExplorerCase,
-    ExplorerPoint,
-    explored,
-)
+from densenet_solutions.exercises.explorer.predictions import ExplorerCase, explored
 from densenet_solutions.measure import count_parameters
-from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE
 from densenet_solutions.models import TABLE_1
 
 RESOLUTIONS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
@@ -52,29 +49,12 @@ def need(case: ExplorerCase, batch: int, resolution: int, optimizer: str = "none
     floor = 8 * case.parameters + state if state else 0
 
     def on_line(a: int, b: int) -> int:
-        return max(_whole(a + (b - a) * share) + state, floor)
+        return max(whole(a + (b - a) * share) + state, floor)
 
     return Need(
         on_line(low.allocated_bytes, high.allocated_bytes),
         on_line(low.reserved_bytes, high.reserved_bytes),
     )
-
-
-def alive(
-    case: ExplorerCase, batch: int, resolution: int, optimizer: str = "none"
-) -> tuple[tuple[int, int, int, int], ...]:
-    """KiB alive in each stretch of the step: what is there all the time, then by `KINDS`."""
-    pixels = batch * resolution**2
-    state = OPTIMIZERS[optimizer] * (case.method != "inference")
-    images = 4 * case.in_channels * pixels + 8 * batch * (case.method != "inference")
-    fixed = _whole((case.fixed_bytes + 4 * case.parameters * state + images) / 1024)
-    low, high = case.steps
-    share = (pixels - low.pixels) / (high.pixels - low.pixels)
-    rows = []
-    for a, b in zip(low.live, high.live, strict=True):
-        first, second, third = (_whole(a[i] + (b[i] - a[i]) * share) for i in range(len(KINDS)))
-        rows.append((fixed, first, second, third))
-    return tuple(rows)
 
 
 @dataclass(frozen=True)
@@ -114,46 +94,6 @@ def _quadratic(at_16: int, at_32: int, at_48: int) -> tuple[float, float, float]
     return a, b, at_16 - 256 * a - 16 * b
 
 
-def grown(case: ExplorerCase, weights: Growth, k: int) -> ExplorerCase:
-    """The case with another growth rate.
-
-    Every feature map has channels in proportion to `k`, so activations are too. Parameters and
-    buffers are counted, gradients go with the parameters, and as much more is reserved as is
-    allocated.
-    """
-    if k == weights.own:
-        return case
-    parameters, fixed = (
-        _whole(a * k * k + b * k + c) for a, b, c in (weights.parameters, weights.fixed_bytes)
-    )
-    wider, heavier = k / weights.own, parameters / case.parameters
-
-    def point(p: ExplorerPoint) -> ExplorerPoint:
-        there = 4 * case.in_channels * p.pixels + CUBLAS_WORKSPACE
-        features = p.allocated_bytes - case.fixed_bytes - p.gradient_bytes - there
-        gradients = _whole(p.gradient_bytes * heavier)
-        allocated = fixed + there + gradients + _whole(features * wider)
-        reserved = _whole(p.reserved_bytes * (allocated / p.allocated_bytes))
-        return ExplorerPoint(p.batch, p.resolution, allocated, reserved, gradients)
-
-    return replace(
-        case,
-        parameters=parameters,
-        fixed_bytes=fixed,
-        points=tuple(point(p) for p in case.points),
-        steps=tuple(
-            replace(
-                step,
-                live=tuple(
-                    (_whole(a * wider), _whole(b * wider), _whole(c * heavier))
-                    for a, b, c in step.live
-                ),
-            )
-            for step in case.steps
-        ),
-    )
-
-
-def _whole(value: float) -> int:
+def whole(value: float) -> int:
     """Rounded as a browser rounds, and not below zero."""
     return int(max(0.0, value) + 0.5)

@@ -49,7 +49,7 @@ WAYS = {
     "shared_storage in 8 slices": "shared, 8 slices",
     "inference": "inference",
 }
-_KINDS = {  # in the order of `estimate.alive`
+_KINDS = {  # in the order of the script's `alive`
     "always there": "parameters",
     "activations": "activations",
     "temporaries": "temporaries",

@@ -78,7 +78,7 @@ def held(record: Record, predicted: Mapping[str, Any]) -> tuple[Held, ...]:
         for case in grid()
         if case.name in measured
         and case.name.removesuffix(" benchmark") in predicted
-        and not measured[case.name]["out_of_memory"]
+        and case.name not in record.out_of_memory
     )
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -213,23 +214,17 @@ def fair_ratios(models: Mapping[str, FairModel], yardstick: str) -> dict[str, fl
         >>> fair_ratios({"densenet121": a, "resnet18": b, "resnet34": c}, "parameters")
         {'densenet121': 1.0}
     """
-    resnets = sorted(
-        (getattr(model, yardstick), model.training_bytes)
-        for name, model in models.items()
-        if name.startswith("resnet")
+    sizes, their_bytes = zip(
+        *sorted(
+            (getattr(model, yardstick), model.training_bytes)
+            for name, model in models.items()
+            if name.startswith("resnet")
+        ),
+        strict=True,
     )
     ratios = {}
     for name, model in models.items():
         if name.startswith("densenet"):
-            ratios[name] = model.training_bytes / _read(resnets, getattr(model, yardstick))
+            read = float(np.interp(getattr(model, yardstick), sizes, their_bytes))
+            ratios[name] = model.training_bytes / read
     return ratios
-
-
-def _read(points: Sequence[tuple[float, float]], x: float) -> float:
-    """Piecewise linear interpolation; the ends go on level."""
-    if x <= points[0][0]:
-        return points[0][1]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return points[-1][1]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from densenet_solutions.exercises.outputs import outputs
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import DenseNetConfig
 from densenet_solutions.models.densenet import DenseLayer, Transition
@@ -141,17 +142,10 @@ def _convolutions(in_channels: int, config: DenseNetConfig) -> list[int]:
 
 def _run(module: nn.Module, channels: int, resolution: int) -> list[tuple[str, str]]:
     """What `module` calls one after the other, with the shapes that come out."""
-    found = [("input", f"{channels}×{resolution}²")]
-
-    def note(part: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        found.append((_name(part), f"{output.shape[1]}×{output.shape[2]}²"))
-
-    parts = [m for m in module.modules() if not list(m.children())]
-    handles = [part.register_forward_hook(note) for part in parts]
-    module(torch.zeros(2, channels, resolution, resolution, device="meta"))
-    for handle in handles:
-        handle.remove()
-    return found
+    x = torch.zeros(2, channels, resolution, resolution, device="meta")
+    parts = {path: m for path, m in module.named_modules() if not list(m.children())}
+    shapes = [(_name(part), out.shape) for _, part, out in outputs(module, x, parts)]
+    return [(name, f"{shape[1]}×{shape[2]}²") for name, shape in [("input", x.shape), *shapes]]
 
 
 def _name(module: nn.Module) -> str:

@@ -73,11 +73,7 @@ def check_closed_form() -> tuple[FormulaCheck, ...]:
     """The closed form beside a count of the built network, for all rows of Tables 1 and 2."""
     rows = [*TABLE_1.values(), *TABLE_2.values()]
     return tuple(
-        FormulaCheck(
-            row.name,
-            closed_form(row.config),
-            count_parameters(_on_meta(row.build)).total,
-        )
+        FormulaCheck(row.name, closed_form(row.config), count_parameters(row.build).total)
         for row in rows
     )
 
@@ -135,7 +131,7 @@ def _in_book_stages(factory: Callable[[], nn.Module]) -> dict[str, int]:
             return "head"
         return f"stage {part[-1]}" if part[:-1] in _BLOCKS else "stem"
 
-    counted = count_parameters(_on_meta(factory), stage=stage).by_stage
+    counted = count_parameters(factory, stage=stage).by_stage
     return {name: counted[name] for name in BOOK_STAGES}
 
 
@@ -261,12 +257,11 @@ def _torchvision(name: str) -> Callable[[], nn.Module]:
 
 
 def _counted(name: str, build: Callable[[], nn.Module], error: float) -> PublishedModel:
-    model = _on_meta(build)
     return PublishedModel(
         name=name,
         family=name.partition("-")[0].lower(),
-        parameters=count_parameters(model).total,
-        multiply_adds=count_flops(model, (1, 3, 224, 224)).multiply_adds,
+        parameters=count_parameters(build).total,
+        multiply_adds=count_flops(build, (1, 3, 224, 224)).multiply_adds,
         top1_error=error,
     )
 
@@ -333,8 +328,8 @@ def book_multiply_adds(resolution: int) -> tuple[int, int]:
     """Multiply-adds of the book's DenseNet and ResNet-18 on one image of that side."""
     shape = (1, 1, resolution, resolution)
     return (
-        count_flops(_on_meta(book_densenet), shape).multiply_adds,
-        count_flops(_on_meta(book_resnet18), shape).multiply_adds,
+        count_flops(book_densenet, shape).multiply_adds,
+        count_flops(book_resnet18, shape).multiply_adds,
     )
 
 

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from densenet_solutions.exercises.outputs import outputs
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.low_rank import low_rank
@@ -190,8 +191,8 @@ def early_freeing() -> MemoryClaim:
     Nobody frees anything by hand in either.
     """
     network = _network()
-    free = predict_memory(lambda: network, SHAPE, train=False)
-    kept = predict_memory(lambda: network, SHAPE, step=lambda model, x, _: model(x))
+    free = predict_memory(network, SHAPE, train=False)
+    kept = predict_memory(network, SHAPE, step=lambda model, x, _: model(x))
     parameters = count_parameters(network).total
     return MemoryClaim(
         free.peak_beyond_parameters, kept.peak_beyond_parameters, parameters, parameters
@@ -242,33 +243,20 @@ def _compare(
     *,
     shape: Sequence[int] = SHAPE,
 ) -> MemoryClaim:
-    peaks = [
-        predict_memory(lambda model=model: model, shape).peak_beyond_parameters  # type: ignore[misc]
-        for model in (network, reference)
-    ]
-    counts = [count_parameters(model).total for model in (network, reference)]
-    return MemoryClaim(peaks[0], peaks[1], counts[0], counts[1], share, reference_share)
+    both = network, reference
+    peak, reference_peak = (predict_memory(one, shape).peak_beyond_parameters for one in both)
+    own, reference_own = (count_parameters(one).total for one in both)
+    return MemoryClaim(peak, reference_peak, own, reference_own, share, reference_share)
 
 
 def _norms(network: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
     return [(path, m) for path, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-@torch.no_grad()
 def _activation_zeros(network: nn.Module, images: Tensor) -> float:
     """Share of zeros over all outputs of ReLU or ReLU6, in training mode."""
-    counts: list[tuple[int, int]] = []
-
-    def note(module: nn.Module, inputs: object, output: Tensor) -> None:
-        counts.append((int((output == 0).sum()), output.numel()))
-
-    handles = [
-        module.register_forward_hook(note)
-        for module in network.modules()
-        if isinstance(module, nn.ReLU | nn.ReLU6)
-    ]
-    network.train()(images)
-    for handle in handles:
-        handle.remove()
-    zeros, numbers = (sum(column) for column in zip(*counts, strict=True))
-    return zeros / numbers
+    activations = {
+        path: m for path, m in network.named_modules() if isinstance(m, nn.ReLU | nn.ReLU6)
+    }
+    found = [out for _, _, out in outputs(network.train(), images, activations)]
+    return sum(int((out == 0).sum()) for out in found) / sum(out.numel() for out in found)

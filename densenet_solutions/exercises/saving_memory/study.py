@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from densenet_solutions.exercises.memory.gpu import short_name
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import (
@@ -58,7 +59,7 @@ def costs(record: Record) -> dict[str, StrategyCost]:
     return {
         name: from_json(StrategyCost, case)
         for name, case in record.cases.items()
-        if "out_of_memory" not in case
+        if name not in record.out_of_memory
     }
 
 
@@ -76,8 +77,7 @@ def first_block_bytes() -> int:
 
 def parameters() -> int:
     """Number of DenseNet-121's parameters."""
-    with torch.device("meta"):
-        return count_parameters(densenet121()).total
+    return count_parameters(densenet121).total
 
 
 def fixed_bytes() -> int:
@@ -90,20 +90,17 @@ def fixed_bytes() -> int:
 
 def books_step(strategy: str) -> MemoryResult:
     """Predicted training step of the book's DenseNet, 128 images of 224×224, under a strategy."""
+    return _step(strategy, book_densenet, (128, 1, 224, 224))
+
+
+def _step(strategy: str, build: Callable[[], nn.Module], shape: Sequence[int]) -> MemoryResult:
     row = STRATEGIES[strategy]
-    return predict_memory(lambda: row.apply(book_densenet()), (128, 1, 224, 224), step=row.step)
+    return predict_memory(lambda: row.apply(build()), shape, step=row.step)
 
 
 def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
     """Peaks of DenseNet-121's step at full size under strategies, predicted: a lower bound."""
-    with torch.device("meta"):
-        model = densenet121()
-    return {
-        name: predict_memory(
-            STRATEGIES[name].apply(model), FULL_SHAPE, step=STRATEGIES[name].step
-        ).peak_beyond_parameters
-        for name in names
-    }
+    return {name: _step(name, densenet121, FULL_SHAPE).peak_beyond_parameters for name in names}
 
 
 def gpu_benches(record: Record) -> dict[int, MemoryBench]:
@@ -129,8 +126,7 @@ def card(record: Record) -> str:
         >>> card(load_record("how-far-gpu"))
         'H100 and H200'
     """
-    names = {device.removeprefix("NVIDIA ").split()[0] for device in record.devices.values()}
-    return " and ".join(sorted(names))
+    return " and ".join(sorted(set(map(short_name, record.devices.values()))))
 
 
 class _Trunk(nn.Sequential):
@@ -190,9 +186,8 @@ def shared_storage_by_device(input_shape: Sequence[int]) -> dict[str, int]:
     found = {}
     for kind in ("cpu", "cuda"):
         with planned_for(kind):
-            found[kind] = predict_memory(
-                STRATEGIES["shared_storage"].apply(densenet121()), input_shape
-            ).peak_beyond_parameters
+            step = _step("shared_storage", densenet121, input_shape)
+            found[kind] = step.peak_beyond_parameters
     return found
 
 
@@ -229,9 +224,7 @@ def float32_errors(names: Sequence[str]) -> dict[str, float]:
 
 def plain_timeline() -> StepTimeline:
     """The plain network's timeline at full size, predicted."""
-    with torch.device("meta"):
-        model = densenet121()
-    result = predict_memory(lambda: model, FULL_SHAPE)
+    result = predict_memory(densenet121, FULL_SHAPE)
     return StepTimeline(
         strategy="plain",
         peak=result.peak_beyond_parameters,

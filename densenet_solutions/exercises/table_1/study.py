@@ -8,8 +8,9 @@ from functools import cache
 
 import torch
 import torchvision.models as published
-from torch import Tensor, nn
+from torch import nn
 
+from densenet_solutions.exercises.outputs import outputs
 from densenet_solutions.measure import count_flops, count_parameters
 from densenet_solutions.models import TABLE_1, TABLE_2, DenseNet, DenseNetConfig, densenet121
 from densenet_solutions.models.densenet import DenseBlock
@@ -35,26 +36,17 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Traced, ...]:
         **dict(model.get_submodule("features").named_children()),
         "classifier": model.get_submodule("classifier"),
     }
-    rows: list[Traced] = []
-
-    def note(name: str, module: nn.Module, output: Tensor) -> None:
-        count = sum(parameter.numel() for parameter in module.parameters())
-        rows.append(Traced(name, describe(module), tuple(output.shape), count))
-
-    handles = [
-        module.register_forward_hook(lambda m, _, out, name=name: note(name, m, out))
-        for name, module in stages.items()
-    ]
     parameter = next(model.parameters())
+    images = torch.zeros(input_shape, dtype=parameter.dtype, device=parameter.device)
     was_training = model.training
     try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(input_shape, dtype=parameter.dtype, device=parameter.device))
+        found = outputs(model.eval(), images, stages)
     finally:
         model.train(was_training)
-        for handle in handles:
-            handle.remove()
-    return tuple(rows)
+    return tuple(
+        Traced(name, describe(m), tuple(out.shape), sum(p.numel() for p in m.parameters()))
+        for name, m, out in found
+    )
 
 
 def describe(module: nn.Module) -> str:
@@ -106,60 +98,42 @@ def printed_rows(config: DenseNetConfig, resolution: int = 224) -> tuple[Printed
     for i in range(1, len(config.block_config) + 1):
         names |= {f"denseblock{i}": f"Dense block ({i})"}
         names |= {f"transition{i}.{part}": f"Transition ({i})" for part in ("conv", "pool")}
-    rows: list[PrintedRow] = []
-
-    def note(name: str, module: nn.Module, output: Tensor) -> None:
-        rows.append(PrintedRow(name, describe(module), output.shape[1], output.shape[-1]))
-
-    handles = [
-        module.register_forward_hook(lambda m, _, out, name=names[path]: note(name, m, out))
-        for path, module in model.features.named_modules()
-        if path in names
+    images = torch.zeros((2, config.in_channels, *[resolution] * 2), device="meta")
+    parts = {path: part for path, part in model.features.named_modules() if path in names}
+    rows = [
+        PrintedRow(names[path], describe(part), out.shape[1], out.shape[-1])
+        for path, part, out in outputs(model, images, parts)
     ]
-    try:
-        with torch.no_grad():
-            logits = model(torch.zeros((2, config.in_channels, *[resolution] * 2), device="meta"))
-    finally:
-        for handle in handles:
-            handle.remove()
     last = rows[-1]
     pool = PrintedRow(
         "Classification", f"{last.side}×{last.side} global average pool", last.channels, 1
     )
-    linear = PrintedRow("Classification", describe(model.classifier), logits.shape[1], 1)
+    linear = PrintedRow("Classification", describe(model.classifier), config.num_classes, 1)
     return (*rows, pool, linear)
 
 
 @dataclass(frozen=True)
 class Table1Row:
-    """A column of the paper's Table 1 (networks are rows here), rebuilt and recounted."""
+    """A network of the paper's Table 1, rebuilt and recounted; multiply-adds at 224x224."""
 
-    name: str
-    config: DenseNetConfig
-    depth: int
+    variant: Variant
     parameters: int
-    recorded_parameters: int
     multiply_adds: int
-    top1_error: float | None
-    top5_error: float | None
+
+    @property
+    def name(self) -> str:
+        return self.variant.name.replace("densenet", "DenseNet-")
 
 
 def table_1() -> tuple[Table1Row, ...]:
     """Every network of Table 1, built on the meta device, counted and run at 224x224."""
-    return tuple(_table_row(row) for row in TABLE_1.values())
-
-
-def _table_row(row: Variant) -> Table1Row:
-    model = on_meta(row.config)
-    return Table1Row(
-        name=row.name.replace("densenet", "DenseNet-"),
-        config=row.config,
-        depth=row.config.depth,
-        parameters=count_parameters(model).total,
-        recorded_parameters=row.parameters,
-        multiply_adds=count_flops(model, (1, 3, 224, 224)).multiply_adds,
-        top1_error=row.top1_error,
-        top5_error=row.top5_error,
+    return tuple(
+        Table1Row(
+            variant,
+            count_parameters(variant.build).total,
+            count_flops(variant.build, (1, 3, 224, 224)).multiply_adds,
+        )
+        for variant in TABLE_1.values()
     )
 
 
@@ -188,27 +162,9 @@ def weights_of_layers(config: DenseNetConfig) -> int:
     )
 
 
-@dataclass(frozen=True)
-class Table2Row:
-    """A CIFAR network of Table 2: the paper's printed count and ours."""
-
-    name: str
-    config: DenseNetConfig
-    printed: str
-    parameters: int
-
-
-def table_2() -> tuple[Table2Row, ...]:
-    """Every CIFAR-10 DenseNet of Table 2, built on the meta device and counted."""
-    return tuple(
-        Table2Row(
-            row.name,
-            row.config,
-            row.printed_parameters or "",
-            count_parameters(on_meta(row.config)).total,
-        )
-        for row in TABLE_2.values()
-    )
+def table_2() -> dict[str, int]:
+    """Every CIFAR-10 DenseNet of Table 2 → its parameters, counted."""
+    return {name: count_parameters(variant.build).total for name, variant in TABLE_2.items()}
 
 
 @cache
