@@ -21,14 +21,12 @@ from densenet_solutions.exercises.pooling.converged import SEEDS, VARIANTS
 from densenet_solutions.exercises.pooling.features import FeatureMap, TrainedPooling
 from densenet_solutions.exercises.pooling.gradients import (
     POOLINGS,
-    GradientReach,
-    gradient_reach,
     route_gradient,
 )
-from densenet_solutions.images import ImageSet, as_inputs
+from densenet_solutions.images import ImageSet
 from densenet_solutions.measure import count_flops, predict_memory, saved_bytes
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import book_densenet, densenet121
+from densenet_solutions.models import densenet121
 from densenet_solutions.models.densenet import Transition
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import load_record
@@ -124,22 +122,6 @@ def pool_first_saving(batch: int = 8, side: int = 224) -> PoolFirstSaving:
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     plain, changed = values
     return plain, changed
-
-
-# --- where the gradient goes -------------------------------------------------------------------
-
-
-def untrained_gradient_reach() -> list[GradientReach]:
-    """`gradient_reach` of the book's DenseNet with fresh weights, on the sample images."""
-    sample = sample_images()
-    results = []
-    for pooling in POOLINGS:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = book_densenet(pooling=pooling)  # type: ignore[arg-type]
-        inputs = as_inputs(sample.pixels, 32)
-        results.append(gradient_reach(model, inputs, sample.labels, pooling=pooling))
-    return results
 
 
 # --- what is pooled -----------------------------------------------------------------------------
