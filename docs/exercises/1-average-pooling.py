@@ -71,7 +71,7 @@ assert "max pooling" in said.text
 # !!! answer "The answer"
 #     The paper gives no reason. Habit comes nearest: in the authors' code one function ends every
 #     block, and it averages. The stem's maximum is ResNet's. What averaging *does*: opposite signs
-#     cancel before the next ReLU, pool and convolution commute, and less false pattern (aliasing) arises
+#     cancel before the next ReLU, pool and convolution commute, and fewer false patterns arise
 #     than with a maximum. In our training accuracy does not tell it from the maximum; its test loss was
 #     lower, at the rates that accuracy chose.
 #

@@ -25,7 +25,7 @@ from densenet_solutions.exercises.pooling import (
 from densenet_solutions.exercises.pooling.features import pooled_features, shifted
 from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
 from densenet_solutions.exercises.recipes import recipe
-from densenet_solutions.images import ImageSet, as_inputs, load_fashion_mnist
+from densenet_solutions.images import ImageSet
 from densenet_solutions.measure import saved_bytes
 from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.models.densenet import Transition
@@ -310,11 +310,3 @@ def test_feature_reuse_finds_weights_where_they_were_put() -> None:
     assert block.weights[3][2] is None
     with pytest.raises(TypeError, match="Linear"):
         feature_reuse(nn.Linear(2, 2))
-
-
-@pytest.mark.images
-def test_the_committed_sample_is_the_published_one() -> None:
-    sample, published = study.sample_images(), load_fashion_mnist("test", limit=16)
-    assert torch.equal(sample.pixels, published.pixels)
-    assert torch.equal(sample.labels, published.labels)
-    assert as_inputs(sample.pixels, 32).shape == (16, 1, 32, 32)

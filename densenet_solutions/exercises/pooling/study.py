@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.pooling.comparison import Difference, differences
@@ -23,7 +20,6 @@ from densenet_solutions.exercises.pooling.gradients import (
     POOLINGS,
     route_gradient,
 )
-from densenet_solutions.images import ImageSet
 from densenet_solutions.measure import count_flops, predict_memory, saved_bytes
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import densenet121
@@ -47,18 +43,6 @@ class PoolFirstSaving:
     peak_beyond_parameters: tuple[int, int]
     largest_difference: float
     largest_logit: float
-
-
-#: The first test images of Fashion-MNIST (Zalando SE, MIT licence), one below the other.
-_SAMPLE = Path(__file__).with_name("fashion_mnist_sample.png")
-_SAMPLE_LABELS = (9, 2, 1, 1, 6, 1, 4, 6, 5, 7, 4, 5, 7, 3, 4, 1)
-
-
-def sample_images() -> ImageSet:
-    """The 16 committed test images of Fashion-MNIST, so that pages need no data set."""
-    with Image.open(_SAMPLE) as picture:
-        pixels = torch.from_numpy(np.array(picture)).reshape(-1, 1, 28, 28)
-    return ImageSet(pixels=pixels, labels=torch.tensor(_SAMPLE_LABELS))
 
 
 # --- the pool and the convolution change places ------------------------------------------------
