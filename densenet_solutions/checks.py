@@ -147,7 +147,11 @@ def device(value: object) -> torch.device:
         where = torch.device(value)  # type: ignore[call-overload]
     except (RuntimeError, TypeError):
         where = None
-    if where is None or where.type not in ("cpu", "cuda"):
+    if (
+        where is None
+        or where.type not in ("cpu", "cuda")
+        or (where.type == "cpu" and where.index)  # there is one CPU, and PyTorch takes any number
+    ):
         raise ValueError(f"device is 'cpu' or 'cuda' (or 'cuda:1', …), got {value!r}")
     if where.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(

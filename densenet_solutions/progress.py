@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-#: Seconds after which a pipe or a file hears of the work at first, and then again and again.
-FIRST, AGAIN = 2.0, 10.0
+#: Seconds after which a pipe or a file hears of the work at first, then again if there is
+#: something new, and then even if there is nothing.
+FIRST, AGAIN, ALIVE = 2.0, 10.0, 60.0
 
 
 @contextlib.contextmanager
@@ -40,10 +41,12 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
         latest[0] = f"{title}: {', '.join(parts)}" if parts else title
 
     def speak() -> None:
-        wait = FIRST
+        wait, said, since = FIRST, "", 0.0
         while not over.wait(wait):
-            print(latest[0], file=stream, flush=True)
-            wait = AGAIN
+            wait, since = AGAIN, since + AGAIN
+            if latest[0] != said or since >= ALIVE:
+                said, since = latest[0], 0.0
+                print(said, file=stream, flush=True)
 
     # A thread, since what takes long may not come back to tell anything for a while.
     speaker = threading.Thread(target=speak, daemon=True)

@@ -33,3 +33,18 @@ def test_quick_work_is_silent_and_an_error_passes(capsys) -> None:
         _ = 1 / 0
     out, err = capsys.readouterr()
     assert (out, err) == ("", "")
+
+
+def test_what_was_said_is_repeated_only_as_a_sign_of_life(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(module, "FIRST", 0.02)
+    monkeypatch.setattr(module, "AGAIN", 0.02)
+    with progress("long") as told:
+        told("one", 0, 0)
+        time.sleep(0.4)
+        told("two", 0, 0)
+        time.sleep(0.4)
+    assert capsys.readouterr().err.splitlines() == ["long: one", "long: two"]
+    monkeypatch.setattr(module, "ALIVE", 0.1)
+    with progress("long"):
+        time.sleep(0.6)
+    assert 2 <= len(capsys.readouterr().err.splitlines()) <= 7

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from densenet_solutions import __version__
+from densenet_solutions.cli.words import reword
 
 #: command → module that defines a Typer `app` with it.
 COMMANDS = {
@@ -27,6 +28,17 @@ COMMANDS = {
 
 
 class _LazyGroup(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.obj = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            reword(error, ctx.obj)
+            raise
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
@@ -43,7 +55,11 @@ class _LazyGroup(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},  # the commands inherit it
 )
 
 

@@ -70,7 +70,7 @@ def memory(
                 compiled=compiled,
                 progress=told,
             )
-    Console().print(report(bench))
+    Console().print(report(bench, torch.get_num_threads()))
 
 
 @app.command()
@@ -84,6 +84,8 @@ def speed(
     with faults_in_words():
         device = chosen_device(device)
         _check_size("densenet121", batch, resolution)
+        import torch
+
         from densenet_solutions.exercises.table_1.speed import against_torchvision
 
         with progress("densenet121, timing in turn"):
@@ -91,9 +93,10 @@ def speed(
                 batch=batch, resolution=resolution, repeats=repeats, device=device
             )
     table = Table(
-        title=f"DenseNet-121, {batch} × 3 × {resolution} × {resolution}, float32, {device}, "
-        f"{repeats} round{'s' * (repeats > 1)}",
-        caption="our time over torchvision's, median and 95% interval of the rounds",
+        title=f"DenseNet-121, {batch} × 3 × {resolution} × {resolution}, float32, "
+        f"{_place(device, torch.get_num_threads())}, {_rounds(repeats)}",
+        caption="our time over torchvision's, "
+        + ("median and 95% interval of the rounds" if repeats > 1 else "of the only round"),
     )
     for column in ("", "ratio", "interval", "our seconds"):
         table.add_column(column, justify="left" if not column else "right")
@@ -113,26 +116,38 @@ def _check_size(network: str, batch: int, resolution: int) -> None:
         TABLE_1[network].build().train()(torch.empty(batch, 3, resolution, resolution))
 
 
-def report(bench: MemoryBench) -> Table:
+def _rounds(repeats: int) -> str:
+    return f"{repeats} round{'s' * (repeats > 1)}"
+
+
+def _place(device: str, threads: int) -> str:
+    """On a CPU, times are those of a number of threads."""
+    return f"{device} ({threads} thread{'s' * (threads > 1)})" if device == "cpu" else device
+
+
+def report(bench: MemoryBench, threads: int) -> Table:
     """The table that the command prints; the first row is what the others are compared with."""
     shape = " × ".join(map(str, bench.input_shape))
     table = Table(
-        title=f"{bench.network}, {shape}, {bench.dtype}, {bench.device}, "
-        f"{bench.repeats} round{'s' * (bench.repeats > 1)}",
-        caption="peak beyond parameters, buffers and input; times as ratios to the first row, "
-        "processor: of all threads together",
+        title=f"{bench.network}, {shape}, {bench.dtype}, {_place(bench.device, threads)}, "
+        f"{_rounds(bench.repeats)}",
+        caption="MiB: peak beyond parameters, buffers and input; less: the first row's MiB "
+        "divided by the row's; time: over the first row's, median and quartiles of the rounds; "
+        "CPU: likewise, processor time of all threads together",
     )
-    for column in ("", "peak", "less", "time", "quartiles", "processor"):
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for column in ("", "MiB", "less", "time", "quartiles", "CPU"):
+        table.add_column(
+            column, justify="right" if column else "left", overflow="fold", no_wrap=bool(column)
+        )
     baseline = bench.rows[0].peak_beyond_parameters
     for row in bench.rows:
         peak, ratio = row.peak_beyond_parameters, row.time_ratio
         table.add_row(
             row.name,
-            "does not fit" if peak is None else f"{peak / 2**20:,.1f} MiB",
+            "does not fit" if peak is None else f"{peak / 2**20:,.1f}",
             "" if peak is None or baseline is None else f"{baseline / peak:.1f}x",
             "" if ratio is None else f"{ratio:.2f}",
-            "" if ratio is None else f"{row.time_ratio_low:.2f} to {row.time_ratio_high:.2f}",
+            "" if ratio is None else f"{row.time_ratio_low:.2f}–{row.time_ratio_high:.2f}",
             "" if row.processor_ratio is None else f"{row.processor_ratio:.2f}",
         )
     return table

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Predict house prices with a dense MLP (exercise 5).",
+    help="Predict house prices with a dense MLP (exercise 5).\n\n"
+    "Without options it is the ensemble that the recorded search chose, several different "
+    "networks. Options change each of them.",
 )
 
 Seeds = Annotated[
@@ -26,6 +28,7 @@ Seeds = Annotated[
     typer.Option(
         min=1,
         max=100,
+        metavar="N",
         help="Networks of each configuration, with the seeds 0, 1, …; three times as many take "
         "three times as long. A network depends on its own seed only.",
     ),
@@ -33,38 +36,40 @@ Seeds = Annotated[
 Connection = Annotated[
     Literal["plain", "shortcut", "residual", "dense"],
     typer.Option(
-        help="How the layers are connected; shortcut: plain, and the head reads the table."
+        metavar="HOW",
+        help="How the layers are connected: plain, shortcut (plain, and the head reads the table), "
+        "residual or dense.",
     ),
 ]
 Depth = Annotated[
-    int | None, typer.Option(min=1, help="Layers of every network; without, each has its own.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Layers of every network; without, each has its own."),
 ]
 GrowthRate = Annotated[
     int | None,
     typer.Option(
         min=1,
+        metavar="N",
         help="Features a layer writes: k, or the width if not dense; without, each has its own.",
     ),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, help="Epochs of training; without, each has its own.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Epochs of training; without, each has its own."),
 ]
 Features = Annotated[
     Literal["book", "ours", "bins"] | None,
     typer.Option(
-        help="The book's columns; ours, which exercise 5 describes; or ours with piecewise-linear "
-        "bins. Without, each network has its own."
+        metavar="WHICH",
+        help="book: the book's columns; ours: those that exercise 5 describes; bins: ours with "
+        "piecewise-linear bins. Without, each network has its own.",
     ),
 ]
 
 
 @app.callback()
 def _houses() -> None:
-    """Predict house prices with a dense MLP (exercise 5).
-
-    Without options it is the ensemble that the recorded search chose, several different networks.
-    Options change each of them.
-    """
+    pass
 
 
 @app.command()
@@ -95,7 +100,7 @@ def cv(
         fold = partition(folds)
         train = load_houses().train
         model = _model(connection, depth, growth_rate, epochs, features)
-        _print(model)
+        _print(model, seeds, f"five folds, partition {folds}")
         answers = _predict(model, splits(train, fold), seeds)
         predictions = np.empty((len(answers[0]), len(train)))
         for k, answer in enumerate(answers):
@@ -125,7 +130,7 @@ def train(
 
         houses = load_houses().train
         model = _model(connection, depth, growth_rate, epochs, features)
-        _print(model)
+        _print(model, seeds, "all 1460 training houses")
         (predictions,) = _predict(model, [Split(houses, houses.drop(columns="SalePrice"))], seeds)
         error = predictions.mean(axis=0) - log_price(houses)
     typer.echo(f"RMSE of log price on the training rows {np.sqrt(np.mean(error**2)):.4f}")
@@ -154,7 +159,7 @@ def submit(
         out = output_path(out)
         houses = load_houses()
         model = _model(connection, depth, growth_rate, epochs, features)
-        _print(model)
+        _print(model, seeds, "all 1460 training houses")
         (predictions,) = _predict(model, [Split(houses.train, houses.test)], seeds)
         prices = np.exp(predictions.mean(axis=0))
         path = write_submission(out, houses.test["Id"].tolist(), prices.tolist())
@@ -170,11 +175,13 @@ def score(
     """Score a submission as the competition does, offline; `check houses` looks for leaks too."""
     with faults_in_words():
         from densenet_solutions.houses import score_submission
+        from densenet_solutions.houses.submission import COLUMNS
 
         try:
             value = score_submission(path)
         except ValueError as error:
-            typer.echo(f"refused: {error}", err=True)
+            swapped = str(error).endswith(f"got {[*reversed(COLUMNS)]}")
+            typer.echo(f"refused: {error}" + ": in the other order" * swapped, err=True)
             raise typer.Exit(1) from None
     typer.echo(f"RMSE of log price on 1459 test houses {value:.5f}")
 
@@ -193,11 +200,12 @@ def _model(
     )
 
 
-def _print(model: Ensemble) -> None:
+def _print(model: Ensemble, seeds: int, rows: str) -> None:
     from densenet_solutions.exercises.houses.networks import in_words
 
     for network in model.networks:
         typer.echo(in_words(network))
+    typer.echo(f"each with the seed{'' if seeds == 1 else 's 0 to'} {seeds - 1}, on {rows}")
 
 
 def _predict(model: Ensemble, parts: list[Split], seeds: int) -> list[np.ndarray]:

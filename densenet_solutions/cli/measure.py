@@ -76,11 +76,17 @@ def measure(
     ] = True,
     optimizer: Annotated[
         Literal["sgd", "sgd_momentum", "adam", "adamw"] | None,
-        typer.Option(help="Its step and state count too."),
+        typer.Option(
+            metavar="RULE", help="sgd, sgd_momentum, adam or adamw: its step and state count too."
+        ),
     ] = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16", "float64"],
-        typer.Option(help="Of parameters, buffers and images; --autocast is applied on top."),
+        typer.Option(
+            metavar="TYPE",
+            help="float32, bfloat16, float16 or float64: of parameters, buffers and images; "
+            "--autocast is applied on top.",
+        ),
     ] = "float32",
     autocast: Autocast = None,
     strategy: Annotated[
@@ -107,8 +113,9 @@ def measure(
     kernels: Annotated[
         Literal["meta", "cpu", "cuda"],
         typer.Option(
-            help="Whose kernels are predicted: each operation by its definition, a CPU's, or a "
-            "GPU's, with what its allocator would reserve. No device is needed."
+            metavar="WHOSE",
+            help="What is predicted. meta: each operation by its definition; cpu: a CPU's kernels; "
+            "cuda: a GPU's, with what its allocator would reserve. No device is needed.",
         ),
     ] = "meta",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -125,6 +132,11 @@ def measure(
         from densenet_solutions.models import NETWORKS as CATALOGUE
 
         _refuse(TABLE[strategy or "plain"], train, device, kernels)
+        if autocast and dtype == "float64":
+            raise ValueError(
+                "--autocast casts float32, bfloat16 and float16, got --dtype float64, which it "
+                "leaves alone: leave out one of them"
+            )
         # torch.distributed tells of a missing platform feature; a table has no use for it
         logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
         options = {
@@ -222,9 +234,16 @@ def _plain_data(found: _Found) -> dict[str, Any]:
             {key: value for key, value in to_json(result).items() if "timeline" not in key}
             | {"peak_beyond_parameters": result.peak_beyond_parameters}
             | ({"kernels": result.device} if result.method == "predicted" else {})
+            | (_unknown(result) if result.out_of_memory else {})
             for result in found.results
         ],
     }
+
+
+def _unknown(result: MemoryResult) -> dict[str, Any]:
+    """What is not known of a step that ran out of memory."""
+    parts = dict.fromkeys(result.bytes_by_category)
+    return {"bytes_by_category": parts, "peak_beyond_parameters": None}
 
 
 def _method(result: MemoryResult) -> str:
@@ -294,7 +313,10 @@ def _add_rows(
     )
     table.add_section()
     for category in results[-1].bytes_by_category:
-        table.add_row(category, *(mib(r.bytes_by_category[category]) for r in results))
+        table.add_row(
+            category,
+            *("—" if r.out_of_memory else mib(r.bytes_by_category[category]) for r in results),
+        )
     table.add_section()
     peaks = ["out of memory, at least " * r.out_of_memory + mib(r.peak_bytes) for r in results]
     table.add_row("peak", *peaks, *less("peak_bytes"), style="bold")
@@ -305,7 +327,10 @@ def _add_rows(
         # of the whole process, so it says nothing of the second of two
         *([] if ratio else [("peak_resident_bytes", "process, peak resident")]),
     ):
-        sizes = [getattr(result, key) for result in results]
+        sizes = [
+            None if r.out_of_memory and key == "peak_beyond_parameters" else getattr(r, key)
+            for r in results
+        ]
         if any(size is not None for size in sizes):
             cells = ["—" if size is None else mib(size) for size in sizes]
             table.add_row(label, *cells, *(less(key) if key != "context_bytes" else ()))
@@ -322,6 +347,8 @@ def _notes(name: str, results: Sequence[MemoryResult]) -> list[str]:
         notes.append(f"{name} changes the training step, and nothing at inference")
     elif strategy.costs:
         notes.append(f"it costs: {strategy.costs[0].lower()}{strategy.costs[1:-1]}")
+    if name == "quantized_inference":
+        notes.append("its 8-bit weights are buffers, so they do not count as parameters")
     if name == "shared_storage" and last.method == "predicted" and last.device != "cuda":
         notes.append("shared_storage is predicted in a CPU's slices; a GPU's need more")
     return notes

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from densenet_solutions.cli.words import Fault
+
 # Help must not wait for PyTorch, so the keys of `models.NETWORKS` and `memory.STRATEGIES`, by
 # family, stand here once more; a test compares them.
 IMAGENET = ("densenet121", "densenet169", "densenet201", "densenet264", "densenet161")
@@ -41,8 +43,10 @@ def names(**groups: Iterable[str]) -> str:
 
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="By its name, see above.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images of a step.")]
-Resolution = Annotated[int, typer.Option(min=1, help="Height and width of the images, in pixels.")]
+Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images of a step.")]
+Resolution = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Height and width of the images, in pixels.")
+]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -53,9 +57,12 @@ Device = Annotated[
 ]
 Autocast = Annotated[
     Literal["bfloat16", "float16"] | None,
-    typer.Option(help="Run the forward pass in 16 bits; parameters stay as they are."),
+    typer.Option(
+        metavar="TYPE",
+        help="bfloat16 or float16: run the forward pass in 16 bits; parameters stay as they are.",
+    ),
 ]
-Repeats = Annotated[int, typer.Option(min=1, help="Timed rounds.")]
+Repeats = Annotated[int, typer.Option(min=1, metavar="N", help="Timed rounds.")]
 
 
 def chosen_device(device: str | None) -> str:
@@ -69,13 +76,6 @@ def chosen_device(device: str | None) -> str:
     return str(checks.device(device))
 
 
-#: Names in Python → what they are called on the command line.
-_OPTIONS = {
-    "batch_size": "--batch", "learning_rate": "--learning-rate",
-    "in_channels": "--in-channels", "out_channels": "--out-channels",
-}  # fmt: skip
-
-
 @contextlib.contextmanager
 def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
     """One line instead of a traceback, and an exit code: 2 wrong usage, 1 failure, 130 Ctrl-C."""
@@ -83,12 +83,9 @@ def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         missing = f"there is no file {error.filename}" if error.filename else str(error)
-        raise typer.BadParameter(missing) from error
+        raise Fault(missing) from error
     except (ValueError, TypeError) as error:
-        words = str(error)
-        for name, option in _OPTIONS.items():
-            words = words.replace(name, option)
-        raise typer.BadParameter(words) from error
+        raise Fault(str(error)) from error
     except (OSError, ImportError, FloatingPointError, MemoryError) as error:
         words = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.strerror:

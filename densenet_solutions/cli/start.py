@@ -12,20 +12,25 @@ from densenet_solutions.cli.options import faults_in_words
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(
+    help="Write a folder with one small file an exercise: signatures and docstrings, no answers."
+    "\n\nA file that is there already stays as it is. `densenet-solutions check` in the folder "
+    "says what is solved."
+)
 def start(
-    folder: Annotated[Path, typer.Argument(help="It is made if it is not there.")] = Path(
-        "densenet-exercises"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="It is made if it is not there.")
+    ] = Path("densenet-exercises"),
 ) -> None:
-    """Write a folder with one small file an exercise: signatures and docstrings, no answers.
-
-    A file that is there already stays as it is. `densenet-solutions check` in the folder says what
-    is solved.
-    """
     with faults_in_words():
-        from densenet_solutions.check.course import start
+        from densenet_solutions.check.course import EXERCISES, start
 
+        for file in EXERCISES:
+            if (folder / file).is_dir():
+                raise ValueError(
+                    f"{folder / file} is a folder, and an exercise is a file: rename it, or give "
+                    "another FOLDER"
+                )
         written = start(folder)
     for path in written:
         typer.echo(f"wrote {path}")

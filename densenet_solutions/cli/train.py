@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +21,7 @@ from densenet_solutions.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from densenet_solutions.training import EpochMetrics
+    from densenet_solutions.training import EpochMetrics, TrainingSettings
 
 #: Of Fashion-MNIST.
 TRAINING_IMAGES = 60_000
@@ -36,26 +38,43 @@ app = typer.Typer(add_completion=False)
 )
 def train(
     network: Network,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 10,
+    epochs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Passes over the training images.")
+    ] = 10,
     pooling: Annotated[
         Literal["average", "max", "stride"],
-        typer.Option(help="How transitions halve the resolution; DenseNets only."),
+        typer.Option(
+            metavar="HOW",
+            help="average, max or stride: how transitions halve the resolution; DenseNets only.",
+        ),
     ] = "average",
-    batch: Annotated[int, typer.Option(min=1, help="Images of a step, over all processes.")] = 128,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images of a step, over all processes.")
+    ] = 128,
     resolution: Annotated[
-        int, typer.Option(min=1, help="Height and width to which images are resized, in pixels.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Height and width to which images are resized, in pixels."
+        ),
     ] = 96,
-    optimizer: Annotated[Literal["sgd", "adam"], typer.Option(help="Update rule.")] = "sgd",
-    learning_rate: Annotated[float, typer.Option(help="Its initial value.")] = 0.01,
-    momentum: Annotated[float, typer.Option(help="Of sgd.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(help="L2 penalty.")] = 0.0,
+    optimizer: Annotated[
+        Literal["sgd", "adam"], typer.Option(metavar="RULE", help="sgd or adam.")
+    ] = "sgd",
+    learning_rate: Annotated[float, typer.Option(metavar="X", help="Its initial value.")] = 0.01,
+    momentum: Annotated[float, typer.Option(metavar="X", help="Of sgd.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(metavar="X", help="L2 penalty.")] = 0.0,
     schedule: Annotated[
-        Literal["constant", "cosine"], typer.Option(help="Of the learning rate.")
+        Literal["constant", "cosine"],
+        typer.Option(metavar="HOW", help="constant or cosine: of the learning rate."),
     ] = "constant",
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and shuffling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of weights and shuffling.")] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Only the first images: of the training set, not of the test's."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Only the first images: of the training set, not of the test's.",
+        ),
     ] = None,
     device: Device = None,
     checkpoint: Annotated[
@@ -80,6 +99,12 @@ def train(
             raise ValueError(
                 f"--limit is at most the {TRAINING_IMAGES} training images, got {limit}"
             )
+        images = TRAINING_IMAGES if limit is None else limit
+        if batch > images:
+            raise ValueError(
+                f"--batch is at most the {images} training images, got {batch}: give "
+                f"--batch {images}" + (", or a larger --limit" if limit is not None else "")
+            )
         if momentum and optimizer != "sgd":
             raise ValueError(f"--momentum is an option of sgd, got it with {optimizer!r}")
         settings = training.TrainingSettings(
@@ -98,29 +123,76 @@ def train(
             checks.output_file(out)
         model_fn = _factory(network, pooling)
         model_fn()  # an impossible option is refused before the data are read
-        if checkpoint is not None and checkpoint.is_file() and is_first_process():
-            typer.echo(f"{checkpoint} is there: its epochs are told, not trained again")
+        train_set, test_set = load_fashion_mnist("train", limit=limit), load_fashion_mnist("test")
+        _say(_in_words(network, pooling, len(train_set), where, settings))
         _, result = training.train(
             model_fn,
-            load_fashion_mnist("train", limit=limit),
-            load_fashion_mnist("test"),
+            train_set,
+            test_set,
             settings,
             device=where,
             checkpoint=checkpoint,
             show_progress=True,
-            on_epoch=_tell,
+            on_epoch=_teller(checkpoint),
         )
         if is_first_process() and out is not None:
             write_text_atomically(out, dumps(result))
 
 
-def _tell(epoch: EpochMetrics) -> None:
+def _say(line: str) -> None:
     if is_first_process():
-        typer.echo(
+        typer.echo(line)
+
+
+def _in_words(
+    network: str, pooling: str, images: int, device: str, settings: TrainingSettings
+) -> str:
+    """Every setting, and what follows from the device."""
+    import torch
+
+    from densenet_solutions.training.loop import _use_bfloat16
+
+    s = settings
+    parts = [
+        network,
+        *([f"{pooling} pooling"] if "densenet" in network else []),
+        f"{images:,} images of {s.resolution} × {s.resolution}",
+        f"batch {s.batch_size}",
+        f"{s.optimizer} with learning rate {s.learning_rate:g} ({s.schedule}), "
+        + (f"momentum {s.momentum:g}, " if s.optimizer == "sgd" else "")
+        + f"weight decay {s.weight_decay:g}",
+        f"seed {s.seed}",
+        f"{device}, {'bfloat16 autocast' if _use_bfloat16(torch.device(device)) else 'float32'}",
+    ]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return ", ".join([*parts, f"{processes} processes"] if processes > 1 else parts)
+
+
+def _teller(checkpoint: Path | None) -> Callable[[EpochMetrics], None]:
+    """Tells every epoch, and before those that the checkpoint has behind it, that they are told."""
+    before = _stamp(checkpoint)
+    announced = before is None  # it is written anew before an epoch that was trained is told
+
+    def tell(epoch: EpochMetrics) -> None:
+        nonlocal announced
+        if not announced and _stamp(checkpoint) == before:
+            _say(f"{checkpoint} goes on: its epochs are told, not trained again")
+        announced = True
+        _say(
             f"epoch {epoch.epoch}: loss {epoch.train_loss:.4f}, train accuracy "
             f"{epoch.train_accuracy:.4f}, test accuracy {epoch.test_accuracy:.4f}, "
             f"{epoch.seconds:.1f} s of training"
         )
+
+    return tell
+
+
+def _stamp(file: Path | None) -> tuple[int, int] | None:
+    """What changes whenever a file is written."""
+    if file is None or not file.is_file():
+        return None
+    about = file.stat()
+    return about.st_ino, about.st_mtime_ns
 
 
 def _factory(network: str, pooling: str) -> Any:

@@ -118,7 +118,7 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
         (["densenet", "nowhere.py:Net"], "there is no file 'nowhere.py'"),
         (["densenet", "{net}:number"], "net is a torch.nn.Module, or a function that builds one"),
         (["densenet", "{net}:right", "--as", "densenet7"], "--as is one of 'densenet121'"),
-        (["memory", "{net}:right", "--batch", "0"], "Invalid value for '--batch'"),
+        (["memory", "{net}:right", "--batch", "0"], "--batch is a whole number of at least 1"),
         (["nonsense"], "No such command"),
         (["exercise_1.py"], "'exercise_1.py' is no command; write"),
         (["exercise_1.py"], "check --only exercise_1.py"),

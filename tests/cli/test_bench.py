@@ -1,9 +1,13 @@
 """`bench` prints what was measured, with every setting; the measuring has tests of its own."""
 
+import io
+
 import pytest
+import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
-from densenet_solutions.cli.bench import app
+from densenet_solutions.cli.bench import app, report
 from densenet_solutions.exercises.saving_memory import bench as study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.table_1 import speed
@@ -13,6 +17,10 @@ ROWS = (
     MemoryBenchRow("torchvision", 8 * 2**20, (1.0,), 1.0, 1.0, 1.0),
     MemoryBenchRow("shared_storage", 2**20, (1.25,), 1.25, 1.2, 1.3, 40, (2.1,), 1.75),
     MemoryBenchRow("recompute_layer", None, (), None, None, None),
+    MemoryBenchRow(
+        "torchvision memory_efficient", 1234567890, (1.3,), 1.3, 1.2, 1.4, 40, (1.3,), 1.3
+    ),
+    MemoryBenchRow("recompute_bottleneck_input", 123456789, (1.3,), 1.3, 1.2, 1.4, 40, (1.3,), 1.3),
 )
 
 
@@ -28,14 +36,36 @@ def test_memory_prints_a_row_for_every_contestant(monkeypatch: pytest.MonkeyPatc
         app, ["memory", "densenet169", "--batch", "2", "--resolution", "32", "--repeats", "3"]
     )
     assert result.exit_code == 0, result.output
-    assert "densenet169, 2 × 3 × 32 × 32, float32, cpu, 3 rounds" in " ".join(result.stdout.split())
+    title = f"densenet169, 2 × 3 × 32 × 32, float32, cpu ({threads()}), 3 rounds"
+    assert title in " ".join(result.stdout.split())
     assert seen["network"] == "densenet169"
     assert seen["repeats"] == 3
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
-    assert "8.0 MiB" in lines["torchvision"]
-    for part in ("1.0 MiB", "8.0x", "1.25", "1.20 to 1.30", "1.75"):
+    assert "8.0" in lines["torchvision"]
+    for part in ("1.0", "8.0x", "1.25", "1.20–1.30", "1.75"):
         assert part in lines["shared_storage"]
     assert "does not fit" in lines["recompute_layer"]
+    assert "less: the first row's MiB divided by the row's" in " ".join(result.stdout.split())
+
+
+def threads() -> str:
+    n = torch.get_num_threads()
+    return f"{n} thread{'s' * (n > 1)}"
+
+
+def test_the_table_is_whole_on_80_columns() -> None:
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    shape = (2, 3, 224, 224)
+    bench = MemoryBench("densenet121", shape, "bfloat16 autocast", "cpu", 5, ROWS)
+    console.print(report(bench, 16))
+    text = console.file.getvalue()
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines()
+            if line.startswith("│")]  # fmt: skip
+    assert "…" not in text
+    assert ["torchvision", "8.0", "1.0x", "1.00", "1.00–1.00", ""] in rows
+    assert any(row[1:] == ["1,177.4", "0.0x", "1.30", "1.20–1.40", "1.30"] for row in rows)
+    assert "torchvision memory_efficient" in " ".join(row[0] for row in rows)
+    assert "recompute_bottleneck_input" in "".join(row[0] for row in rows)
 
 
 def test_speed_prints_ratio_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +73,17 @@ def test_speed_prints_ratio_and_interval(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
     result = CliRunner().invoke(app, ["speed", "--repeats", "4", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "8 × 3 × 224 × 224, float32, cpu, 4 rounds" in " ".join(result.output.split())
+    title = f"8 × 3 × 224 × 224, float32, cpu ({threads()}), 4 rounds"
+    assert title in " ".join(result.output.split())
+    assert "95% interval" in " ".join(result.output.split())
     (line,) = (line for line in result.output.splitlines() if "forward" in line)
     assert "0.98" in line
     assert "0.95 to 1.01" in line
+
+
+def test_one_round_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"forward": RatioOfTimes(0.98, 0.98, 0.98, 1, 0.5)}
+    monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
+    result = CliRunner().invoke(app, ["speed", "--repeats", "1", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "95%" not in result.output

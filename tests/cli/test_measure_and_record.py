@@ -110,6 +110,11 @@ def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -
             "cannot be predicted: leave out --kernels",
         ),
         (["book-densenet", "--batch", "0"], "--batch"),
+        (["book-densenet", "--device", "cpu:3"], "got 'cpu:3'"),
+        (
+            ["book-densenet", "--dtype", "float64", "--autocast", "bfloat16"],
+            "got --dtype float64, which it leaves alone",
+        ),
     ],
 )
 def test_measure_refuses(arguments: list[str], message: str) -> None:
@@ -178,3 +183,26 @@ def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
     for case in whole.cases.values():
         assert case["peak_bytes"] == sum(case["by_category"].values())
         assert not case["out_of_memory"]
+
+
+def test_what_ran_out_of_memory_has_no_parts() -> None:
+    """Images of 160 TB: more than any process can address."""
+    size = ["book-densenet", "--batch", "100000", "--resolution", "20000", "--device", "cpu"]
+    done = runner.invoke(measure, size, env=WIDE)
+    assert done.exit_code == 0, done.output
+    cells = {
+        row[0].strip(): row[-1].strip()
+        for line in done.output.splitlines()
+        if len(row := line.strip("│").split("│")) > 1
+    }
+    assert cells["peak"].startswith("out of memory, at least 152,587,890.6 MiB")
+    for part in ("parameters", "input", "workspace", "peak beyond parameters, buffers, input"):
+        assert cells[part] == "—"
+
+
+def test_8_bit_weights_are_said_not_to_count() -> None:
+    options = ["--strategy", "quantized_inference", "--infer", "--device", "cpu"]
+    sizes = ["book-densenet", "--batch", "1", "--resolution", "32"]
+    done = runner.invoke(measure, [*sizes, *options], env=WIDE)
+    assert done.exit_code == 0, done.output
+    assert "its 8-bit weights are buffers, so they do not count as parameters" in done.output

@@ -1,12 +1,13 @@
 """One vocabulary: every command is named, its choices are listed, faults are a line."""
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer
@@ -278,3 +279,60 @@ def test_what_can_only_be_measured_is_marked() -> None:
 
     _, text = run("measure", "--list-strategies")
     assert text.count("needs --device") == sum(not row.predictable for row in TABLE.values())
+
+
+@pytest.mark.parametrize("command", LEAVES, ids=" ".join)
+def test_help_breaks_no_choice_on_80_columns(command: list[str]) -> None:
+    """Every choice of an option stands in its help as a word."""
+    module = importlib.import_module(COMMANDS[command[0]])
+    group = typer.main.get_command(module.app)
+    leaf = group.commands[command[1]] if len(command) > 1 else group
+    declared = inspect.signature(leaf.callback, eval_str=True).parameters.values()
+    text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"}).stdout
+    for parameter in declared:
+        kind, *_ = get_args(parameter.annotation) or (parameter.annotation,)
+        for one in (kind, *get_args(kind)):
+            for choice in get_args(one) if get_origin(one) is Literal else ():
+                assert re.search(rf"(?<![\w|<]){choice}(?![\w|>])", text), choice
+
+
+def test_short_help_and_the_text_of_a_group() -> None:
+    for command in ([], ["houses"], ["houses", "cv"], ["measure"]):
+        assert run(*command, "-h") == run(*command, "--help")
+        assert run(*command, "-h")[0] == 0
+    assert "the ensemble that the recorded search chose" in run("houses", "--help")[1]
+
+
+def test_start_takes_a_folder_and_refuses_one_in_place_of_a_file(tmp_path: Path) -> None:
+    assert "[FOLDER]" in run("start", "--help")[1]
+    (tmp_path / "exercise_1.py").mkdir()
+    code, text = run("start", str(tmp_path))
+    assert code == 2
+    assert "exercise_1.py is a folder, and an exercise is a file" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["exercise_1.py"]
+
+
+def test_houses_say_seeds_rows_and_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from densenet_solutions.cli import houses
+
+    def stop(*_: object) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr(houses, "_predict", stop)
+    _, text = run("houses", "cv", "--folds", "fresh-3", "--seeds", "4")
+    assert "each with the seeds 0 to 3, on five folds, partition fresh-3" in text
+    _, text = run("houses", "cv")
+    assert "each with the seed 0, on five folds, partition book" in text
+    for command in (["train"], ["submit", "--out", str(tmp_path / "unwritten.csv")]):
+        _, text = run("houses", *command)
+        assert "each with the seed 0, on all 1460 training houses" in text
+
+
+def test_columns_in_the_other_order_are_said_to_be(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("SalePrice,Id\n100000,1461\n", encoding="utf-8")
+    code, text = run("houses", "score", str(file))
+    assert code == 1
+    assert text.endswith("got ['SalePrice', 'Id']: in the other order")

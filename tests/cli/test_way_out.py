@@ -15,8 +15,16 @@ TOO_SMALL = ["--batch", "1", "--resolution", "32"]
 @pytest.mark.parametrize(
     ("command", "said", "unsaid"),
     [
-        (["bench", "memory", *TOO_SMALL], "give more images or larger ones", "Expected more than"),
-        (["bench", "speed", *TOO_SMALL], "give more images or larger ones", "Expected more than"),
+        (
+            ["bench", "memory", *TOO_SMALL],
+            "give a larger --batch or --resolution",
+            "Expected more than",
+        ),
+        (
+            ["bench", "speed", *TOO_SMALL],
+            "give a larger --batch or --resolution",
+            "Expected more than",
+        ),
         (["record", "how-far", "--list", "--only", "x"], "got 'x'", "cases"),
         (["train", "densenet121"], "got 'densenet121'", "did you mean"),
         (["train", "book-densenet", "--learning-rate", "-1"], "--learning-rate is more", "rning_"),
@@ -48,4 +56,6 @@ def test_a_size_that_nobody_can_train_on_is_no_mistake_of_the_network(tmp_path: 
     file.write_text("from torchvision.models import densenet121 as net\n", encoding="utf-8")
     done = CliRunner().invoke(app, ["check", "memory", f"{file}:net", *TOO_SMALL])
     assert done.exit_code == 2
-    assert "give more images or larger ones" in " ".join(done.output.replace("│", " ").split())
+    assert "give a larger --batch or --resolution" in " ".join(
+        done.output.replace("│", " ").split()
+    )

@@ -1,0 +1,139 @@
+"""Faults in the words of the command line: the rule, the value that was given, and the way out.
+
+The package's messages name the arguments of Python; here they become the options that were typed.
+Typer's own refusals leave out the value, and are said again in the house's words.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+
+from densenet_solutions import checks
+
+
+class Fault(typer.BadParameter):
+    """Wrong usage that the package found, in its own words: names in it are arguments of Python."""
+
+
+#: Arguments that are called otherwise on the command line.
+_ALIASES = {"batch_size": "batch"}
+#: Where an identifier is an argument and no word of the sentence: at the start with a verb or its
+#: value after it, before `=`, before `(was, now is)`, or with an underscore in it.
+_ARGUMENT = re.compile(
+    r"^\w+(?= (?:is|are|has|have|lies|holds|needs) | ')"
+    r"|(?<![-\w])\w+(?==)"
+    r"|(?<![-\w])\w+(?= \([^()]*, now )"
+    r"|(?<![-\w])[a-z]+(?:_[a-z]+)+\b"
+)
+#: A batch of square images.
+_IMAGES = re.compile(r"(?:x\.shape=)?\(([0-9]+), [0-9]+, ([0-9]+), \2\)")
+#: What is said of images in Python → with --batch and --resolution.
+_OF_IMAGES = {
+    "height and width are at least": "--resolution is at least",
+    "give more images or larger ones": "give a larger --batch or --resolution",
+    "input_shape has fewer than 2^59 elements": "--batch and --resolution make an input of fewer "
+    "than 2^59 elements",
+}
+
+
+def reword(error: typer.BadParameter, args: Sequence[str]) -> None:
+    """Say a fault in the words of its command; `args` are all that were typed after the program."""
+    if error.ctx is None:
+        return
+    if isinstance(error, Fault):
+        error.message = in_options(error.message, _options(error.ctx.command), error.ctx.params)
+    elif error.param is not None and (words := _refusal(error, list(args))) is not None:
+        error.message, error.param = words, None
+
+
+def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any]) -> str:
+    """A message with options in place of arguments.
+
+    Args:
+        words: the message.
+        options: Python's name → what is typed, of the command.
+        given: Python's name → value.
+
+    Examples:
+        >>> in_options("seed is at least 0, got -1", {"seed": "--seed"}, {})
+        '--seed is at least 0, got -1'
+    """
+
+    def option(match: re.Match[str]) -> str:
+        return options.get(_ALIASES.get(match[0], match[0]), match[0])
+
+    def images(match: re.Match[str]) -> str:
+        batch = f"--batch {match[1]}, " if str(given.get("batch")) == match[1] else ""
+        return f"{batch}--resolution {match[2]}"
+
+    if {"batch", "resolution"} <= set(options):
+        for python, typed in _OF_IMAGES.items():
+            words = words.replace(python, typed)
+        words = _IMAGES.sub(images, words)
+        words = words.replace(
+            ", or call model.eval()", ", or add --infer" if "--infer" in options.values() else ""
+        )
+    if given.get("strategy"):
+        said = words.replace("this strategy", f"--strategy {given['strategy']}")
+        words = said + ": give another NETWORK or --strategy" * (said != words)
+    return _ARGUMENT.sub(option, words)
+
+
+def _options(command: Any) -> dict[str, str]:
+    found = {}
+    for one in command.params:
+        is_option = one.opts[0].startswith("-")
+        found[one.name] = max(one.opts, key=len) if is_option else one.metavar or one.name
+        found |= {f"not {one.name}": other for other in one.secondary_opts}
+    return found
+
+
+def _refusal(error: typer.BadParameter, args: list[str]) -> str | None:
+    """The rule of an option and the value that breaks it; `None` where Typer has another reason."""
+    above, command = error.ctx, error.ctx.command  # type: ignore[union-attr]
+    chain = [above]
+    while (above := above.parent) is not None:  # type: ignore[union-attr]
+        chain.insert(0, above)
+    typed: dict[str, Any] = {}
+    for context in chain:
+        assert context is not None
+        typed, rest, _ = context.command.make_parser(context).parse_args(args)
+        args = rest[1:]  # after the name of the next command
+    name = str(error.param.name)  # type: ignore[union-attr]
+    declared = inspect.signature(command.callback, eval_str=True).parameters.get(name)  # type: ignore[arg-type]
+    if declared is None or not isinstance(typed.get(name), str):
+        return None
+    kind, *more = get_args(declared.annotation) or (declared.annotation,)
+    try:
+        _check(_options(command)[name], typed[name], kind, more[0] if more else None)
+    except ValueError as refusal:
+        return str(refusal)
+    return None
+
+
+def _check(option: str, value: str, kind: Any, info: Any) -> None:
+    """Raise a `ValueError` with the rule that a declared type and range mean."""
+    kinds = [kind] if get_origin(kind) is Literal else [*(get_args(kind) or (kind,))]
+    for one in kinds:  # one of them may be `None`
+        if get_origin(one) is Literal:
+            checks.choice(option, value, get_args(one))
+    low, high = getattr(info, "min", None), getattr(info, "max", None)
+    if int in kinds:
+        rule = "a whole number" + (
+            f" from {low} to {high}"
+            if None not in (low, high)
+            else f" of at least {low}" * (low is not None)
+        )
+        whole = re.fullmatch("[+-]?[0-9]+", value)
+        if not whole or (low is not None and int(value) < low) or (high and int(value) > high):
+            raise ValueError(f"{option} is {rule}, got {value if whole else repr(value)}")
+    if float in kinds:
+        try:
+            float(value)
+        except ValueError:
+            raise ValueError(f"{option} is a number, got {value!r}") from None
