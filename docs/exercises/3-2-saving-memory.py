@@ -65,10 +65,8 @@ with planned_for("cuda"):  # the whole batch at once
     blocks_only = study.sharing_blocks_only()
     books_whole = study.books_step("shared_storage").peak_beyond_parameters
 books = {
-    name: study.books_step(name).peak_beyond_parameters
-    for name in ("plain", "shared_storage", "recompute_bottleneck_input", "recompute_layer")
+    name: study.books_step(name).peak_beyond_parameters for name in ("plain", "shared_storage")
 }
-assert books["recompute_layer"] == books["recompute_bottleneck_input"] > 0.6 * books["plain"]
 assert SLICES == {"cpu": 8, "cuda": 1} and shared.peak_beyond_parameters < whole < blocks_only
 few, many = (
     from_json(Dial, load_record("shared-storage-slices").cases[batch]) for batch in ("8", "256")
@@ -110,11 +108,10 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     not change; what autograd saves does.
 #
 #     - **{{ times(ratio) }}** less memory at DenseNet-121's peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}^[8 images of 224², CPU; in one slice
-#       {{ times(peak["torchvision"] / whole) }}, predicted. An {{ card }} works in one slice, and gave
-#       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. The book's own network has
-#       no bottlenecks to drop: {{ times(books["plain"] / books["shared_storage"]) }}, in one slice
-#       {{ times(books["plain"] / books_whole) }} (128 images, predicted).]
+#       {{ mib(peak["shared_storage"], 0) }}^[8 images of 224²; {{ card }}, in one slice: {{ times(gpu_ratio[8]) }},
+#       with 256 images {{ times(gpu_ratio[256]) }}. [The book's
+#       network](3-2c-bench.py#the-books-own-network): {{ times(books["plain"] / books["shared_storage"]) }},
+#       in one slice {{ times(books["plain"] / books_whole) }} (predicted).]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       default layout; in our four benches, with one thread or two, {{ times(min(in_all), 2) }} to
 #       {{ times(max(in_all), 2) }}. Beside `channels_last`, {{ times(study.beside(shared, rows["torchvision channels_last"]), 2) }}.]
@@ -172,8 +169,7 @@ assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 # That halves DenseNet-121's peak, from {{ mib(peak["torchvision"], 0) }} to
 # {{ mib(peak["recompute_bottleneck_input"], 0) }}. What is left are mostly the bottlenecks. Run the
 # *layers*, and the transitions, *as a whole* again, and they go too:
-# {{ mib(peak["recompute_layer"], 0) }}^[The book's network has no bottlenecks, so both save the same
-# there, {{ percent(1 - books["recompute_layer"] / books["plain"], 0) }} (128 images, predicted).].
+# {{ mib(peak["recompute_layer"], 0) }}.
 #
 # !!! does-not-hold "The more you recompute, the less memory you need."
 #     Run a whole *block* (and transition) again, and less is kept between the passes. But the peak is
@@ -264,13 +260,12 @@ pictures.memory_and_time(
         "CPU, 8 images": (bench, pictures.ON_A_CPU),
         f"{card}, 256 images": (gpu[256], pictures.ON_A_GPU),
     },
-    caption="Shared storage saves most on both.",
+    caption="Shared storage saves most on both. Parameters, buffers and input "
+    f"({mib(study.fixed_bytes(), 0)}) are left out.",
 )
 
 # %% [markdown]
 # {{ record_note(record, gpu_record) }}
-#
-# Parameters, buffers and input ({{ mib(study.fixed_bytes(), 0) }}) are left out. [The bench](3-2c-bench.py) has more.
 
 # %%
 started = load_record("step-operations").cases
@@ -382,10 +377,10 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
-# unknown layers inside runs as it is, with a warning. bfloat16 (in the
-# table: {{ card }} against float32, 32 and 128 images) took {{ times(min(waits), 2) }} to
-# {{ times(max(waits), 2) }} the time, not measured in turn. In it shared storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
-# recomputing each layer, with 128 at about the same time; on a CPU
+# unknown layers inside runs as it is, with a warning. bfloat16 ({{ card }}, 32 and 128 images) took
+# {{ times(min(waits), 2) }} to {{ times(max(waits), 2) }} float32's time, not in turn. In it shared
+# storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
+# recomputing each layer; on a CPU
 # {{ percent(less_on_cpu, 0) }}. All else suggested has [a page of its
 # own](3-2b-other-ways.py).
 #

@@ -575,15 +575,18 @@ assert by_device["cpu"] < by_device["cuda"] < on_card
 # { .ds-setup }
 
 # %%
-before, after = (
-    study.books_step(name).peak_beyond_parameters for name in ("plain", "shared_storage")
+before, after, inputs_again, layers_again = (
+    study.books_step(name).peak_beyond_parameters
+    for name in ("plain", "shared_storage", "recompute_bottleneck_input", "recompute_layer")
 )
+assert inputs_again == layers_again < before
 with planned_for("cuda"):
     whole = study.books_step("shared_storage").peak_beyond_parameters
 assert before > 3 * after and before > 2 * whole > 2 * after
 
 # %% [markdown]
-# It has no bottlenecks to compute again, and less to save: its peak falls from {{ mib(before, 0) }}
+# It has no bottlenecks to compute again, and less to save. Recomputing what a layer reads or the layer as
+# a whole comes to the same, {{ mib(layers_again, 0) }}. With shared storage its peak falls from {{ mib(before, 0) }}
 # to {{ mib(after, 0) }} with a CPU's slices, {{ times(before / after) }} less, and to
 # {{ mib(whole, 0) }} with a GPU's, {{ times(before / whole) }} less. With a CPU's the peak comes at the end of the backward
 # pass, when the stem has its turn, whose maps have four times the pixels of the first block's.
