@@ -172,9 +172,8 @@ assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 # {{ mib(peak["recompute_layer"], 0) }}.
 #
 # !!! does-not-hold "The more you recompute, the less memory you need."
-#     Run a whole *block* (and transition) again, and less is kept between the passes. But the peak is
-#     {{ mib(peak["recompute_block"], 0) }}: everything that is recomputed together has to be in
-#     memory together.
+#     Run a whole *block* (and transition) again: less is kept between the passes, but the peak is
+#     {{ mib(peak["recompute_block"], 0) }}. What is recomputed together is in memory together.
 #
 # ## The trap: batch normalisation remembers
 #
