@@ -12,6 +12,7 @@ import numpy as np
 from densenet_solutions import checks
 from densenet_solutions.check.prepared import TheirError, their_code
 from densenet_solutions.check.report import Finding, Report, wrong_first
+from densenet_solutions.check.settings import as_left
 from densenet_solutions.records import load_record
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def house_prices(predict: Predict | str | Path) -> HousePricesReport:
 
 def _log_prices(predict: Predict, train: pd.DataFrame, houses: pd.DataFrame) -> np.ndarray:
     """What the reader's function makes of the frames, `(rows,)`, if it can be prices."""
-    with their_code("Your function"):
+    with their_code("Your function"), as_left():
         answer = np.asarray(predict(train, houses), dtype=float)
     if answer.squeeze().shape != (len(houses),):
         raise TheirError(

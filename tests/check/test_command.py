@@ -200,7 +200,7 @@ def test_a_block_and_a_transition_of_a_file(net: Path) -> None:
 def test_a_transition_is_held_to_the_channels_that_were_asked_for(net: Path, writes: int) -> None:
     net.write_text(
         "from torch import nn\ndef parts(n):\n    return nn.Sequential(\n        "
-        "nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, n, 1), nn.AvgPool2d(2))\n"
+        "nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, n, 1, bias=False), nn.AvgPool2d(2))\n"
     )
     sizes = ("--in-channels", 64, "--out-channels", 16)
     code, out, _ = run("transition", f"{net}:parts({writes})", *sizes)
