@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions import checks
 from densenet_solutions.check.network import classes_of, images, network_findings
-from densenet_solutions.check.prepared import Net, Prepared, failure_told, their_code
+from densenet_solutions.check.prepared import Net, Prepared, TheirError, failure_told, their_code
 from densenet_solutions.check.report import Finding, Report, wrong_first
 from densenet_solutions.check.rows import right_network
 from densenet_solutions.check.settings import a_network_runs
@@ -90,6 +90,8 @@ def memory(
     found: list[Finding] = []
     with failure_told(found):
         theirs = Prepared("net", net, lambda net: images(net, row))
+        if not any(p.requires_grad for p in theirs.net.parameters()):
+            raise TheirError("The network has no parameter that is trained.")
         channels = theirs.image.shape[1]
         right = row.sized(channels, classes_of(theirs))
         shape = (batch, channels, side, side)
