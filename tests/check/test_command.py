@@ -285,3 +285,21 @@ assert len(check.course({str(tmp_path)!r}).open) == 7
 assert "<ul" in check.parameter_count(1)._repr_html_()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "least"),
+    [
+        ("block", "--in-channels", 1),
+        ("block", "--growth-rate", 1),
+        ("block", "--layers", 1),
+        ("transition", "--in-channels", 2),
+        ("transition", "--out-channels", 1),
+    ],
+)
+def test_numbers_of_channels_and_layers_have_a_range(command: str, option: str, least: int) -> None:
+    code, _, error = run(command, "net.py:Part(8)", option, least - 1)
+    assert code == 2
+    assert f"Invalid value for '{option}'" in error
+    _, _, error = run(command, "net.py:Part(8)", option, least)
+    assert f"'{option}'" not in error
