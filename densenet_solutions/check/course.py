@@ -19,7 +19,7 @@ from densenet_solutions.check.prices import house_prices
 from densenet_solutions.check.report import Finding, Report, any_wrong
 from densenet_solutions.check.rows import right_network
 from densenet_solutions.check.search import wrong_count
-from densenet_solutions.check.settings import as_left
+from densenet_solutions.check.settings import as_left, left_changed
 from densenet_solutions.check.training_memory import memory
 from densenet_solutions.files import write_text_atomically
 from densenet_solutions.measure import predict_memory
@@ -175,6 +175,9 @@ def _seen(path: Path, exercise: Exercise) -> list[Finding]:
                     if finding.kind != "right":
                         text = finding.text.split(" (And in ")[0]
                         remarks.setdefault(text, Finding(finding.kind, text))
+            if left := left_changed():
+                text = f"Your file calls {left}. In a program of your own, all that runs has it."
+                remarks[left] = Finding("note", text)
     except (ValueError, TypeError) as error:  # what the file defines is nothing that can be checked
         return [Finding("wrong", f"{error}.", where=path.name)]
     return failure or list(remarks.values())

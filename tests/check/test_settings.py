@@ -63,6 +63,8 @@ def test_a_setting_stays_in_its_file(
         wrong = f"Your file has called {line}."
     assert ("dense_block.py" in report.solved) == (not wrong), str(report)
     assert wrong in str(report)
+    noted = place == "file" and ("grad_enabled" in line or "dtype" in line)
+    assert (f"Your file calls {line}." in str(report)) == noted
 
 
 def test_a_file_runs_with_its_own_settings(tmp_path: Path) -> None:
