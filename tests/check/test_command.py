@@ -300,6 +300,6 @@ assert "<ul" in check.parameter_count(1)._repr_html_()
 def test_numbers_of_channels_and_layers_have_a_range(command: str, option: str, least: int) -> None:
     code, _, error = run(command, "net.py:Part(8)", option, least - 1)
     assert code == 2
-    assert f"Invalid value for '{option}'" in error
+    assert option in error
     _, _, error = run(command, "net.py:Part(8)", option, least)
-    assert f"'{option}'" not in error
+    assert option not in error
