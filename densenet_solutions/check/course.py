@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +14,12 @@ import torch
 
 from densenet_solutions import checks
 from densenet_solutions.check.network import dense_block, densenet, transition
-from densenet_solutions.check.prepared import failure_told, loaded, their_code
+from densenet_solutions.check.prepared import TheirError, failure_told, loaded, their_code
 from densenet_solutions.check.prices import house_prices
-from densenet_solutions.check.report import Finding, Report
+from densenet_solutions.check.report import Finding, Report, any_wrong
 from densenet_solutions.check.rows import right_network
 from densenet_solutions.check.search import wrong_count
+from densenet_solutions.check.settings import as_left, left_changed
 from densenet_solutions.check.training_memory import memory
 from densenet_solutions.files import write_text_atomically
 from densenet_solutions.measure import predict_memory
@@ -42,20 +44,23 @@ class CourseReport(Report):
         solved: files whose exercise is solved.
         mistaken: files with a wrong answer.
         open: files that nobody has begun.
+        unchecked: files that the check itself failed on.
     """
 
     solved: tuple[str, ...]
     mistaken: tuple[str, ...]
     open: tuple[str, ...]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return not self.open and not self.mistaken
+        return not self.open and not self.mistaken and not self.unchecked
 
     @property
     def _verdict(self) -> str:
         wrong = f"{len(self.mistaken)} wrong, " if self.mistaken else ""
-        return f"{len(self.solved)} solved, {wrong}{len(self.open)} open"
+        failed = f", {len(self.unchecked)} not checked" if self.unchecked else ""
+        return f"{len(self.solved)} solved, {wrong}{len(self.open)} open{failed}"
 
 
 def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
@@ -90,6 +95,8 @@ def course(
 ) -> CourseReport:
     """Check every exercise that was begun in a folder of `start`.
 
+    Where the check itself fails on a file, it says so and goes on; alone, with `only`, it raises.
+
     Args:
         folder: where the files are.
         only: one file, such as `"exercise_4.py"`.
@@ -107,20 +114,29 @@ def course(
             "writes a folder with all of them"
         )
     findings: list[Finding] = []
-    solved, mistaken, untouched = [], [], []
+    solved, mistaken, untouched, unchecked = [], [], [], []
     for i, file in enumerate(here):
         told(file, i, len(here))
         title, defines = EXERCISES[file].title, EXERCISES[file].defines
         if not begun(Path(folder) / file):
             untouched.append(file)
             findings.append(Finding("note", f"{title}: open. Write {defines} in {file}."))
-        elif wrong := _wrong(Path(folder) / file, EXERCISES[file]):
+            continue
+        try:
+            seen = _seen(Path(folder) / file, EXERCISES[file])
+        except Exception as cause:
+            if only is not None:
+                raise
+            unchecked.append(file)
+            findings.append(_unchecked(title, file, cause))
+            continue
+        if any_wrong(seen):
             mistaken.append(file)
-            findings += [Finding("wrong", f"{title}: {f.text}", f.line, f.where) for f in wrong]
         else:
             solved.append(file)
             findings.append(Finding("right", f"{title}: solved."))
-    told_apart = (tuple(files) for files in (solved, mistaken, untouched))
+        findings += [replace(f, text=f"{title}: {f.text}") for f in seen]
+    told_apart = (tuple(files) for files in (solved, mistaken, untouched, unchecked))
     return CourseReport("exercises", tuple(findings), *told_apart)
 
 
@@ -135,8 +151,18 @@ def begun(path: Path) -> bool:
     return mine != empty
 
 
-def _wrong(path: Path, exercise: Exercise) -> tuple[Finding, ...]:
-    """What is wrong in the first report that is not passed."""
+def _unchecked(title: str, file: str, cause: Exception) -> Finding:
+    return Finding(
+        "note",
+        f"{title}: not checked, because the check itself raises {type(cause).__name__}: {cause} "
+        "This is a mistake of densenet-solutions, whatever your solution is.",
+        f"`densenet-solutions check --only {file}` shows the traceback.",
+    )
+
+
+def _seen(path: Path, exercise: Exercise) -> list[Finding]:
+    """What is wrong in the first report that is not passed; or else its remarks, one line each."""
+    remarks: dict[str, Finding] = {}
     failure: list[Finding] = []
     try:
         with failure_told(failure), loaded(f"{path}:{exercise.defines}") as mine:
@@ -144,10 +170,17 @@ def _wrong(path: Path, exercise: Exercise) -> tuple[Finding, ...]:
                 raise TypeError(f"{exercise.defines} is a class or a function, got {mine!r}")
             for report in exercise.reports(mine):
                 if not report.passed:
-                    return report.wrong
+                    return list(report.wrong)
+                for finding in report.findings:
+                    if finding.kind != "right":
+                        text = finding.text.split(" (And in ")[0]
+                        remarks.setdefault(text, Finding(finding.kind, text))
+            if left := left_changed():
+                text = f"Your file calls {left}. In a program of your own, all that runs has it."
+                remarks[left] = Finding("note", text)
     except (ValueError, TypeError) as error:  # what the file defines is nothing that can be checked
-        return (Finding("wrong", f"{error}.", where=path.name),)
-    return tuple(failure)
+        return [Finding("wrong", f"{error}.", where=path.name)]
+    return failure or list(remarks.values())
 
 
 def _blocks(block: Any) -> Iterator[Report]:
@@ -157,7 +190,7 @@ def _blocks(block: Any) -> Iterator[Report]:
 
 
 def _transitions(module: Any) -> Iterator[Report]:
-    for channels in (256, 6):
+    for channels in (256, 6, 7):
         yield transition(partial(module, channels), channels)
 
 
@@ -169,7 +202,7 @@ def _counts(parameters: Any) -> Iterator[Report]:
     for title, config in (rows | {"a small network": other}).items():
         given = _sizes(config, "in_channels", "num_classes")
         right = right_network(config).parameters
-        n = _whole(parameters, **given)
+        n = _whole(parameters, "parameters", 10**12, **given)
         text = f"{title} ({', '.join(f'{name} {value}' for name, value in given.items())}):"
         finding = Finding("right", "") if n == right else wrong_count(n, right, title)
         yield Report(title, (Finding(finding.kind, f"{text} {finding.text}", finding.line),))
@@ -178,7 +211,7 @@ def _counts(parameters: Any) -> Iterator[Report]:
 def _crossings(crossing: Any) -> Iterator[Report]:
     """DenseNet needs less than ResNet-18 for a fifth fewer images, and more for a fifth more."""
     for resolution in (96, 224):
-        n = _whole(crossing, resolution=resolution)
+        n = _whole(crossing, "images", 100_000, resolution=resolution)
         for batch, more in ((max(1, int(n / 1.2)), False), (int(n * 1.2) + 1, True)):
             shape = (batch, 1, resolution, resolution)
             ours, other = (predict_memory(net, shape).peak_bytes for net in (book_densenet, resnet))
@@ -208,7 +241,7 @@ def _table_1(build: Any) -> Iterator[Report]:
             yield Report(name, (Finding("wrong", text),))
     for name, row in TABLE_1.items():
         title = right_network(name).title
-        with their_code(f"Building {title}"):
+        with their_code(f"Building {title}"), as_left():
             theirs = sorted(p.numel() for p in build(**_sizes(row.config)).parameters())
         with torch.device("meta"):
             ours = sorted(p.numel() for p in DenseNet(row.config).parameters())
@@ -226,11 +259,14 @@ def _prices(predict: Any) -> Iterator[Report]:
     yield house_prices(predict)
 
 
-def _whole(function: Any, **given: Any) -> int:
-    """What the reader's function makes of the arguments: a whole number."""
-    with their_code("Your function"):
+def _whole(function: Any, of: str, most: int, **given: Any) -> int:
+    """What the reader's function makes of the arguments: a whole number from 1 to `most`."""
+    with their_code("Your function"), as_left():
         n = function(**given)
-    return checks.integer("what your function returns", n)
+    if isinstance(n, int) and abs(n) > 10**18:  # it may have more digits than Python prints
+        got = f"about {'−' if n < 0 else ''}10^{round(n.bit_length() * math.log10(2))}"
+        raise TheirError(f"What your function returns is 1 to {most:,} {of}, got {got}.")
+    return checks.integer("what your function returns", n, at_most=most)
 
 
 #: file → exercise, in the order of the pages.

@@ -32,7 +32,7 @@ def held(target: Target, theirs: Prepared) -> tuple[list[Finding], SideBySide]:
     ours = target.build().double()
     both = SideBySide(target, run(ours.eval(), probe)[1], seen)
     found = differences(both)
-    found += [] if target.any_bias else _biases(both)
+    found += _biases(both) if target.authority == "paper" or not target.any_bias else []
     if _match_biases(ours, both):
         both.ours = SideBySide(target, run(ours, probe)[1], seen).ours
     computed = SameFunction(ours, theirs, both, probe, out).findings()
@@ -58,10 +58,11 @@ def _biases(both: SideBySide) -> list[Difference]:
     if other:
         which = "The" if len(other) == len(convolutions) else f"{len(other)} of {len(convolutions)}"
         text = f"{which} convolutions have {'no biases' if should else 'biases'}."
-        found.append(Difference(text, "bias", other[0].where, strict=True))
+        strict = not both.target.any_bias
+        found.append(Difference(text, "bias", other[0].where, same_function=True, strict=strict))
     last = both.theirs.layers[-1] if layers else 0
     classifier = both.theirs.sources[last]
-    is_last = both.pairs.get(last) == both.ours.layers[-1]
+    is_last = not both.target.is_part and both.pairs.get(last) == both.ours.layers[-1]
     if is_last and "bias" not in classifier.tensors and classifier not in other:
         text = "The classifier has no bias."
         found.append(Difference(text, "classifier", classifier.where, strict=True))

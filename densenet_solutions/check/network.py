@@ -66,7 +66,7 @@ def densenet(net: Net, name: str | DenseNetConfig) -> NetworkReport:
         parameters = theirs.parameters
         right = row.sized(theirs.image.shape[1], classes_of(theirs))
         title, expected = right.sized_title, right.parameters
-        found += network_findings(right, theirs, expected)
+        found += network_findings(right, theirs, expected) + _one_size(theirs)
     return NetworkReport(title, wrong_first(found), row.name, parameters, expected)
 
 
@@ -170,7 +170,28 @@ def _part(title: str, module: Net, channels: int, target: Target) -> Report:
             got = type(theirs.output).__name__
             raise TheirError(f"The output is a tensor (N, channels, H, W); it is {got}.")
         findings, _ = held(target, theirs)
-        good = same_function(findings)
-        count = [Finding("right", f"{theirs.parameters:,} parameters.")] if good else []
-        found += [*findings, *count, *good]
+        if good := same_function(findings):
+            findings += _unused(theirs.net)
+            good.insert(0, Finding("right", f"{theirs.parameters:,} parameters."))
+        found += [*findings, *good]
     return Report(title, wrong_first(found))
+
+
+def _unused(net: nn.Module) -> list[Finding]:
+    """Parameters that got no gradient in the training step, although they may."""
+    idle = [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None]
+    text = f"Nothing uses {len(idle)} of the parameters: {', '.join(idle)}."
+    return [Finding("harmless", text)] if idle else []
+
+
+def _one_size(theirs: Prepared) -> list[Finding]:
+    """A note, if smaller images of as many channels make it fail."""
+    shape = theirs.image.shape
+    smaller = [s for s in theirs.refused if s[1] == shape[1] and s[2] < shape[2]]
+    if not smaller:
+        return []
+    text = (
+        f"Images of {smaller[0][2]} × {smaller[0][3]} pixels are too small for it; it was compared "
+        f"on {shape[2]} × {shape[3]}. A last pooling of a fixed window fits one size of images."
+    )
+    return [Finding("note", text)]

@@ -12,7 +12,6 @@ import linecache
 import sys
 import sysconfig
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -24,6 +23,14 @@ from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from densenet_solutions.check.recorder import run
 from densenet_solutions.check.report import Finding
+from densenet_solutions.check.settings import (
+    SettingsError,
+    a_network_runs,
+    as_left,
+    left_changed,
+    program_kept,
+    quiet,
+)
 from densenet_solutions.check.trace import Trace
 from densenet_solutions.check.weights import randomize
 
@@ -37,6 +44,11 @@ class TheirError(Exception):
         text, where = doing, "" if cause is None else _where(cause)
         if cause is not None:
             text = f"{doing} raises {type(cause).__name__}: {_first_line(cause)}"
+            if isinstance(cause, SettingsError):
+                text = f"{doing} leaves {cause} behind, which changes all that runs after it."
+                where = "" if cause.__cause__ is None else _where(cause.__cause__)
+            elif left := left_changed():
+                text += f" (Your file has called {left}.)"
             if "double" in text.lower():
                 text += " (The check runs a copy in float64; x.to(weight.dtype) suits any type.)"
             if (owner := _uninitialized(cause)) is not None:
@@ -86,7 +98,7 @@ class Prepared:
                 raise TypeError(
                     f"{name} is a torch.nn.Module, or a function that builds one, got {net!r}"
                 )
-            with their_code("Building the network"):
+            with their_code("Building the network"), as_left():
                 built = net()
             if not isinstance(built, nn.Module):
                 raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
@@ -94,6 +106,7 @@ class Prepared:
         with their_code("Reading the network"):
             list(net.modules())
         self.net = copied(getattr(net, "_orig_mod", net))
+        self.refused: list[torch.Size] = []  # shapes of images on which it fails
         self.image, self.output = self._first(images)
         self.parameters = sum(p.numel() for p in self.net.parameters())
         randomize(self.net)
@@ -102,23 +115,30 @@ class Prepared:
         failures = []
         for image in images(self.net):
             try:
-                with torch.no_grad(), in_double():
+                with torch.no_grad(), a_network_runs():
                     if any(is_lazy(p) for p in self.net.parameters()):
                         self.net(image.float())
                         self.net = self.net.double()
                     return image, self.net.eval()(image)
             except Exception as cause:
                 failures.append(cause)
+                self.refused.append(image.shape)
+        if hidden := _hidden(self.net):
+            raise TheirError(hidden)
         raise TheirError("The forward pass", failures[0])
 
     def __call__(self, image: Tensor) -> Tensor:
         """What it makes of images in evaluation mode."""
-        with their_code(f"The forward pass of {tuple(image.shape)}"), in_double(), torch.no_grad():
+        with (
+            their_code(f"The forward pass of {tuple(image.shape)}"),
+            a_network_runs(),
+            torch.no_grad(),
+        ):
             return self.net.eval()(image)
 
     def traced(self, *, train: bool, image: Tensor) -> tuple[Tensor, Trace]:
         mode = "training" if train else "evaluation"
-        with their_code(f"The forward pass in {mode} mode"), in_double():
+        with their_code(f"The forward pass in {mode} mode"), a_network_runs():
             return run(self.net.train(train), image)
 
 
@@ -140,24 +160,25 @@ def copied(net: nn.Module) -> nn.Module:
     return net.double()
 
 
-@contextlib.contextmanager
-def in_double() -> Iterator[None]:
-    """Tensors that the reader's code makes are float64, like the copy that runs."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings, and random numbers that leave the reader's alone."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        torch.manual_seed(0)
-        yield
+def _hidden(net: nn.Module) -> str:
+    """A sentence on layers that PyTorch does not see, since a list holds them; empty: none."""
+    seen = {id(p) for p in net.parameters()}
+    for module in net.modules():
+        for name, value in vars(module).items():
+            if name.startswith("_") or not isinstance(value, list | tuple | dict):
+                continue
+            inside = list(value.values() if isinstance(value, dict) else value)
+            layers = [layer for layer in inside if isinstance(layer, nn.Module)]
+            unseen = {id(p) for layer in layers for p in layer.parameters()} - seen
+            if unseen:
+                kind = type(value).__name__
+                right = "nn.ModuleDict" if kind == "dict" else "nn.ModuleList or nn.Sequential"
+                return (
+                    f"{type(module).__name__}.{name} is a Python {kind} of {len(layers)} layers, "
+                    f"and PyTorch registers none of them: {len(unseen)} parameters would be moved "
+                    f"nowhere and never trained. Use {right}."
+                )
+    return ""
 
 
 def _uninitialized(cause: BaseException) -> type | None:
@@ -223,15 +244,12 @@ def loaded(target: str) -> Iterator[Any]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # deepcopy, pickle and dataclasses look there
-    before = list(sys.path)
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        with their_code(f"Importing {path.name}"):
+    with program_kept():
+        sys.path.insert(0, str(path.parent.resolve()))
+        with their_code(f"Importing {path.name}"), as_left():
             spec.loader.exec_module(module)
         if not hasattr(module, called):
             own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
             raise ValueError(f"{path.name} defines {', '.join(own) or 'nothing'}, got {called!r}")
         # The reader's own code, as in the file.
         yield (lambda: eval(call, vars(module))) if bracket else getattr(module, called)
-    finally:
-        sys.path[:] = before

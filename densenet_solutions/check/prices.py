@@ -12,6 +12,7 @@ import numpy as np
 from densenet_solutions import checks
 from densenet_solutions.check.prepared import TheirError, their_code
 from densenet_solutions.check.report import Finding, Report, wrong_first
+from densenet_solutions.check.settings import as_left
 from densenet_solutions.records import load_record
 
 if TYPE_CHECKING:
@@ -71,8 +72,11 @@ def house_prices(predict: Predict | str | Path) -> HousePricesReport:
 
 def _log_prices(predict: Predict, train: pd.DataFrame, houses: pd.DataFrame) -> np.ndarray:
     """What the reader's function makes of the frames, `(rows,)`, if it can be prices."""
-    with their_code("Your function"):
-        answer = np.asarray(predict(train, houses), dtype=float)
+    with their_code("Your function"), as_left():
+        returned = predict(train, houses)
+        answer = np.asarray(returned, dtype=float)
+    if answer.ndim == 0:
+        raise TheirError(f"One price a house: for {len(houses)} houses it returns {returned!r}.")
     if answer.squeeze().shape != (len(houses),):
         raise TheirError(
             f"One price a house: for {len(houses)} houses it returns the shape {answer.shape}."
@@ -114,8 +118,24 @@ def _function(predict: Predict, title: str) -> HousePricesReport:
     findings = _leaks(
         call, *parts[0], predicted[first], target[first], _rmse((mean - target)[first])
     )
-    findings += changed[:1] + _standing(rmse, ruler, "over the book's five folds")
+    findings += (
+        _unit(predicted - target)
+        + changed[:1]
+        + _standing(rmse, ruler, "over the book's five folds")
+    )
     return HousePricesReport(title, wrong_first(findings), rmse, ruler)
+
+
+def _unit(error: np.ndarray) -> list[Finding]:
+    """A finding, if log prices are off as if they were in another unit."""
+    factor = float(np.exp(np.median(error)))
+    if 0.1 < factor < 10:
+        return []
+    text = (
+        f"Half of the prices are more than {max(factor, 1 / factor):,.0f} times too "
+        f"{'high' if factor > 1 else 'low'}. They are in dollars, as SalePrice is."
+    )
+    return [Finding("wrong", text)]
 
 
 def _leaks(

@@ -51,6 +51,7 @@ class _Recorder(TorchDispatchMode):
         self.parameters = {id(p): p for p in net.parameters()}
         self.views: dict[int, tuple[Tensor, int, int]] = {}
         self.random: dict[int, float] = {}
+        self.padded: list[tuple[str, Any, Tensor]] = []  # mode, padding, input
         self.operations = 0
         self.trace = Trace([Source("image", shape=tuple(image.shape))])
 
@@ -130,13 +131,17 @@ class _Recorder(TorchDispatchMode):
         self._set(out, tuple(replace(s, chain=(*s.chain, done)) for s in value))
 
     def _convolution(self, a: dict[str, Any], out: Tensor) -> None:
-        weight, groups = a["weight"], a.get("groups", 1)
+        weight, groups, x = a["weight"], a.get("groups", 1), a["input"]
         settings = [
             f"{name} {shortly(pair(a[name]))}" for name in ("stride", "padding", "dilation")
         ]
         settings.append(f"{groups} group{'s' if groups > 1 else ''}")
+        if self.padded:  # the module has padded by itself, before
+            mode, padding, x = self.padded[-1]
+            sides = padding if isinstance(padding, str) else shortly(pair(padding))
+            settings[1] = f"padding {sides} ({mode})"
         kernel = by(tuple(weight.shape[2:]))
-        self._layer("convolution", a["input"], weight, a.get("bias"), out, kernel, tuple(settings))
+        self._layer("convolution", x, weight, a.get("bias"), out, kernel, tuple(settings))
 
     def _layer(
         self, kind: str, x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor,
@@ -225,6 +230,13 @@ class _Recorder(TorchDispatchMode):
         return path and f"module {path}"
 
 
+def _own_padding(module: nn.Module) -> tuple[str, Any] | None:
+    """Mode and padding of a convolution that pads with other values than zeros, beforehand."""
+    if not isinstance(module, nn.Conv2d) or module.padding_mode == "zeros":
+        return None
+    return (module.padding_mode, module.padding) if any(module.padding) else None
+
+
 def run(net: Callable[[Tensor], Any], image: Tensor) -> tuple[Any, Trace]:
     """Run a network on an image and say what was seen; errors of the network pass through."""
     assert isinstance(net, nn.Module)
@@ -232,9 +244,13 @@ def run(net: Callable[[Tensor], Any], image: Tensor) -> tuple[Any, Trace]:
 
     def enter(module: nn.Module, inputs: Any) -> None:
         recorder.scope.append(recorder.paths.get(id(module), ""))
+        if (padding := _own_padding(module)) is not None:
+            recorder.padded.append((*padding, inputs[0]))
 
     def leave(module: nn.Module, inputs: Any, output: Any) -> None:
         recorder.scope.pop()
+        if _own_padding(module) is not None:
+            recorder.padded.pop()
 
     handles = [
         hooks.register_module_forward_pre_hook(enter),

@@ -103,7 +103,7 @@ class _Mistake:
     def transition(self) -> Told:
         theirs, read, block = self.theirs, self.read, self.role.block
         pooled = all(any("pool" in t.kind for t in s.chain[-4:]) for s in theirs.reads)
-        if theirs.kind == "output":
+        if theirs.kind == "output" or (self.ends and not self.blocks):
             return "There is no convolution.", "transition"
         if theirs.kind == "linear":
             if block == len(self.blocks) - 1:
@@ -111,7 +111,10 @@ class _Mistake:
             return f"The network ends after block {block}.", "layers"
         if pooled and len(theirs.reads) > 1:
             return f"Transition {block} only pools: its convolution is missing.", "transition"
-        if not self.is_transition:
+        if theirs.kernel != "1×1" and (not self.blocks or self.both.is_pooled(self.i)):
+            called = f"convolution of transition {block}" if self.blocks else "convolution"
+            return f"The {called} is {theirs.kernel} and not {self.right.kernel}.", "transition"
+        if self.blocks and not self.is_transition:
             return self._goes_on(block)
         if not self.blocks and self.right.out != read // 2:  # a part, by itself: as was asked for
             return f"It writes {theirs.out} channels and not {self.right.out}.", ""

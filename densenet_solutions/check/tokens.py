@@ -44,6 +44,8 @@ def token(
         kind = "max pool" if "max" in base else "average pool"
         if tuple(out.shape[2:]) == (1, 1):
             return Token(kind, "global")
+        if any(a % b for a, b in zip(x.shape[2:], out.shape[2:], strict=True)):
+            return Token(kind, f"to {by(out.shape[2:])}, whatever the input")
         sides = tuple(a // b for a, b in zip(x.shape[2:], out.shape[2:], strict=True))
         return Token(kind, f"{by(sides)}, stride {shortly(sides)}")
     if base in ("native_dropout", "dropout"):

@@ -15,9 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_solutions import checks
 from densenet_solutions.check.network import classes_of, images, network_findings
-from densenet_solutions.check.prepared import Net, Prepared, failure_told, in_double, their_code
+from densenet_solutions.check.prepared import Net, Prepared, TheirError, failure_told, their_code
 from densenet_solutions.check.report import Finding, Report, wrong_first
 from densenet_solutions.check.rows import right_network
+from densenet_solutions.check.settings import a_network_runs
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
@@ -89,10 +90,13 @@ def memory(
     found: list[Finding] = []
     with failure_told(found):
         theirs = Prepared("net", net, lambda net: images(net, row))
+        if not any(p.requires_grad for p in theirs.net.parameters()):
+            raise TheirError("The network has no parameter that is trained.")
         channels = theirs.image.shape[1]
         right = row.sized(channels, classes_of(theirs))
         shape = (batch, channels, side, side)
-        with their_code("A training step on the meta device, without data,"):
+        doing = "A training step on the meta device, without data,"
+        with their_code(doing), a_network_runs(torch.float32):
             peak = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
             kept = kept_for_backward(theirs.net, shape)
         title = f"training step of {row.title}, {batch} × {channels} × {side}²"
@@ -160,7 +164,7 @@ def _statistics(theirs: Prepared) -> Finding:
     for backward in (False, True):
         torch.manual_seed(0)  # dropout draws the same masks
         net = copy.deepcopy(theirs.net).train()
-        with their_code("A training step"), in_double():
+        with their_code("A training step"), a_network_runs():
             out = net(theirs.image)
             if backward:
                 out.sum().backward()

@@ -62,7 +62,7 @@ Part = Annotated[
 ]
 As = Annotated[str, typer.Option("--as", metavar="NETWORK", help="What it should be, see above.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-Channels = Annotated[int, typer.Option(help="Channels that it reads.")]
+Channels = Annotated[int, typer.Option(min=1, help="Channels that it reads.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -76,9 +76,12 @@ def _check(
 ) -> None:
     if ctx.invoked_subcommand is None:
         from densenet_solutions import check
+        from densenet_solutions.check.course import EXERCISES
 
         if only is not None:
             folder, only = folder / Path(only).parent, Path(only).name
+            with faults_in_words():
+                checks.choice("--only", only, tuple(EXERCISES))
         _run(lambda told: check.course(folder, only=only, told=told), json)
 
 
@@ -118,8 +121,8 @@ def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> Non
 def block(
     target: Part,
     in_channels: Channels,
-    growth_rate: Annotated[int, typer.Option(help="Channels that each layer adds.")],
-    layers: Annotated[int, typer.Option(help="Layers of the block.")],
+    growth_rate: Annotated[int, typer.Option(min=1, help="Channels that each layer adds.")],
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the block.")],
     bottleneck: Annotated[
         bool, typer.Option(help="1×1 convolutions to 4k as in the paper, or none as in the book.")
     ] = True,
@@ -139,9 +142,9 @@ def block(
 @app.command()
 def transition(
     target: Part,
-    in_channels: Channels,
+    in_channels: Annotated[int, typer.Option(min=2, help="Channels that it reads.")],
     out_channels: Annotated[
-        int | None, typer.Option(help="Channels that it writes; half of them by default.")
+        int | None, typer.Option(min=1, help="Channels that it writes; half of them by default.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -382,3 +382,4 @@ def test_a_network_of_one_size_passes_with_a_note_of_what_was_compared():
     report = densenet(Window(TINY), TINY)
     assert report.passed
     assert "It fails" not in str(report)
+    assert "too small for it; it was compared on 224 × 224" in str(report)

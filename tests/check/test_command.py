@@ -200,7 +200,7 @@ def test_a_block_and_a_transition_of_a_file(net: Path) -> None:
 def test_a_transition_is_held_to_the_channels_that_were_asked_for(net: Path, writes: int) -> None:
     net.write_text(
         "from torch import nn\ndef parts(n):\n    return nn.Sequential(\n        "
-        "nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, n, 1), nn.AvgPool2d(2))\n"
+        "nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, n, 1, bias=False), nn.AvgPool2d(2))\n"
     )
     sizes = ("--in-channels", 64, "--out-channels", 16)
     code, out, _ = run("transition", f"{net}:parts({writes})", *sizes)
@@ -285,3 +285,21 @@ assert len(check.course({str(tmp_path)!r}).open) == 7
 assert "<ul" in check.parameter_count(1)._repr_html_()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "least"),
+    [
+        ("block", "--in-channels", 1),
+        ("block", "--growth-rate", 1),
+        ("block", "--layers", 1),
+        ("transition", "--in-channels", 2),
+        ("transition", "--out-channels", 1),
+    ],
+)
+def test_numbers_of_channels_and_layers_have_a_range(command: str, option: str, least: int) -> None:
+    code, _, error = run(command, "net.py:Part(8)", option, least - 1)
+    assert code == 2
+    assert option in error
+    _, _, error = run(command, "net.py:Part(8)", option, least)
+    assert option not in error

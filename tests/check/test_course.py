@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -13,8 +14,8 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from densenet_solutions.check import course, start
-from densenet_solutions.check.course import EXERCISES
+from densenet_solutions.check import Report, course, start
+from densenet_solutions.check.course import EXERCISES, Exercise
 from densenet_solutions.cli import app
 
 SOLVED = {
@@ -91,6 +92,13 @@ def predict(train, houses):
 WRONG = [
     ("dense_block.py", "return x\n", "return x[:, 1:]\n", "output"),
     ("dense_block.py", "nn.ReLU(), ", "", "ReLU is missing"),
+    ("dense_block.py", "nn.ModuleList(", "list(", "layers is a Python list of 4 layers"),
+    (
+        "dense_block.py",
+        "padding=1",
+        "padding=1, padding_mode='circular'",
+        "padding 1 (circular), not padding 1",
+    ),
     ("exercise_1.py", "AvgPool2d", "MaxPool2d", "max pooling (2×2, stride 2) and not average"),
     ("exercise_1.py", "Transition", "Transit", "exercise_1.py defines Transit"),
     ("exercise_1.py", "super()", "super(", "raises SyntaxError"),
@@ -100,6 +108,20 @@ WRONG = [
         "Transition = None\nclass Other(",
         "Transition is a class or a function, got None.",
     ),
+    ("exercise_1.py", "AvgPool2d(2)", "AdaptiveAvgPool2d(28)", "(to 28×28, whatever the input)"),
+    ("exercise_1.py", "// 2, 1,", "// 2, 3, padding=1,", "The convolution is 3×3 and not 1×1."),
+    (
+        "exercise_1.py",
+        "in_channels // 2",
+        "(in_channels + 1) // 2",
+        "writes 4 of 7 channels and not 3",
+    ),
+    (
+        "exercise_1.py",
+        "nn.Conv2d(",
+        "nn.Linear(8, 8), (lambda *a, **b: nn.ReLU())(",
+        "There is no convolution.",
+    ),
     ("exercise_2.py", "c //= 2", "pass", "not 7,978,856"),
     ("exercise_2.py", "c * (c // 2)\n            c //= 2", "c * c", "keep the number of channels"),
     ("exercise_2.py", "return total", "return 1.5 + total", "is an integer, got"),
@@ -107,6 +129,13 @@ WRONG = [
     ("exercise_3_1.py", "35", "20", "a fifth off, and even with 25 DenseNet still needs less"),
     ("exercise_3_1.py", "224: 7", "224: 30", "even with 25 DenseNet already needs more"),
     ("exercise_3_1.py", "resolution]", "0]", "raises KeyError: 0"),
+    ("exercise_3_1.py", "96: 35", "96: 10**400", "is 1 to 100,000 images, got about 10^400."),
+    ("exercise_3_1.py", "96: 35", "96: -(10**5000)", "is 1 to 100,000 images, got about −10^5000."),
+    ("exercise_3_1.py", "96: 35", "96: 10**7", "returns is at most 100000, got 10000000."),
+    ("exercise_3_1.py", "96: 35", "96: True", "returns is an integer, got True."),
+    ("exercise_3_1.py", "96: 35", "96: None", "returns is an integer, got None."),
+    ("exercise_3_1.py", "96: 35", "96: '35'", "returns is an integer, got '35'."),
+    ("exercise_3_1.py", "96: 35", "96: -3", "returns is at least 1, got -3."),
     (
         "exercise_3_1.py",
         "def crossing(resolution):\n    return {96: 35, 224: 7}[resolution]",
@@ -238,6 +267,54 @@ def test_what_is_called_need_not_be_a_function(tmp_path: Path) -> None:
     assert "2 solved, 0 open" in out
 
 
+#: file, what to replace by what, what is then said besides “solved”.
+HARMLESS = [
+    (
+        "dense_block.py", "super().__init__()", "super().__init__(); self.n = nn.Parameter(x())",
+        "Nothing uses 1 of the parameters: n.",
+    ),
+    ("dense_block.py", "(x, layer(x))", "(layer(x), x)", "concatenated in another order"),
+    ("exercise_1.py", "bias=False", "bias=True", "The convolutions have biases."),
+    (
+        "exercise_1.py", "nn.Conv2d(", "nn.AvgPool2d(2), nn.Sequential, nn.Conv2d(",
+        "average pooling (2×2, stride 2) comes before the convolution.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "text"), HARMLESS, ids=[r[3] for r in HARMLESS])
+def test_what_differs_harmlessly_is_told_in_one_line(
+    tmp_path: Path, file: str, old: str, new: str, text: str
+) -> None:
+    solved = SOLVED[file].replace(old, new).replace("x()", "torch.zeros(1)")
+    if "Sequential, " in new:
+        solved = solved.replace("nn.Sequential, ", "").replace("False), nn.AvgPool2d(2)", "False)")
+    (tmp_path / file).write_text(solved)
+    code, out = said(tmp_path)
+    assert code == 0, out
+    assert [line.strip() for line in out.splitlines() if text in line] == out.splitlines()[2:]
+    assert out.splitlines()[2].startswith(f"○ {EXERCISES[file].title}: ")
+
+
+def test_where_the_check_itself_fails_the_other_verdicts_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(mine: object) -> Iterator[Report]:
+        yield Report("nothing", ())
+        raise IndexError("out of range")
+
+    monkeypatch.setitem(EXERCISES, "exercise_1.py", Exercise("Exercise 1", "Transition", fails))
+    for file in ("exercise_1.py", "exercise_2.py"):
+        (tmp_path / file).write_text(SOLVED[file])
+    code, out = said(tmp_path)
+    assert code == 1
+    assert "exercises: 1 solved, 0 open, 1 not checked" in out
+    assert "not checked, because the check itself raises IndexError: out of range" in out
+    assert "`densenet-solutions check --only exercise_1.py` shows the traceback." in out
+    with pytest.raises(IndexError, match="out of range"):
+        course(tmp_path, only="exercise_1.py")
+
+
 def test_a_file_that_is_not_utf_8_is_told_and_the_others_are_checked(tmp_path: Path) -> None:
     solved = SOLVED["exercise_1.py"]
     (tmp_path / "exercise_1.py").write_text(solved)
@@ -277,7 +354,9 @@ def test_one_file_and_json(tmp_path: Path) -> None:
         code, out = said(tmp_path.parent, "--only", path)
         assert code == 0, out
         assert "1 solved, 0 open" in out
-    assert said(tmp_path, "--only", "exercise_6.py")[0] == 2
+    code, out = said(tmp_path, "--only", "exercise_6.py")
+    assert code == 2
+    assert "--only is one of 'dense_block.py'" in out
     code, out = said(tmp_path / "nowhere")
     assert code == 2
     assert "densenet-solutions start" in " ".join(out.replace("│", " ").split())

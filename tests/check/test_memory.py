@@ -49,6 +49,11 @@ def test_dropout_draws_the_same_masks_in_both_passes(strategy):
     assert report.passed == (strategy != "plain")
 
 
+def test_a_network_without_parameters_is_told():
+    (said,) = memory(nn.Flatten(), TINY, **SETUP).findings
+    assert said.text == "The network has no parameter that is trained."
+
+
 def test_memory_is_not_saved_by_computing_something_else():
     class Detached(Student):
         def forward(self, x):
