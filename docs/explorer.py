@@ -211,8 +211,8 @@ table(
 # {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18. In inference above 1 GiB it was up to
 # {{ percent(wide, 0) }} for DenseNet-161 and {{ percent(max(narrow), 0) }} for the other four of Table 1;
 # [exercise 3.1](exercises/3-1-memory.py#what-a-gpu-shows) has the cases. Smaller steps reserved up to
-# {{ percent(worst[True], 0) }} more in training ({{ percent(later, 0) }} without the first steps of
-# processes) and {{ percent(worst[False], 0) }} in inference, but never more than
+# {{ percent(worst[True], 0) }} more in training ({{ percent(later, 0) }} without what were probably first
+# steps of processes) and {{ percent(worst[False], 0) }} in inference, but never more than
 # {{ mib(most_more, 0) }}; for them the band can end too early. Besides,
 # {{ mib(min(away), 0) }} to {{ mib(max(away), 0) }} were gone from the card: the CUDA context, what
 # libraries keep, and what PyTorch had reserved before the step. The band counts the most, so a card that
@@ -221,7 +221,7 @@ table(
 # Recomputation and shared storage were not measured like that, and the plain steps' error stands in. For
 # recomputed layers ✓ is far too careful: {{ times(layers) }} the batch of which we expected it did fit.
 # Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
-# allocator did with 8 GiB, the simulation, which is never short of memory, says
+# allocator got by with 8 GiB, the simulation, which is never short of memory, says
 # {{ gib(needed.reserved, 1) }}. What is gone from a card was recorded on the H100 only. Another card's may be smaller or larger, and the largest batches above, with
 # a limit on what PyTorch reserves, say nothing about it.
 #

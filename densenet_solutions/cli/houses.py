@@ -205,7 +205,7 @@ def _print(model: Ensemble, seeds: int, rows: str) -> None:
 
     for network in model.networks:
         typer.echo(in_words(network))
-    typer.echo(f"each with the seed{'' if seeds == 1 else 's 0 to'} {seeds - 1}, on {rows}")
+    typer.echo(f"each with seed{'' if seeds == 1 else 's 0 to'} {seeds - 1}, on {rows}")
 
 
 def _predict(model: Ensemble, parts: list[Split], seeds: int) -> list[np.ndarray]:

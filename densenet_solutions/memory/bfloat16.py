@@ -44,7 +44,7 @@ STRATEGIES = (
         summary="Convolutions compute, and activations are kept, in 16 bits.",
         exactness="changes-function",
         source="arXiv:1710.03740",
-        verdict="half the memory; rounds; not always faster",
+        verdict="half the memory; rounds",
         predictable=False,
         costs="Rounding to 8 bits of precision; slow where the processor has no bfloat16 units.",
     ),

@@ -61,6 +61,7 @@ bare = {
 resnets = {row.densenet.name: row.resnet_parameters for row in equal}
 larger = [name for name in bare if bare[name].without_both > resnets[name]]
 assert larger == list(ratios)
+assert 0.8 < bare["DenseNet-121"].without_both / resnets["DenseNet-121"] < 1  # "hardly smaller"
 
 # %% [markdown]
 # !!! turn "Your turn"
@@ -89,13 +90,13 @@ assert larger == list(ratios)
 #
 # !!! answer "The answer"
 #     A dense layer writes only 32 channels and finds the rest with its predecessors, whose channels
-#     stay readable. A convolution of ResNet-18 writes as many as it reads, or twice as many. Narrow
-#     layers alone would not do: with neither bottleneck nor compression DenseNet-169 would have
-#     {{ millions(bare["DenseNet-169"].without_both, 0) }} parameters. A ResNet of its accuracy has
-#     {{ millions(resnets["DenseNet-169"], 0) }}, and itself it has
-#     {{ millions(bare["DenseNet-169"].published, 0) }}^[ImageNet, the paper's matched experiment.
+#     stay readable. In ResNet-18's stages a convolution writes as many as it reads, or twice as many.
+#     DenseNet-169 has {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same
+#     accuracy {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's matched experiment.
 #     DenseNet-201 and 264 too have about half, and by a rough comparison DenseNet-121 a third; see
-#     [below](#a-fair-comparison-equal-accuracy).].
+#     [below](#a-fair-comparison-equal-accuracy).]. Narrow layers are part of that. With neither
+#     [bottleneck nor compression](#three-dials) it would have
+#     {{ millions(bare["DenseNet-169"].without_both, 0) }}.
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
 #       {{ rough }}
@@ -106,8 +107,8 @@ assert larger == list(ratios)
 # ## A narrow output is cheap
 #
 # Draw the weights of a convolution as a rectangle: as wide as the channels it reads, as high as
-# those it writes. In ResNet-18 and ResNet-34 a convolution reads and writes $c$ channels, a square,
-# but for the first of a stage, which reads half as many. When the resolution halves, $c$ doubles and
+# those it writes. In the stages of ResNet-18 and ResNet-34 a convolution reads and writes $c$ channels, a
+# square, but for the first of each later stage, which reads half as many. When the resolution halves, $c$ doubles and
 # the square becomes four times as large. (From ResNet-50 on, the 3×3 convolution stands between two
 # 1×1 convolutions and, but for the first block, is narrower than what the block reads.) A dense
 # layer writes only the growth rate $k$ = 32. Its rectangle gets longer, never higher.
@@ -161,8 +162,8 @@ assert wide.block < wide.one_convolution / 2
 #
 # The paper's explanation: a narrow layer need not carry everything that later layers need. What an
 # earlier layer found stays readable, unchanged. A new layer only *adds* something. ResNet adds too,
-# but into one sum (and a ReLU follows it, which the picture leaves out). That the reading is why
-# narrow layers suffice has not been measured, neither there nor [here](3-2b-other-ways.py#what-it-does-to-accuracy).
+# but into one sum (and a ReLU follows it, which the picture leaves out). That reading earlier features is
+# why narrow layers suffice has not been measured, neither there nor [here](3-2b-other-ways.py#what-it-does-to-accuracy).
 
 # %%
 sum_or_concatenation()
@@ -188,10 +189,11 @@ pictures.stage_bars(
 # images accuracy does not tell them apart, see [below](#a-fair-comparison-equal-accuracy).
 #
 # ??? lines "The whole network in one formula"
-#     With a bottleneck, a layer that reads $c$ channels has $p(c) = (2 + 4k)\,c + 8k + 36k^2$
-#     parameters, normalisations included. The $n$ layers of a block read $c_0, c_0 + k, \dots$
+#     With a [bottleneck](#three-dials), a layer that reads $c$ channels has
+#     $p(c) = (2 + 4k)\,c + 8k + 36k^2$ parameters, normalisations included; without, $(2 + 9k)\,c$. The $n$ layers of a block read $c_0, c_0 + k, \dots$
 #     channels, in sum $s = n c_0 + k\,n(n-1)/2$. A transition from $m$ channels adds
-#     $2m + m\lfloor\theta m\rfloor$. The formula agrees with a count of the built network for the
+#     $2m + m\lfloor\theta m\rfloor$, where it keeps the share $\theta$ of them. With stem and classifier
+#     this function agrees with a count of the built network for the
 #     {{ len(study.check_closed_form()) - 1 }} DenseNets of Tables 1 and 2, and for DenseNet-161. The
 #     book's convolutions have biases, which it leaves out.
 #
@@ -259,7 +261,9 @@ by_readme = [
     if row.densenet.name in ("DenseNet-169", "DenseNet-201")
 ]
 assert len({times(ratio) for ratio in by_readme}) == 1 < len(by_readme)
-by_authors = [again[n] - study.README_ERRORS.get(n, by_name[n].top1_error) for n in torchvisions]
+in_readme = {**study.README_ERRORS, "DenseNet-121": 25.0}
+by_authors = [again[n] - in_readme[n] for n in torchvisions]
+assert round(by_name["DenseNet-121"].top1_error, 1) == in_readme["DenseNet-121"]
 crossing = [
     [row.densenet.name for row in rows if row.between == ("ResNet-34", "ResNet-50")]
     for rows in (equal, penalised)
@@ -286,8 +290,9 @@ table(
 )
 
 # %% [markdown]
-# Which part of the design saves that? All of it together. With the same narrow layers, but neither
-# bottleneck nor compression, DenseNet-169, 201 and 264 would be *larger* than the ResNet:
+# Do the narrow layers save that alone? Not at these depths. With neither bottleneck nor compression
+# DenseNet-169, 201 and 264 would be *larger* than the ResNet, and DenseNet-121 hardly smaller, unless
+# their errors were lower, too:
 
 # %%
 table(

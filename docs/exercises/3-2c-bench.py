@@ -352,8 +352,7 @@ assert large.kernel_seconds["8"] < 0.75 * large.seconds("8")
 # %% [markdown]
 # {{ record_note(dial_record) }}
 #
-# (Since then a batch is cut into slices a little otherwise. In one slice a step starts the same operations.)
-# With 8 images neither network keeps the GPU at work for even a third of the time; it waits for the processor to
+# (Since then a batch is cut into slices a little differently.) With 8 images neither network keeps the GPU at work for even a third of the time; it waits for the processor to
 # start operations, and how long that takes varies: torchvision's step took
 # {{ milliseconds(plain_seconds[8]) }} in the bench above. With 256 and one slice it is at work all the time. With eight slices it waits again, and
 # works longer too. *Products in TF32* is `torch.set_float32_matmul_precision("high")`: the 1×1
@@ -472,7 +471,7 @@ assert min(apart.values()) > of_bits > 0.5 * max(apart.values())
 # A deep network untrained is less kind to rounding. In DenseNet-121 (8 × 96², recorded) the gradients of
 # two exact ways in float32 lie {{ percent(apart["shared_storage"]) }} (shared storage) and
 # {{ percent(apart["pool_first"]) }} (pool first) from the plain network's, and that of 8 bits
-# {{ percent(of_bits) }}. There, 8 bits round no worse than float32 itself does.
+# {{ percent(of_bits) }}. There 8 bits add about as much error as the order of operations in float32 does.
 #
 # *bitwise*: the same outputs, gradients and buffers as the plain network, bit for bit. *numerical*:
 # the same up to rounding. In float64 tests compare every gradient, shared storage on the whole of
@@ -527,8 +526,8 @@ def deepest(name, size):
 
 # %% [markdown]
 # Both tables are predictions, for tensors alone: a CUDA context, workspace, and what the allocator
-# reserves and cannot use come on top ([3.1](3-1-memory.py) says how much). So they are upper bounds,
-# and not all by the same share: in 8 GiB shared storage should train
+# reserves and cannot use come on top ([3.1](3-1-memory.py) says how much). So the numbers without ≥
+# are upper bounds, and not all by the same share: in 8 GiB shared storage should train
 # {{ times(predicted_fit["shared_storage"] / predicted_fit["plain"]) }} the plain network's batch, and
 # [did](#what-fits-into-8-gib) {{ times(more["shared_storage"]) }}.
 #

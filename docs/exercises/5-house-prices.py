@@ -182,7 +182,7 @@ table(
 #
 # ## What the connections bring
 #
-# All errors here are those of cross-validation. A *partition* divides the {{ count(len(train)) }} houses
+# Up to [the test rows](#the-test-rows) all errors are those of cross-validation. A *partition* divides the {{ count(len(train)) }} houses
 # into five folds, and each fold is predicted from the other four. The book's folds are rows in a row; those
 # of every other partition are shuffled.
 #
@@ -328,9 +328,10 @@ pictures.intervals(
 # %% [markdown]
 # {{ record_note(load_record("houses-judged")) }}
 #
-# (The error is the mean of the folds' errors here. Over all houses of a partition at once, as elsewhere on
-# this page, it is a little higher. The average of three dense networks has
-# {{ decimal(standings["dense"].mean, 4) }} by folds and {{ decimal(pooled, 4) }} by partitions.) All three
+# (Wherever fresh folds are named, the error is the mean of the folds' errors. On the book's folds and in the
+# search it is that over all houses of a partition at once, which is a little higher. On the fresh ones the
+# average of three dense networks has {{ decimal(standings["dense"].mean, 4) }} by folds and would have
+# {{ decimal(pooled, 4) }} by partitions.) All three
 # means lie above that of dense, and all three intervals include zero. They are wide for
 # two reasons. The formula allows for training rows that overlap^[The corrected t-test of Nadeau
 # and Bengio (2003), each at {{ percent(study.CONFIDENCE, 2) }}, so that eleven intervals hold together at

@@ -322,12 +322,12 @@ def test_houses_say_seeds_rows_and_partition(
 
     monkeypatch.setattr(houses, "_predict", stop)
     _, text = run("houses", "cv", "--folds", "fresh-3", "--seeds", "4")
-    assert "each with the seeds 0 to 3, on five folds, partition fresh-3" in text
+    assert "each with seeds 0 to 3, on five folds, partition fresh-3" in text
     _, text = run("houses", "cv")
-    assert "each with the seed 0, on five folds, partition book" in text
+    assert "each with seed 0, on five folds, partition book" in text
     for command in (["train"], ["submit", "--out", str(tmp_path / "unwritten.csv")]):
         _, text = run("houses", *command)
-        assert "each with the seed 0, on all 1460 training houses" in text
+        assert "each with seed 0, on all 1460 training houses" in text
 
 
 def test_columns_in_the_other_order_are_said_to_be(tmp_path: Path) -> None:

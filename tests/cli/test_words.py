@@ -86,7 +86,7 @@ def test_arguments_are_called_by_their_options(command: list[str], said: str) ->
         ("bench memory --autocast x", "--autocast is one of 'bfloat16', 'float16', got 'x'"),
         (
             "check block a.py:B --in-channels a --growth-rate 2 --layers 2",
-            "--in-channels is a whole number, got 'a'",
+            "--in-channels is a whole number of at least 1, got 'a'",
         ),
     ],
 )

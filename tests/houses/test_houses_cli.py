@@ -35,7 +35,7 @@ def test_the_command_prints_what_is_recorded():
     result = run("cv")
     assert result.exit_code == 0, result.output
     recorded = recordings._judge({"family": "dense", "partition": "book"}, "cpu")
-    printed = [float(line.split()[-1]) for line in result.stdout.splitlines()[2:]]
+    printed = [float(line.split()[-1]) for line in result.stdout.splitlines()[3:]]
     expected = [*recorded["folds"], np.mean(recorded["member_rmse"]), recorded["rmse"]]
     assert printed == pytest.approx(expected, abs=6e-5)
     errors = recordings.unpack(recorded["errors"])

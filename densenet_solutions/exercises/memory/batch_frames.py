@@ -46,7 +46,7 @@ def batch_frames(
             )
             for name in networks:
                 if (name, side, batch) in begun:
-                    caption += f" {name}'s was measured in a first step; see below."
+                    caption += f" {name}'s was probably measured in a first step; see below."
             numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)
             label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
             key = (batch, side) in _KEY
