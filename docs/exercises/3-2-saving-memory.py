@@ -380,11 +380,10 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
-# unknown layers inside runs as it is, with a warning. Whether bfloat16 ({{ card }}, 32 and 128 images) is
-# faster our [benches](3-2c-bench.py#on-a-gpu) do not tell. In it shared storage needs {{ percent(less_in_half[0], 0) }} and {{ percent(less_in_half[1], 0) }} less than
-# recomputing each layer; on a CPU
-# {{ percent(less_on_cpu, 0) }}. All else suggested has [a page of its
-# own](3-2b-other-ways.py).
+# unknown layers inside runs as it is, with a warning. Our [benches](3-2c-bench.py#on-a-gpu) do not tell
+# whether bfloat16 is faster. In it shared storage needs {{ percent(less_in_half[0], 0) }} and
+# {{ percent(less_in_half[1], 0) }} less than recomputing each layer ({{ card }}, 32 and 128 images), on a
+# CPU {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
 #
 # ## Check yours
 #
