@@ -201,10 +201,10 @@ pictures.stage_bars(
 #
 # ## Three dials
 #
-# The paper's ImageNet networks have two economies that the book's has not, or not both. A
-# *bottleneck* before each 3×3 convolution, a 1×1 convolution, brings the channels read to $4k$, fewer
-# than most layers read. And the *compression* $\theta$ is the share of channels that a transition
-# keeps: one half, in the book's network too.
+# The paper's ImageNet networks economise twice. A *bottleneck*, a 1×1 convolution before each 3×3 one,
+# brings the channels that are read to $4k$, fewer than most layers read; the book leaves it out. And the
+# *compression* $\theta$ is the share of channels that a transition keeps: one half, in the book's network
+# too.
 
 # %%
 assert all(check.formula == check.counted for check in study.check_closed_form())

@@ -183,8 +183,8 @@ table(
 # ## What the connections bring
 #
 # Up to [the test rows](#the-test-rows) all errors are those of cross-validation. A *partition* divides the {{ count(len(train)) }} houses
-# into five folds, and each fold is predicted from the other four. The book's folds are rows in a row; those
-# of every other partition are shuffled.
+# into five folds, and each fold is predicted from the other four. The book's folds are consecutive rows;
+# those of every other partition are shuffled.
 #
 # Four ways to join layers, at about equal size. *One shortcut* is a plain network whose head also
 # reads the table. Of the connections that dense adds to a plain network it has just one, that from
