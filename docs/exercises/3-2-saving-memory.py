@@ -7,7 +7,6 @@
 #     3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
-from statistics import median
 
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
