@@ -7,7 +7,6 @@
 #     3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
-
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
