@@ -233,7 +233,6 @@ def _plain_data(found: _Found) -> dict[str, Any]:
         "results": [
             {key: value for key, value in to_json(result).items() if "timeline" not in key}
             | {"peak_beyond_parameters": result.peak_beyond_parameters}
-            | ({"kernels": result.device} if result.method == "predicted" else {})
             | (_unknown(result) if result.out_of_memory else {})
             for result in found.results
         ],

@@ -30,7 +30,7 @@ from densenet_solutions.houses import (
 )
 from densenet_solutions.houses.comparison import HouseDifference
 from densenet_solutions.houses.models import BookLinear, Network, Split
-from densenet_solutions.houses.training import TrainingOptions
+from densenet_solutions.houses.training import Task, TrainingOptions
 from densenet_solutions.measure import count_parameters
 from densenet_solutions.models import DenseMLP
 from densenet_solutions.records import load_record
@@ -168,6 +168,15 @@ def test_one_house_makes_what_the_leak_brings_the_books_model():
         for house in TRAIN["Id"]
     ]
     assert [i for i, w in enumerate(worth, start=1) if w < 0] == [347]
+
+
+def test_the_constant_alone_is_what_training_without_columns_gives():
+    y = np.log(TRAIN["SalePrice"].to_numpy())
+    task = Task(np.zeros((1168, 1)), y[:1168], np.zeros((1, 1)))
+    assert baseline.constant_alone() == pytest.approx(
+        BookLinear()._fit_predict(task, 0)[0], abs=0.02
+    )
+    assert baseline.ones_of_a_house() == {43}
 
 
 def test_deviations_are_those_of_pandas():

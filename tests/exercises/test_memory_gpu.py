@@ -68,6 +68,17 @@ def test_a_process_begins_with_what_is_earliest_on_the_records_own_device() -> N
     }
 
 
+def test_a_first_step_holds_the_workspaces_of_two_threads() -> None:
+    """Of 7 cases that may have been first, by their whole seconds, two hold less than 64 MiB."""
+    grid = load_record("memory-grid")
+    rows = gpu.held(grid, load_record("memory-grid-predicted").cases)
+    less = {f"book-densenet 96 b{batch} train float32" for batch in (64, 256)}
+    assert gpu.begun_with(grid) - gpu.first_steps(rows, grid) == less
+    assert len(gpu.first_steps(rows, grid)) == 5
+    for name in less:
+        assert grid.cases[name]["by_category"]["workspace"] < 2 * 32 * 2**20
+
+
 @pytest.mark.parametrize("card", ["H100", "H200"])
 def test_what_a_gpu_allocates_is_predicted_within_three_percent_above_a_gibibyte(card: str) -> None:
     """The bar for training in float32, on two cards that the predictor has never seen."""
