@@ -1,9 +1,10 @@
-"""Find the DenseNets in a model: ours, torchvision's, and others that are made of the same parts.
+"""Find the DenseNets in a model: ours, torchvision's, timm's, and others of the same parts.
 
 What is found runs as our modules from then on; every parameter and buffer keeps its name. A dense
 block of another class is known by its layers: `norm1`, `relu1`, `conv1` and, with a bottleneck,
-`norm2`, `relu2`, `conv2`, each reading the channels of all earlier ones. Whether it computes what
-ours does is tried out on a small random map.
+`norm2`, `relu2`, `conv2`, each reading the channels of all earlier ones. A ReLU may be in the
+normalization, as timm has it. Whether the block computes what ours does is tried out on a small
+random map.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ _SECOND = {"norm2": nn.BatchNorm2d, "relu2": nn.ReLU, "conv2": nn.Conv2d}
 _TRANSITION = {"norm": nn.BatchNorm2d, "relu": nn.ReLU, "conv": nn.Conv2d}
 
 
+class BatchNormReLU(nn.BatchNorm2d):
+    """A normalization with its ReLU, in a trunk whose modules are counted by their places."""
+
+    act: nn.ReLU
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
 def find_trunks(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that hold dense blocks directly, by path: `features` in torchvision's networks.
 
@@ -41,7 +51,8 @@ def find_trunks(model: nn.Module) -> dict[str, nn.Module]:
 def with_trunks(model: nn.Module) -> nn.Module:
     """A deep copy whose trunks are made of `DenseBlock`, `DenseLayer` and `Transition`.
 
-    The copy's `converted_trunks` has their paths. Modules of other classes stay as they are.
+    The copy's `converted_trunks` has their paths. timm's normalizations with a ReLU in them become
+    both, one after the other, or a `BatchNormReLU`; modules of other classes stay as they are.
 
     Raises:
         TypeError: there is no trunk, or the model is compiled: the copy would not be.
@@ -51,9 +62,9 @@ def with_trunks(model: nn.Module) -> nn.Module:
         parts = len(list(model.modules())) - 1 if isinstance(model, nn.Module) else 0
         raise TypeError(
             f"this strategy takes a DenseNet, got {type(model).__name__}: none of the {parts} "
-            "modules in it is a dense block as ours or torchvision's (layers with norm1, relu1, "
-            "conv1, and norm2, relu2, conv2 if they have a bottleneck, which read all earlier "
-            "features, in a forward pass as it was built)"
+            "modules in it is a dense block as ours, torchvision's or timm's (layers with norm1, "
+            "relu1, conv1, and norm2, relu2, conv2 if they have a bottleneck, which read all "
+            "earlier features, in a forward pass as it was built)"
         )
     refuse_compiled(model)
     model = copy.deepcopy(model)
@@ -62,7 +73,10 @@ def with_trunks(model: nn.Module) -> nn.Module:
             if _is_block(part):
                 _adopt(part)
             elif type(part).forward is nn.Sequential.forward and _is_transition(part):
+                _split_norms(part)
                 part.__class__ = Transition
+            elif relu := _relu_within(part):
+                part.__class__, part._modules = BatchNormReLU, {"act": relu}
     vars(model)["converted_trunks"] = paths
     return model
 
@@ -92,16 +106,45 @@ def _fit_together(layers: list[nn.Module]) -> bool:
 
 
 def _has(module: nn.Module, parts: dict[str, type[nn.Module]]) -> bool:
-    """Whether the children of `module` are exactly these, in this order."""
-    children = dict(module.named_children())
+    """Whether `module` has exactly these parts, in this order."""
+    children = _parts(module)
     return list(children) == list(parts) and all(
         isinstance(child, kind)
         for child, kind in zip(children.values(), parts.values(), strict=True)
     )
 
 
+def _parts(module: nn.Module) -> dict[str, nn.Module]:
+    """The children; a normalization with a ReLU in it counts as `norm1` and `relu1`."""
+    parts = {}
+    for name, child in module.named_children():
+        parts[name] = child
+        if relu := _relu_within(child):
+            parts[name.replace("norm", "relu")] = relu
+    return parts
+
+
+def _relu_within(norm: nn.Module) -> nn.ReLU | None:
+    """The ReLU in a `BatchNormAct2d` of timm that drops nothing."""
+    theirs = type(norm).forward.__module__ == "timm.layers.norm_act"
+    if not (theirs and isinstance(norm, nn.BatchNorm2d)) or "forward" in vars(norm):
+        return None
+    children = dict(norm.named_children())
+    act = children.pop("act", None)
+    alone = all(type(child) is nn.Identity for child in children.values())
+    return act if alone and type(act) is nn.ReLU else None
+
+
+def _split_norms(module: nn.Module) -> None:
+    """Let what has a ReLU in its normalization have it beside it."""
+    module._modules = _parts(module)
+    for part in module.children():
+        if _relu_within(part):
+            part.__class__, part._modules = nn.BatchNorm2d, {}
+
+
 def _is_transition(module: nn.Module) -> bool:
-    children = dict(module.named_children())
+    children = _parts(module)
     pool = children.pop("pool", None)
     known = pool is None or isinstance(pool, nn.AvgPool2d | nn.MaxPool2d)
     return not isinstance(module, Transition) and known and _has_only(children)
@@ -146,6 +189,7 @@ def _adopt(block: nn.Module) -> None:
         return
     block.__class__ = DenseBlock
     for layer in _layers(block):
+        _split_norms(layer)
         layer.__class__ = DenseLayer
         layer.has_bottleneck = hasattr(layer, "conv2")
         layer.drop_rate = float(getattr(layer, "drop_rate", 0.0))

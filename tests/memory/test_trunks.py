@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torchvision.models import DenseNet as TorchvisionDenseNet
@@ -100,7 +101,7 @@ class Scaled(LookAlikeBlock):
 
 
 def look_alike(kind=LookAlikeBlock):
-    """A network of other classes, as timm's once were, with the parts of torchvision's."""
+    """A network of other classes with the parts of torchvision's."""
     model = torchvision_small()
     for block in model.features:
         if isinstance(block, published._DenseBlock):
@@ -115,6 +116,12 @@ def look_alike(kind=LookAlikeBlock):
     return model
 
 
+def timm_small(name="densenet121", **options):
+    torch.manual_seed(0)
+    small = {"growth_rate": 4, "block_config": (2, 3), "bn_size": 2, "num_classes": 5}
+    return away_from_0_and_1(timm.create_model(name, **small, **options).double())
+
+
 MODELS = {
     "torchvision": (torchvision_small, ["features"]),
     "dropout": (lambda: torchvision_small(drop_rate=0.3), ["features"]),
@@ -123,6 +130,8 @@ MODELS = {
     "siamese": (Siamese, ["left.features"]),
     "wrapper": (Wrapper, ["encoders.0.features", "encoders.1.features"]),
     "look-alike": (look_alike, ["features"]),
+    "timm": (lambda: timm_small(proj_drop_rate=0.3), ["features"]),
+    "timm with a deep stem": (lambda: timm_small("densenetblur121d"), ["features"]),
 }
 
 
@@ -193,6 +202,32 @@ def test_torchvisions_densenet121_peaks_as_ours():
             shape,
         )
         assert theirs.peak_bytes == pytest.approx(ours, rel=0.02)
+
+
+def test_timms_densenet121_peaks_as_torchvisions():
+    apply, shape = STRATEGIES["shared_storage"].apply, (8, 3, 224, 224)
+    expected = predict_memory(lambda: apply(published.densenet121()), shape).peak_bytes
+    ours = predict_memory(lambda: apply(timm.create_model("densenet121")), shape)
+    assert ours.peak_bytes == pytest.approx(expected, rel=0.001)
+
+
+def test_timms_taps_come_out_as_before():
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    plain = timm_small().eval()
+    ours = STRATEGIES["shared_storage"].apply(plain)
+    taps = [model.forward_intermediates(x, intermediates_only=True) for model in (plain, ours)]
+    for expected, got in zip(*taps, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("layer", [nn.GELU, nn.Dropout])
+def test_timms_normalizations_with_something_else_in_them_are_not_taken(layer):
+    model = timm_small()
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            setattr(norm, "act" if layer is nn.GELU else "drop", layer())
+    with pytest.raises(TypeError, match="none of the"):
+        STRATEGIES["shared_storage"].apply(model)
 
 
 def test_a_trunk_in_parts_saves_too():

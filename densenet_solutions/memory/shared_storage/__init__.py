@@ -18,7 +18,7 @@ from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
 from densenet_solutions.memory.strategy import Strategy, bypassed
-from densenet_solutions.memory.trunks import find_trunks, with_trunks
+from densenet_solutions.memory.trunks import BatchNormReLU, find_trunks, with_trunks
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
 
@@ -80,7 +80,7 @@ def obstacle(modules: Sequence[nn.Module]) -> str | None:
     norms = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     known = {
         nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.MaxPool2d,
-        DenseBlock, SharedStorageBlock, DenseLayer, Transition,
+        BatchNormReLU, DenseBlock, SharedStorageBlock, DenseLayer, Transition,
     }  # fmt: skip
     for module in inside:
         name = type(module).__name__
@@ -151,6 +151,8 @@ def _segments(features: nn.Sequential) -> Iterator[tuple[nn.Module, ...]]:
             length = 2 if averages else 1  # only averaging may go before the convolution
         elif kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d]:
             length = 4
+        elif kinds[:3] == [nn.Conv2d, BatchNormReLU, nn.MaxPool2d]:
+            length = 3
         yield tuple(modules[:length])
         del modules[:length]
 
