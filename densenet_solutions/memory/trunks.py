@@ -137,7 +137,7 @@ def _relu_within(norm: nn.Module) -> nn.ReLU | None:
 
 def _split_norms(module: nn.Module) -> None:
     """Let what has a ReLU in its normalization have it beside it."""
-    module._modules = _parts(module)
+    module._modules = {**_parts(module)}
     for part in module.children():
         if _relu_within(part):
             part.__class__, part._modules = nn.BatchNorm2d, {}
