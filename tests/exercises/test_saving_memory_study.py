@@ -147,13 +147,17 @@ def test_times_are_compared_round_by_round() -> None:
 
 
 def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
-    values = {0: (0.80, 0.78), 1: (0.90, 0.89), 2: (0.85, 0.82)}
+    values = {0: (0.80, 0.78), 1: (0.90, 0.89), 2: (0.85, 0.82)}  # restarted, and with gates
     cases: dict[str, object] = {}
     for seed, (plain, gated) in values.items():
-        cases[f"plain, seed {seed}"] = StrategyAccuracy("plain", seed, plain)
+        cases[f"plain, seed {seed}"] = StrategyAccuracy("plain", seed, 0.7)
+        cases[f"restarted, seed {seed}"] = StrategyAccuracy("plain_restarted", seed, plain)
+        cases[f"bits, seed {seed}"] = StrategyAccuracy("saved_in_8_bits", seed, 0.6)
         cases[f"gates, seed {seed}"] = StrategyAccuracy("gates", seed, gated, 0.5)
     cases["plain, seed 3"] = StrategyAccuracy("plain", 3, 0.1)  # its partner is missing
-    row = study.accuracy_changes(record_of(cases))["gates"]
+    rows = study.accuracy_changes(record_of(cases))
+    assert rows["saved_in_8_bits"].difference == pytest.approx(-0.1)  # trained without a break
+    row = rows["gates"]
     assert row.seeds == 3
     assert row.difference == pytest.approx(-0.02)
     assert row.half_width == pytest.approx(4.30265 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.gpu import short_name
-from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
+from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy, control
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import (
     FULL_SHAPE,
@@ -41,7 +41,7 @@ from densenet_solutions.records.store import Record
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """What a strategy does to accuracy: mean over seeds, paired with the plain network.
+    """What a strategy does to accuracy: mean over seeds, paired with its plain network.
 
     `difference` has the 95% interval `± half_width`; `None` where the seeds are fewer than three.
     """
@@ -294,7 +294,8 @@ def _bytes_in_blocks(input_shape: Sequence[int], channels: Callable[[int, int, i
 def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
     """Strategy → change of accuracy against the plain network of the same seed, over all seeds.
 
-    Only seeds for which every strategy is there count, so that all rows rest on the same ones.
+    That network was trained as the strategy's was, see `accuracy.control`. Only seeds for which
+    every strategy is there count, so that all rows rest on the same ones.
     """
     runs = [from_json(StrategyAccuracy, case) for case in record.cases.values()]
     by_seed: dict[int, dict[str, StrategyAccuracy]] = {}
@@ -305,7 +306,7 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
     result = {}
     for name in names:
         of_name = [seed[name] for seed in complete]
-        differences = [seed[name].accuracy - seed["plain"].accuracy for seed in complete]
+        differences = [seed[name].accuracy - seed[control(name)].accuracy for seed in complete]
         half_width = None
         if len(complete) >= 3:
             half_width = mean_and_half_width(differences)[1]
