@@ -81,8 +81,8 @@ assert max(away) == margins.context_bytes
 # it keeps freed pieces, and not every piece can be used again. Where memory gets short it gives free
 # pieces back first, so larger batches can fit, sometimes much larger ones. Below, each line
 # is as long as the memory that PyTorch finds on that card (on a logarithmic scale), and the flags stand
-# at what is gone from the card. The band at a flag begins where the tensors fit beside the most that we
-# saw gone from a card. It ends where there is also room for the largest error that we saw for that
+# at what is reserved and, besides, the most that we saw gone from a card
+# ({{ mib(margins.context_bytes, 0) }}). The band at a flag begins where the tensors fit beside that. It ends where there is also room for the largest error that we saw for that
 # network on an H100 or an H200, among steps that reserved more than 1 GiB. Smaller steps were off by
 # more for some networks. A card whose line ends left of the band we call too small (✗), inside it is
 # tight (≈), right of it we expect that the step fits (✓). The last columns have the largest batch of
@@ -221,8 +221,7 @@ table(
 # Recomputation and shared storage were not measured like that, and the plain steps' error stands in. For
 # recomputed layers ✓ is far too careful: {{ times(layers) }} the batch of which we expected it did fit.
 # Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
-# allocator got by with 8 GiB, the simulation, which is never short of memory, says
-# {{ gib(needed.reserved, 1) }}. What is gone from a card was recorded on the H100 only. Another card's may be smaller or larger, and the largest batches above, with
+# allocator got by with 8 GiB, our line says {{ gib(needed.reserved, 1) }}. What is gone from a card was recorded on the H100 only. Another card's may be smaller or larger, and the largest batches above, with
 # a limit on what PyTorch reserves, say nothing about it.
 #
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.

@@ -60,7 +60,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [1 · Why average pooling?](exercises/1-average-pooling.py)
 #
-# The paper gives no reason. Habit comes nearest to one.
+# The paper gives no reason. What averaging does can be measured.
 #
 # </div>
 # <div markdown>

@@ -173,7 +173,8 @@ pprint(book_densenet().config)
 #
 # **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
 # brings what a layer reads to $4k$ channels, fewer than most layers of the ImageNet networks read.
-# **Compression** $\theta$: the share of channels that a transition keeps. **Recomputation** (gradient
+# **Compression** $\theta$: the share of channels that a transition keeps. **BC** in a network's name: with
+# a bottleneck in every layer, and $\theta = ½$. **Recomputation** (gradient
 # checkpointing): forget features and compute them again in the backward pass. **Shared storage**: one
 # buffer for all features of a block.
 #

@@ -61,7 +61,7 @@ bare = {
 resnets = {row.densenet.name: row.resnet_parameters for row in equal}
 larger = [name for name in bare if bare[name].without_both > resnets[name]]
 assert larger == list(ratios)
-assert 0.8 < bare["DenseNet-121"].without_both / resnets["DenseNet-121"] < 1  # "hardly smaller"
+assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 
 # %% [markdown]
 # !!! turn "Your turn"
@@ -92,8 +92,8 @@ assert 0.8 < bare["DenseNet-121"].without_both / resnets["DenseNet-121"] < 1  # 
 #     A dense layer writes only 32 channels and finds the rest with its predecessors, whose channels
 #     stay readable. In ResNet-18's stages a convolution writes as many as it reads, or twice as many.
 #     DenseNet-169 has {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same
-#     accuracy {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's matched experiment.
-#     DenseNet-201 and 264 too have about half, and by a rough comparison DenseNet-121 a third; see
+#     accuracy {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's matched experiment,
+#     interpolated between ResNet-50 and ResNet-101. DenseNet-201 and 264 too have about half, and by a rough comparison DenseNet-121 a third; see
 #     [below](#a-fair-comparison-equal-accuracy).]. Narrow layers are part of that. With neither
 #     [bottleneck nor compression](#three-dials) it would have
 #     {{ millions(bare["DenseNet-169"].without_both, 0) }}.
@@ -288,9 +288,11 @@ table(
 )
 
 # %% [markdown]
-# Do the narrow layers save that alone? Not at these depths. With neither bottleneck nor compression
-# DenseNet-169, 201 and 264 would be *larger* than the ResNet, and DenseNet-121 hardly smaller, unless
-# their errors were lower, too:
+# Do the narrow layers save that alone? The counts speak against it. With neither bottleneck nor
+# compression, DenseNet-169, 201 and 264 have *more* parameters than that ResNet, and DenseNet-121
+# {{ percent(1 - bare["DenseNet-121"].without_both / resnets["DenseNet-121"], 0) }} fewer, roughly. Such
+# networks may err less, and then a larger ResNet would be the one to compare with. Their errors we do
+# not know:
 
 # %%
 table(
@@ -303,8 +305,7 @@ table(
         "neither": ("without_both", millions),
         "ResNet of its error": (lambda row: resnets[row.name], millions),
     },
-    caption="Parameters, counted. What errors the networks of the middle columns would have, we do "
-    "not know",
+    caption="Parameters, counted. The ResNet is that of the published network's error",
 )
 
 # %% [markdown]
@@ -347,8 +348,8 @@ small = TABLE_2["BC, L=100, k=12"]
 assert small.printed_parameters == "0.8M" and 10.2e6 / small.parameters > 12.5
 
 # %% [markdown]
-# On CIFAR-10 with augmentation the paper goes further (figure 4 and Table 2). A DenseNet-BC with
-# {{ millions(small.parameters, 1) }} parameters reaches 4.51% error, a pre-activation ResNet-1001
+# On CIFAR-10 with augmentation the paper goes further (figure 4 and Table 2). A DenseNet-BC (with a
+# bottleneck and compression to ½) of {{ millions(small.parameters, 1) }} parameters reaches 4.51% error, a pre-activation ResNet-1001
 # with 10.2 M 4.62%: about 13 times fewer. Over a range of sizes the paper's figure shows about one
 # third of the parameters at equal error.
 #
@@ -432,7 +433,7 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # second block, and from {{ percent(untrained_to_input[2], 0) }} to {{ percent(to_input[2], 0) }} in the
 # third (one run). The paper concludes that a transition hands on features of which many are redundant.
 #
-# How much of a weight did training want to keep? Divide each mean absolute weight after training by
+# How much of each weight is left after training? Divide each mean absolute weight after training by
 # the same one before. Weight decay alone, without any gradient, would
 # leave {{ percent(floor) }}^[SGD with momentum {{ run.settings.momentum }}, weight decay
 # {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over

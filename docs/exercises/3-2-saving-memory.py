@@ -31,13 +31,16 @@ time = {name: row.time_ratio for name, row in rows.items()}
 shared = rows["shared_storage"]
 ratio = peak["torchvision"] / peak["shared_storage"]
 assert 9.5 < ratio < 10.5 and 0.85 < time["shared_storage"] < 1.15
-in_all = [
-    row.time_ratio
+in_float32 = [
+    {row.name: row for row in from_json(MemoryBench, record.cases[case]).rows}
     for case in record.cases
     if "-float32" in case
-    for row in from_json(MemoryBench, record.cases[case]).rows
-    if row.name == "shared_storage"
-] + [
+]
+beside_last_on_cpu = [
+    study.beside(found["shared_storage"], found["torchvision channels_last"])
+    for found in in_float32
+]
+in_all = [found["shared_storage"].time_ratio for found in in_float32] + [
     from_json(Kept, case).by_share()[0.0].time_ratio
     for case in load_record("shared-storage-kept").cases.values()
 ]
@@ -117,7 +120,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(books["plain"] / books_whole) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       default layout; in [all our runs](3-2c-bench.py), with one or two, {{ times(min(in_all), 2) }} to
-#       {{ times(max(in_all), 2) }}. Beside `channels_last`, {{ times(study.beside(shared, rows["torchvision channels_last"]), 2) }}.]
+#       {{ times(max(in_all), 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} to
+#       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
 #       `channels_last`, {{ times(beside_last[256]) }} and {{ times(beside_last[8]) }}.]
@@ -152,9 +156,10 @@ assert copies > 12 * distinct
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is {{ mib(copies) }} of copies, to the byte what the formula says, for
-# {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
-# bench](3-2c-bench.py#what-is-kept) has all that is kept.].
+# DenseNet-121 that is {{ mib(copies) }} that layers read and normalise, to the byte what the formula says,
+# for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
+# bench](3-2c-bench.py#what-is-kept) has all that is kept. `check.memory` counts copies otherwise: without
+# the blocks' inputs, which are no copies, and with what is joined and normalised after a block.].
 #
 # ## Recompute
 #
@@ -210,7 +215,8 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 #
 #     Recomputing is exact only while parameters, buffers and the mode stay what they were in the
 #     forward pass. `torch.utils.checkpoint` does not notice changed parameters or buffers, and gives
-#     another gradient without a word; ours raises an error.
+#     another gradient without a word. Ours raises an error for parameters, modes, and running statistics
+#     that are used.
 #
 # ## Share
 #
@@ -238,9 +244,10 @@ buffer_frames()
 #         gradient[:, :c] += again.backward(gradient[:, c : c + k])
 # ```
 #
-# Sharing inside the blocks alone brings the step of DenseNet-121 to {{ mib(blocks_only, 0) }},
-# predicted. With stem and transitions, which get a function of the same kind, it is
-# {{ mib(whole, 0) }}, and in eight slices {{ mib(peak["shared_storage"], 0) }}.
+# By prediction, sharing inside the blocks alone brings the step of DenseNet-121 to
+# {{ mib(blocks_only, 0) }}, and with stem and transitions, which get a function of the same kind, to
+# {{ mib(whole, 0) }}^[{{ card }}: {{ mib(on_gpu[8]["shared_storage"].peak_beyond_parameters, 0) }}.]. In
+# eight slices it is {{ mib(peak["shared_storage"], 0) }}, on a CPU.
 #
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
@@ -253,7 +260,7 @@ buffer_frames()
 #
 # ## What it saves, and what it costs
 #
-# DenseNet-121 · 224² · float32 · CPU with 1 thread and {{ card }} · one bench a panel
+# DenseNet-121 · 224² · float32 · CPU, limited to 1 thread, and {{ card }} · one bench a panel
 # { .ds-setup }
 
 # %%
@@ -279,7 +286,11 @@ pairs = [
     for batch, found in ((32, half_bench), (128, half_128))
     for row in found.rows
 ]
-sizes = [row.peak_beyond_parameters / full.peak_beyond_parameters for row, full in pairs]
+halved = [
+    (row.name, row.peak_beyond_parameters / full.peak_beyond_parameters) for row, full in pairs
+]
+in_half = [size for name, size in halved if name == "shared_storage"]
+assert all(0.5 < size < 0.57 for name, size in halved if name != "shared_storage")  # "half"
 assert all(min(row.seconds) < max(full.seconds) for row, full in pairs)  # rounds overlap
 assert all(min(full.seconds) < max(row.seconds) for row, full in pairs)
 half_cpu = from_json(MemoryBench, record.cases["densenet121-8x224-bfloat16"])
@@ -311,7 +322,7 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     {{ milliseconds(few.seconds("torchvision")) }}; those of shared storage
 #     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }}. It
 #     calls {{ count(started["shared_storage 8"]) }} operations, the plain network
-#     {{ count(started["plain 8"]) }}. With 256 images the GPU is at work all the time, and has more to do.
+#     {{ count(started["plain 8"]) }}. With 256 images, in one slice, the GPU is at work all the time, and has more to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after
@@ -374,7 +385,7 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # |---|---|
 # | a DenseNet that does not fit | shared storage |
 # | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast: {{ percent(min(sizes), 0) }} to {{ percent(max(sizes), 0) }} of the peak |
+# | a GPU with bfloat16 | autocast: about half the peak, of shared storage's {{ percent(min(in_half), 0) }} and {{ percent(max(in_half), 0) }} |
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or

@@ -194,7 +194,8 @@ assert all(f"{cifar[name] / 1e6:.1f}M" == row.printed_parameters for name, row i
 # %% [markdown]
 # ??? lines "Table 2: the networks for CIFAR"
 #     For 32² images the stem is one 3×3 convolution and there are three equal blocks of $n$ layers.
-#     Without a bottleneck the depth is $L = 3n + 4$, with a bottleneck $L = 6n + 4$. All
+#     Without a bottleneck the depth is $L = 3n + 4$, the stem has 16 channels, and transitions keep all
+#     channels. *BC* means a bottleneck and θ = ½: the depth is $L = 6n + 4$ and the stem has $2k$. All
 #     {{ len(cifar) }} counts round to what the paper prints:
 #     {{ ", ".join(f"{name}: {count(parameters)}" for name, parameters in cifar.items()) }}.
 #
@@ -242,8 +243,8 @@ assert list(kinds.values()).count("no harm") == 2
 table(
     what,
     {"parameters": (KEY, count), "what is different": what, "and": kinds},
-    caption="Other counts for DenseNet-121: six explained by search over the closed form; the last "
-    "built, and unknown to the box above",
+    caption="Other counts for DenseNet-121: six that `check.parameter_count` explains; the last "
+    "built, and unknown to it",
 )
 
 # %% tags=["lines"]

@@ -206,6 +206,33 @@ def test_the_books_constant_is_its_prediction_where_every_column_is_zero():
     assert baseline.books_constant() == pytest.approx(expected)
 
 
+def test_the_unevenness_of_the_ones_is_that_of_the_categories_weights():
+    """The same training in PyTorch; a house's share is the sum of the weights of its categories."""
+    seen = BookEncoder().fit(pd.concat(load_houses(), ignore_index=True))
+    x = torch.tensor(seen.transform(TRAIN)).double()
+    y = torch.tensor(np.log(TRAIN["SalePrice"].to_numpy()))
+    ones = ((x == 0) | (x == 1)).all(dim=0)
+    for centered in (False, True):
+        found = []
+        for fold in np.array_split(np.arange(len(x)), 5):
+            rest = np.setdiff1d(np.arange(len(x)), fold)
+            offset = y[rest].mean() if centered else 0
+            generator = np.random.default_rng(3)
+            net = torch.nn.Linear(x.shape[1], 1).double()
+            with torch.no_grad():
+                net.weight[0] = torch.tensor(generator.normal(0, 0.01, x.shape[1]))
+                net.bias.zero_()
+            sgd = torch.optim.SGD(net.parameters(), lr=0.01)
+            for _ in range(10):
+                for rows in torch.tensor(rest[generator.permutation(len(rest))]).split(64):
+                    sgd.zero_grad()
+                    ((net(x[rows])[:, 0] - (y[rows] - offset)) ** 2).mean().backward()
+                    sgd.step()
+            found.append(x[fold][:, ones] @ net.weight[0, ones].detach() + net.bias.item() + offset)
+        spread = torch.cat(found).std(correction=0).item()
+        assert baseline.unevenness_of_the_ones(centered=centered)[3] == pytest.approx(spread)
+
+
 @pytest.mark.parametrize("connection", frozen.CONNECTIONS)
 def test_only_the_head_of_a_network_with_its_layers_left_moves(connection):
     """What it predicts is then linear in what its layers say at the start, and fits something."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -14,7 +15,6 @@ from sklearn.linear_model import Ridge
 from densenet_solutions.houses.cross_validation import (
     HouseScores,
     cross_validate,
-    out_of_fold,
     splits,
 )
 from densenet_solutions.houses.data import load_houses
@@ -41,18 +41,38 @@ def ladder() -> dict[str, float]:
     }
 
 
-@cache
 def books_errors(*, leak: bool = True, centered: bool = False) -> np.ndarray:
     """Predicted minus true log price of the book's linear model, its folds, `(seeds, rows)`.
 
     Seeds are 0 to `SEEDS` - 1. Its encoder is fitted on all rows, as in the book, or without the
     leak on training folds.
     """
-    train = load_houses().train
-    encoder = _fitted_on_all_rows if leak else BookEncoder
-    model = BookLinear(encoder=encoder, centered=centered)
-    predictions = out_of_fold(model, train, contiguous_folds(len(train)), range(SEEDS))
-    return np.asarray(predictions - log_price(train))
+    in_full, _ = _books_predictions(leak, centered)
+    return np.asarray(in_full - log_price(load_houses().train))
+
+
+def unevenness_of_the_ones(*, centered: bool = False) -> tuple[float, ...]:
+    """Standard deviation, between houses, of what columns of ones and constant predict, by seed."""
+    _, by_ones = _books_predictions(True, centered)
+    return tuple(by_ones.std(axis=1).tolist())
+
+
+@cache
+def _books_predictions(leak: bool, centered: bool) -> np.ndarray:
+    """Log prices by the book's model, in full and with every number at its mean.
+
+    `(2, seeds, rows)`.
+    """
+    train, model = load_houses().train, BookLinear(centered=centered)
+    numbers = len(_fitted_on_all_rows().estimator.mean_)
+    folds = []  # of consecutive rows
+    for split in splits(train, contiguous_folds(len(train))):
+        task = encode(_fitted_on_all_rows if leak else BookEncoder, split)
+        at_their_means = task.x_new * (np.arange(task.x_new.shape[1]) >= numbers)
+        task = replace(task, x_new=np.concatenate((task.x_new, at_their_means)))
+        both = np.stack([model._fit_predict(task, seed) for seed in range(SEEDS)])
+        folds.append(np.split(both, 2, axis=1))
+    return np.concatenate(folds, axis=2)
 
 
 def books_model(*, leak: bool, without: Sequence[int] = ()) -> tuple[float, ...]:
@@ -98,8 +118,8 @@ def _fitted_on_all_rows() -> FrozenEstimator:
 
 
 def leak() -> float:
-    """Error of ridge regression with the book's leak minus that without it, the book's folds."""
-    return ridge(_fitted_on_all_rows).rmse - ridge(BookEncoder).rmse
+    """By how much the book's leak lowers the error of ridge regression, the book's folds."""
+    return ridge(BookEncoder).rmse - ridge(_fitted_on_all_rows).rmse
 
 
 def ones_of_a_house() -> set[int]:

@@ -39,18 +39,21 @@ def label(moment: Moment, book: Ledger) -> str:
 def caption(ledgers: Sequence[Ledger], at: int) -> str:
     book, moment = ledgers[0], ledgers[0].moments[at]
     k, reads = book.growth_rate, book.in_channels + (moment.layer - 1) * book.growth_rate
-    sizes = [f"{TITLES[b.strategy]} {count(round(shown(b.moments[at])))}" for b in ledgers]
-    held = f"{', '.join(sizes[:-1])} and {sizes[-1]}"
+    different = book.in_channels + book.num_layers * k
+    shared = any(b.strategy == "shared_storage" for b in ledgers)
+    held = _each(ledgers, [shown(b.moments[at]) for b in ledgers])
     if moment.phase == "before":
-        return f"The block is entered with {book.in_channels} channels, x{sub(0)}."
+        made = (
+            f" Shared storage makes its buffer for all {different} channels now, and copies "
+            f"x{sub(0)} into it."
+        )
+        return f"The block is entered with {book.in_channels} channels, x{sub(0)}." + made * shared
     if moment.phase == "forward":
         return (
             f"Layer {moment.layer} reads {reads} channels to write {k}. "
             f"{'; '.join(_does(b, moment.layer) for b in ledgers)}. Channels left then: {held}."
         )
     if moment.phase == "turn":
-        shared = any(b.strategy == "shared_storage" for b in ledgers)
-        different = book.in_channels + book.num_layers * k
         return (
             f"The forward pass is over. The block has {different} channels of features. "
             f"Kept for the backward pass: {held}. The block lets go of its output (dashed), "
@@ -58,11 +61,30 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
             + ("; with shared storage it is the buffer itself." if shared else ".")
         )
     if moment.phase == "backward":
+        most = _each(ledgers, [max(m.peak_channels for m in b.moments) for b in ledgers])
+        parts = (
+            f" Shared storage has the features, the gradient that came and the one that it "
+            f"collects, {different} channels each."
+        )
         return (
             f"The gradient passes layer {moment.layer}. "
             f"Channels at once, gradients included: {held}."
+            + parts * (shared and moment.layer == book.num_layers)
+            + (
+                " No pile is higher in the whole step."
+                if most == held
+                else f" A step needs room for its highest pile: {most}."
+            )
         )
     return "Everything is let go but the gradient of the block's input."
+
+
+def _each(ledgers: Sequence[Ledger], channels: Sequence[float]) -> str:
+    sizes = [
+        f"{TITLES[book.strategy]} {count(round(n))}"
+        for book, n in zip(ledgers, channels, strict=True)
+    ]
+    return f"{', '.join(sizes[:-1])} and {sizes[-1]}"
 
 
 def _does(book: Ledger, layer: int) -> str:
@@ -72,7 +94,8 @@ def _does(book: Ledger, layer: int) -> str:
         more = ", and its bottleneck twice" if "bottleneck" in book.kept() else ""
         return f"The plain block {reads} and keeps both{more}"
     if book.strategy == "shared_storage":
-        return f"shared storage adds the {book.growth_rate} to its buffer"
+        gone = ", and lets go of the block's input" if layer == book.num_layers else ""
+        return f"shared storage adds the {book.growth_rate} to its buffer{gone}"
     return "recomputing lets the copies go again"
 
 
