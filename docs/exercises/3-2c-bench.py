@@ -139,9 +139,16 @@ bench_table(two_rows, "float32", "Two threads.")
 # { .ds-setup }
 
 # %%
-faults = [row.page_faults for row in on_two_occasions(two_rows, "float32")[BASELINE]]
-ours = [row.page_faults for row in on_two_occasions(two_rows, "float32")["shared_storage"]]
-assert faults[1] > 10_000 and faults[0] == 0 and ours == [0, 0]
+handed_out = {
+    name: [row.page_faults for row in both]
+    for name, both in on_two_occasions(two_rows, "float32").items()
+}
+faults = handed_out[BASELINE]
+assert faults[0] == 0 and faults[1] > 10_000
+assert all(
+    handed_out[name][1] < 12
+    for name in ("shared_storage", "recompute_layer", "compiled", WHOLE_BUDGET)
+)
 bench_table(
     half_rows,
     "bfloat16",
@@ -160,9 +167,11 @@ bench_table(
 # {{ times(slower_by("float32-one-thread", one_rows, "shared_storage"), 2) }},
 # {{ times(slower_by("float32", two_rows, "shared_storage"), 2) }} and
 # {{ times(slower_by("bfloat16", half_rows, "shared_storage"), 2) }}. We do not know why. Others share the
-# machine, and how much of it they use we cannot see. One ratio has a flaw besides. Then, on two threads in
-# float32, the system handed out {{ count(faults[1]) }} pages in torchvision's step and none in shared
-# storage's, which makes that ratio smaller; here it handed out none in either.
+# machine, and how much of it they use we cannot see. *Time again* on two threads in float32 has a flaw
+# besides. Then the system handed out {{ count(faults[1]) }} pages in torchvision's step, by whose time every
+# row is divided, and next to none in shared storage's, in recomputed layers and in compiled code. So these
+# ratios are too small, and so is the {{ times(slower_by("float32", two_rows, BASELINE), 2) }}. Here it handed
+# out none in torchvision's step.
 #
 # ## What is kept
 #

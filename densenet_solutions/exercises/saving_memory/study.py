@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from scipy import stats
@@ -144,6 +145,14 @@ def sharing_blocks_only() -> int:
     ours = STRATEGIES["shared_storage"]
     result = predict_memory(ours.apply(model), FULL_SHAPE, step=ours.step)
     return result.peak_beyond_parameters
+
+
+def quantized_stem() -> int:
+    """Peak in bytes of the quantized network's stem when it infers, at full size, predicted."""
+    with torch.device("meta"):
+        model = STRATEGIES["quantized_inference"].apply(densenet121())
+    stem = nn.Sequential(*list(cast(nn.Sequential, model.features))[:4])
+    return predict_memory(stem, FULL_SHAPE, train=False).peak_beyond_parameters
 
 
 def predicted_costs(names: Sequence[str]) -> dict[str, StrategyCost]:
