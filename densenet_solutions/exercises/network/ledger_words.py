@@ -63,15 +63,15 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "backward":
         most = _each(ledgers, [max(m.peak_channels for m in b.moments) for b in ledgers])
         parts = (
-            f" Shared storage has the features, the gradient that came and the one that it "
-            f"collects, {different} channels each."
+            f" Shared storage has {different} channels three times: features, the gradient that "
+            "came, the one it collects."
         )
         return (
             f"The gradient passes layer {moment.layer}. "
             f"Channels at once, gradients included: {held}."
             + parts * (shared and moment.layer == book.num_layers)
             + (
-                " No pile is higher in the whole step."
+                " No pile is higher."
                 if most == held
                 else f" A step needs room for its highest pile: {most}."
             )

@@ -50,9 +50,9 @@ Places = Mapping[str, tuple[str, tuple[float, float], str]]
 ON_A_CPU: Places = {
     "torchvision": ("plain", (8, -3), "left"),
     "recompute_bottleneck_input": ("recompute\nbottleneck input", (0, 9), "center"),
-    "recompute_block": ("recompute block", (12, -18), "right"),
-    "recompute_layer": ("recompute layer", (-8, -3), "right"),
-    "shared_storage": ("shared storage", (-4, 9), "left"),
+    "recompute_block": ("recompute block", (14, -16), "right"),
+    "recompute_layer": ("recompute layer", (10, -15), "center"),
+    "shared_storage": ("shared storage", (0, 7), "center"),
 }
 ON_A_GPU: Places = {
     "torchvision": ("plain", (8, -3), "left"),
