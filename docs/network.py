@@ -175,7 +175,7 @@ pprint(book_densenet().config)
 # brings what a layer reads to $4k$ channels, fewer than most layers of the ImageNet networks read.
 # **Compression** $\theta$: the share of channels that a transition keeps. **BC** in a network's name: with
 # a bottleneck in every layer, and $\theta = ½$. **Recomputation** (gradient
-# checkpointing): forget features and compute them again in the backward pass. **Shared storage**: one
+# checkpointing): forget what is inside a layer or a block and compute it again in the backward pass. **Shared storage**: one
 # buffer for all features of a block.
 #
 # !!! check "Check yours"

@@ -77,8 +77,8 @@ assert "max pooling" in said.text
 #     The paper gives no reason. In the authors' code one function ends every block, and it averages.
 #     The stem's maximum is ResNet's. What averaging *does*: opposite signs cancel before the next
 #     ReLU, pool and convolution commute, and fewer false patterns arise than with a maximum. In our
-#     training accuracy does not tell the two apart; the average's loss was lower after ten epochs, not
-#     after five.
+#     training accuracy does not tell them apart. The average's test loss was lower; in shorter
+#     trainings, of one seed, its loss was not.
 #
 #     - **0** reasons in the paper
 #     - **half** the maximum's aliasing at the first transition of our trained networks^[Error of a
@@ -136,22 +136,22 @@ def ranged(field, which=None, *, digits):
 # scale of that normalisation is positive, as all are at first, neither changes which of four values is
 # the largest. So with a maximum you may let each of the four pass through both by itself, and take the
 # largest of what comes out: no response lowers another, as in the stem^[In the stem the normalisation
-# has the mean of all values. Here it has the mean of the maxima, which is larger, so the ReLU removes
-# more.]. With an average a negative response can lower a positive one before the ReLU sees either^[A
+# subtracts the mean of all values. Here it subtracts the mean of the maxima, which is larger, so the ReLU
+# removes more.]. With an average a negative response can lower a positive one before the ReLU sees either^[A
 # pooled value that is strongly negative passes in neither case: the ReLU removes it.].
 #
 # What counts in the end is less the sign than the side of the mean. Before its learned scale and shift,
 # the next normalisation moves a channel's mean to zero and its spread to one, for either pooling. As long
 # as that shift is zero, as all are at first, its ReLU removes what lies below the *mean*.
 #
-# So these figures describe what is pooled, and how much is lost by opposite signs they do not say. In our
-# trained networks^[Five networks that average, at their first transition,
+# Signs are mixed. In our trained networks^[Five networks that average, at their first transition,
 # trained for three epochs on 5,000 images of Fashion-MNIST at 32²; in brackets their range.]
 # {{ percent(below_zero, 0) }} {{ ranged("negative", digits=0) }} of the convolution's outputs are
 # negative. Averaging leaves {{ percent(variance["average"], 0) }}
 # {{ ranged("moments", 0, digits=0) }} of their variance, the maximum
-# {{ percent(variance["max"], 0) }} {{ ranged("moments", 1, digits=0) }}. The same numbers, all raised by
-# ten, would leave as much.
+# {{ percent(variance["max"], 0) }} {{ ranged("moments", 1, digits=0) }}. But raise all
+# numbers by ten, and as much is left, though none is negative. So that loss comes from pooling unlike
+# values, and how much is lost by opposite signs it does not say.
 #
 # A real feature map · first transition of a trained network that averages · Fashion-MNIST, 32² ·
 # one of the three channels of largest variance that have both signs · recorded
@@ -230,8 +230,9 @@ assert saving.largest_difference < 1e-9 * saving.largest_logit
 # ## Everybody shares the gradient
 #
 # "The maximum passes gradient to one input in four, the average to all." That is true at the pool's
-# input, and there are no weights there. One step further back every position is read by *all*
-# channels of the convolution, and each may have picked another winner.
+# input, so each filter of the 1×1 convolution learns from one position in four. But one step further
+# back, at the block's output, every position is read by *all* of these filters, and each may have picked
+# another winner.
 #
 # The book's DenseNet, five seeds, untrained and trained · four batches of 64 test images of Fashion-MNIST,
 # 32² · a training step's gradient in float64 · recorded
@@ -287,7 +288,8 @@ table(
 # ## It blurs before it subsamples
 #
 # Detail that is too fine for the smaller grid does not disappear. It returns as a false coarse
-# pattern (aliasing) unless it is blurred first. Take the row 0 0 1 1 0 0 1 1 and pool it by twos.
+# pattern (aliasing) unless it is blurred first. Of 0 1 0 1 0 1 0 1 a stride makes all 0 or, moved by one,
+# all 1. What a move by one does to the coarser row 0 0 1 1 0 0 1 1, pooled by twos:
 
 # %%
 row = study.pooled_rows((0, 0, 1, 1, 0, 0, 1, 1))
@@ -313,15 +315,12 @@ table(
 )
 
 # %% [markdown]
-# The stride looks right in this row by luck. Take 0 1 0 1 0 1 0 1, and it gives all 0 or, moved by one,
-# all 1.
-#
-# The row is the example of Zhang (2019). He counts average pooling among the methods that ignore the
+# The stride looks right in this row by luck. It is the example of Zhang (2019). He counts average pooling among the methods that ignore the
 # sampling theorem as well: a box of two is the weakest blur.
 #
 # How much is aliased in real features? Move a map by one cell: its pooled map should move by half a
-# cell. Where nothing is aliased, the Fourier series of the pooled map says exactly how it looks half a
-# cell on. What it gets wrong is what subsampling has spoilt^[Mean squared error over the sum of the two
+# cell. Where nothing is aliased, the Fourier series of the pooled map, which is the sum of waves no finer than
+# its grid through all its values, says exactly how it looks half a cell on. What it gets wrong is what subsampling has spoilt^[Mean squared error over the sum of the two
 # maps' variances, mean over channels: 0 where nothing is spoilt, 1 for two unrelated maps.].
 #
 # First transition's feature maps of 8², moved sideways · 256 images of Fashion-MNIST at 32² · five
@@ -347,6 +346,12 @@ table(
     },
     caption="Error of the half-shift. The order is the same by both: stride, maximum, average, blur.",
 )
+
+# %%
+of_maximum = {}  # the average's error for one of the maximum's, second transition
+for name, networks in trained.items():
+    errors = [run.transitions[1].aliasing["Fourier"] for run in networks]
+    of_maximum[name] = mean(e["average"] for e in errors) / mean(e["max"] for e in errors)
 
 # %% tags=["lines"]
 import torch
@@ -386,8 +391,9 @@ assert 0.25 < mean(spoilt["blur"]) / mean(spoilt["average"]) < 1 / 3
 # and a pool that removes detail has less left to spoil. So the error says how faithfully a map moves,
 # not how much of it is left. The order is the same with a cruder interpolation, the mean of two
 # neighbours, and in each of the ten networks trained with maximum or stride. At the second transition it
-# is the same, too; there the average's error is {{ percent(later["average"] / later["max"], 0) }} of the
-# maximum's.
+# is the same, too. There the average's error is {{ percent(of_maximum["average"], 0) }} of the maximum's in
+# the networks that average, {{ percent(of_maximum["max"], 0) }} and
+# {{ percent(of_maximum["stride"], 0) }} in those that take the maximum or a stride.
 #
 # ## What trainings at scale say
 
@@ -584,15 +590,15 @@ rates_by_loss = by_rate("test_loss", lambda loss: decimal(loss, 3), "Loss on the
 # after Holm; among the five of accuracy, {{ decimal(behind_of_five, 3) }}. That all 15 count was settled
 # after the runs, not before.
 #
-# **After ten epochs the loss does.** The average's test loss is lower than that of the maximum, by
+# **Test loss does, after ten epochs.** The average's test loss is lower than that of the maximum, by
 # {{ decimal(test_loss["maximum"].mean, 3) }}, of the maximum that stands first and of the stride. It
 # fits the training images less than all others but the blur^[The training loss is the mean over the
 # last epoch, in training mode and bfloat16, and the test loss is float32. So their distance is not
 # quite a gap between training and test images.]. The learning rate alone does not make the order
 # in training loss. After five epochs at equal rates the average lay between the blur and the other four
-# as well, at all three rates (one seed). Nor does the order in test loss hold at any time: after five
-# epochs the average's loss on held-out images was *higher* than that of the maximum, the stride and the
-# maximum first, at all three rates and at each one's own.
+# as well, at all three rates (one seed). The order in test loss
+# does not hold there: in these shorter trainings the average's loss on held-out images was *higher* than
+# that of the maximum, the stride and the maximum first, at all three rates and at each one's own.
 #
 # **Two changes aim at one property each**, at the average's own learning rate, and each changes more
 # than that. With a ReLU before the average nothing can cancel. That network fits more. Its test loss is
@@ -668,8 +674,8 @@ assert {run.images for of in trained.values() for run in of} == {10_000}
 #     {{ percent(explained["max"], 0) }} ({{ percent(min(of_five["max"]), 0) }} to
 #     {{ percent(max(of_five["max"]), 0) }}), at the second {{ percent(kept_later["average"], 0) }} and
 #     {{ percent(kept_later["max"], 0) }}. That could hardly come out otherwise where neighbours are alike
-#     (correlation {{ decimal(min(correlations)) }} to {{ decimal(max(correlations)) }} at the first): the
-#     mean is then nearly the best linear summary of them.
+#     (correlation {{ decimal(min(correlations)) }} to {{ decimal(max(correlations)) }} at the first): for
+#     such a reconstruction their mean is then nearly the best single number, of any kind.
 #
 # !!! does-not-hold "Average pooling makes the network invariant to translation."
 #     When the image moves by one pixel of 32, {{ changed["average"]["1"] }} of the predictions change

@@ -233,6 +233,12 @@ assert 1 < crossings[224] <= 8
 assert 2 * CUBLAS_WORKSPACE_HOPPER <= before < 2 * CUBLAS_WORKSPACE_HOPPER + 4 * 2**20
 may_have_begun, begun = held.begun_with(grid_record), held.first_steps(grid, grid_record)
 assert on_gpu["DenseNet"][1].case.name in begun
+at_96 = [
+    row.case.name in begun
+    for (name, side, batch), row in book_training.items()
+    if (name, side) == ("DenseNet", 96) and batch <= 64
+]
+assert sum(at_96) == 3 and len(at_96) == 4
 
 # %% [markdown]
 # That is the answer to *why*, and [exercise 3.2](3-2-saving-memory.py) starts from it.
@@ -282,6 +288,10 @@ assert all(
     for side in (64, 96)
     for field in ("held", "reserved")
 )
+far = (2048, 4096)  # images
+far_peaks = [study.book_steps(images, 64)["ResNet-18"].peak_bytes for images in far]
+far_b = (far_peaks[1] - far_peaks[0]) / (far[1] - far[0])
+far_line = far_peaks[0] - far_b * far[0], far_b
 at_peak = {  # parameters, buffers and gradients at ResNet-18's peak, with 128 and with 256 images
     side: tuple(mib(size, 0) for size in one["ResNet-18"].fixed[-2:])
     for side, one in by_side.items()
@@ -291,6 +301,7 @@ assert by_side[160]["ResNet-18"].batches[-2:] == (128, 256)
 assert at_peak[64] == at_peak[96] == (more_fixed, more_fixed)
 assert at_peak[128] == at_peak[160] != at_peak[96]
 assert at_peak[192] == at_peak[224] == (less_fixed, less_fixed)
+assert mib(far_line[0], 0) == less_fixed
 
 # %% [markdown]
 # {{ record_note(lines_record) }}
@@ -298,10 +309,11 @@ assert at_peak[192] == at_peak[224] == (less_fixed, less_fixed)
 # Every size of image has its own two lines, here drawn through 128 and 256 images. $b$ grows with the
 # pixels, so the larger the images, the fewer of them it takes until DenseNet needs more, in tensors and
 # reserved. The last two columns have the batches, of those that we counted, between which that happens.
-# ResNet-18's $a$ falls because with larger images its peak comes elsewhere in the step. Up to 96² it
-# comes where {{ more_fixed }} of parameters and gradients are alive, and from 192² on where
-# {{ less_fixed }} are. Between, 128 images have it at the one place and 256 at the other, so that $a$
-# belongs to neither.
+# ResNet-18's $a$ falls because 128 and 256 small images are still few. At 192² and 224² the peak comes
+# where {{ less_fixed }} of parameters and gradients are alive, at 64² and 96² where {{ more_fixed }} are,
+# and between for 128 images at the one place and for 256 at the other. Through {{ count(far[0]) }} and
+# {{ count(far[1]) }} images of 64² the line is {{ straight_line(*far_line) }}, with the same $a$ as for
+# large ones.
 #
 # The book's networks · float32, no optimizer · predicted, reserved bytes simulated
 # { .ds-setup }
@@ -336,7 +348,8 @@ pictures.batch_lines(
 # image ({{ mib(one["DenseNet"], 0) }} against {{ mib(one["ResNet-18"], 0) }}) and above it with
 # eight ({{ mib(eight["DenseNet"], 0) }} against {{ mib(eight["ResNet-18"], 0) }})^[With one image
 # {{ mib(one_workspace, 0) }} of DenseNet's are workspace. It was probably the first step of its process;
-# [below](#what-a-gpu-shows) is why that counts.]. Where activations are nearly everything, the ratio
+# [below](#what-a-gpu-shows) is why that counts. At 96² three of DenseNet's four steps up to 64 images were
+# such ones, so no rings are drawn there.]. Where activations are nearly everything, the ratio
 # no longer depends on the image size.
 #
 # ## What a GPU shows
@@ -416,7 +429,12 @@ too_little = sorted(  # recorded as allocated, where less was recorded as reserv
     row.measured.peak_bytes for row in grid if row.measured.reserved_bytes < row.measured.peak_bytes
 )
 assert 0 < len(too_little) < 0.05 * len(grid)
-small_held, _ = sizes([r for r in kinds["training, float32"] if r.measured.peak_bytes <= 2**30])
+small_steps = [r for r in kinds["training, float32"] if r.measured.peak_bytes <= 2**30]
+small_held, _ = sizes(small_steps)
+at_first = sorted(
+    (abs(r.allocated_error) for r in small_steps if r.case.name in begun), reverse=True
+)
+assert len(at_first) == 2 and at_first[1] > small_held.ninth_decile
 assert sizes(large["training, float32"])[0].median < 0.002
 assert len(grid) == len(grid_record.cases) == len(planned())  # none ran out of memory
 on_card = {card: [row for row in grid if row.gpu == card] for card in cards}
@@ -492,8 +510,9 @@ details = table(
 # be differences between networks. No case was measured on both.
 #
 # ??? note "The two cards beside each other"
-#     The DenseNets of Table 1 alone: 121, 169 and 201 on the H100, 161 on the H200; 264 on the H100, but
-#     in bfloat16 partly on the H200. Batches from 8 on, above 1 GiB.
+#     The DenseNets of Table 1 alone, batches from 8 on, above 1 GiB: in these rows 121, 169 and 201 on the
+#     H100, 161 on the H200; 264 on the H100, but in bfloat16 partly on the H200. Training in float32 at
+#     224² was measured on the H100 alone, 161 too, and of inference in bfloat16 there are few.
 #
 #     {{ details }}
 #
@@ -563,6 +582,10 @@ not_first = sorted(row.workspace for row in maybe_first if row.case.name not in 
 assert sum(row.case.batch == 1 for row in maybe_first if row.case.name in begun) == 2
 assert len(not_first) == 2 and max(not_first) < 0.75 * min(first)
 later = [r.workspace for r in training if r.case.batch == 1 and r.case.name not in begun]
+single_image = [r.workspace for r in on_card["H200"] if r.case.batch == 1]
+one_thread = [w for w in single_image if w > CUBLAS_WORKSPACE_HOPPER]
+without_first = max(w for w in single_image if w not in one_thread)
+assert max(one_thread) < 1.3 * CUBLAS_WORKSPACE_HOPPER and without_first < min(one_thread) / 4
 assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 
 # %% [markdown]
@@ -601,14 +624,17 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 #   {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} may be those of a first step, see the next point.
 # - **Small steps.** From 8 images on and below 1 GiB, the median error of what training allocates is
 #   {{ percent(small_held.median) }} in float32, and the ninth decile
-#   {{ percent(small_held.ninth_decile, 0) }}. Part of that is our instrument's. It leaves out what is on
-#   the card when a case begins, and PyTorch keeps {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on
+#   {{ percent(small_held.ninth_decile, 0) }}. Two of these {{ count(len(small_steps)) }} steps are off by
+#   {{ percent(at_first[0], 0) }} and {{ percent(at_first[1], 0) }}, which is probably our instrument's. It leaves out
+#   what is on the card when a case begins, and PyTorch keeps {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on
 #   such cards for every thread that needs it, so {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} for the two of
 #   a training step. Of the {{ count(len(maybe_first)) }} cases that by their times may have been the first
 #   of a process on the H100, {{ count(len(first)) }} have {{ mib(min(first), 0) }} to
 #   {{ mib(max(first), 0) }} of workspace, two of them with a single image; later float32 training steps
 #   with a single image have {{ mib(max(later), 0) }} at most. The other two have {{ mib(not_first[0], 0) }} and
 #   {{ mib(not_first[1], 0) }}, so by this account they were not first: times were noted in whole seconds.
+#   On the H200 {{ count(len(one_thread)) }} steps with a single image have {{ mib(min(one_thread), 0) }} to
+#   {{ mib(max(one_thread), 0) }}, all others {{ mib(without_first, 0) }} at most; that may be one thread's.
 #   The simulation counts {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere. Reserved bytes of small steps may be
 #   recorded too low as well. Segments from before a case are not counted, and a step may find room in
 #   them: in {{ count(len(too_little)) }} cases, of {{ mib(too_little[-1], 0) }} at most, less was recorded

@@ -36,6 +36,13 @@ in_float32 = [
     for case in record.cases
     if "-float32" in case
 ]
+in_bfloat16 = sorted(
+    row.time_ratio
+    for case in record.cases
+    if "-bfloat16" in case
+    for row in from_json(MemoryBench, record.cases[case]).rows
+    if row.name == "shared_storage"
+)
 beside_last_on_cpu = [
     study.beside(found["shared_storage"], found["torchvision channels_last"])
     for found in in_float32
@@ -68,10 +75,10 @@ beside_last = {
 with planned_for("cuda"):  # the whole batch at once
     whole = study.predicted_peaks(["shared_storage"])["shared_storage"]
     blocks_only = study.sharing_blocks_only()
-    books_whole = study.books_step("shared_storage").peak_beyond_parameters
-books = {
-    name: study.books_step(name).peak_beyond_parameters for name in ("plain", "shared_storage")
-}
+books_plain, books_shared = (
+    study.books_step(name).peak_beyond_parameters for name in ("plain", "shared_storage")
+)
+books_ratio = books_plain / books_shared
 assert SLICES == {"cpu": 8, "cuda": 1} and shared.peak_beyond_parameters < whole < blocks_only
 few, many = (
     from_json(Dial, load_record("shared-storage-slices").cases[batch]) for batch in ("8", "256")
@@ -113,14 +120,13 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     not change; what autograd saves does.
 #
 #     - **{{ times(ratio) }}** less memory at DenseNet-121's peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224². {{ card }}, one slice: {{ times(gpu_ratio[8]) }},
-#       with 256 images {{ times(gpu_ratio[256]) }}. [The book's
-#       network](3-2c-bench.py#the-books-own-network), 128 images, predicted:
-#       {{ times(books["plain"] / books["shared_storage"]) }}, in one slice
-#       {{ times(books["plain"] / books_whole) }}.]
+#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224², beyond parameters, buffers and input. {{ card }}, one slice:
+#       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. [The book's
+#       network](3-2c-bench.py#the-books-own-network), predicted: {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
-#       default layout; in [all our runs](3-2c-bench.py), with one or two, {{ times(min(in_all), 2) }} to
-#       {{ times(max(in_all), 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} to
+#       default layout, float32; in [all such runs](3-2c-bench.py), on one thread or two,
+#       {{ times(min(in_all), 2) }} to {{ times(max(in_all), 2) }}, in bfloat16
+#       {{ times(in_bfloat16[0], 2) }} and {{ times(in_bfloat16[1], 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
@@ -156,8 +162,8 @@ assert copies > 12 * distinct
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is {{ mib(copies) }} that layers read and normalise, to the byte what the formula says,
-# for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
+# DenseNet-121 that is {{ mib(copies) }}, half of it read and half the same normalised, to the byte what the
+# formula says, for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
 # bench](3-2c-bench.py#what-is-kept) has all that is kept.].
 #
 # ## Recompute
@@ -173,10 +179,9 @@ bottlenecks = kept["bottleneck outputs"] + kept["normalised bottlenecks"]
 assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 
 # %% [markdown]
-# That halves DenseNet-121's peak, from {{ mib(peak["torchvision"], 0) }} to
-# {{ mib(peak["recompute_bottleneck_input"], 0) }}. What is left are mostly the bottlenecks. Run the
-# *layers*, and the transitions, *as a whole* again, and they go too:
-# {{ mib(peak["recompute_layer"], 0) }}.
+# That halves the {{ mib(peak["torchvision"], 0) }} of DenseNet-121 to
+# {{ mib(peak["recompute_bottleneck_input"], 0) }}, mostly bottlenecks. Run the *layers*, and the
+# transitions, *as a whole* again, and these go too: {{ mib(peak["recompute_layer"], 0) }}.
 #
 # !!! does-not-hold "The more you recompute, the less memory you need."
 #     Run a whole *block* (and transition) again: less is kept between the passes, but the peak is
@@ -246,7 +251,8 @@ buffer_frames()
 # By prediction, sharing inside the blocks alone brings the step of DenseNet-121 to
 # {{ mib(blocks_only, 0) }}, and with stem and transitions, which get a function of the same kind, to
 # {{ mib(whole, 0) }}^[{{ card }}: {{ mib(on_gpu[8]["shared_storage"].peak_beyond_parameters, 0) }}.]. In
-# eight slices it is {{ mib(peak["shared_storage"], 0) }}, on a CPU.
+# eight slices, a CPU's default, it is {{ mib(peak["shared_storage"], 0) }}; a slice is normalised by the whole
+# batch's statistics.
 #
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
@@ -389,10 +395,11 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
-# unknown layers inside runs as it is, with a warning. Our [benches](3-2c-bench.py#on-a-gpu) do not tell
-# whether bfloat16 is faster. In it shared storage needs {{ percent(less_in_half[0], 0) }} and
+# unknown layers inside runs as it is, with a warning. Whether bfloat16 is faster our
+# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient is [another](3-2b-other-ways.py#fewer-bits).
+# In it shared storage needs {{ percent(less_in_half[0], 0) }} and
 # {{ percent(less_in_half[1], 0) }} less than recomputing each layer ({{ card }}, 32 and 128 images), on a
-# CPU {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
+# CPU, with 8 images in eight slices, {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
 #
 # ## Check yours
 #

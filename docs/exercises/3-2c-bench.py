@@ -85,9 +85,9 @@ def seconds(row):
 # Peak and time of each way come from the same bench: the peak from the allocator of the CPU, beyond
 # parameters, buffers and input; the time from {{ one.repeats }} rounds in which all ways take turns,
 # as the median of the ratios to torchvision's network in the same round, with quartiles. A turn on a CPU is two
-# steps, and the second is timed. In training too a network follows itself, and finds the kernels that
-# oneDNN has built for its shapes. It keeps the 1,024 that it used last, and networks that take turns
-# need more. *Busy* is the processor time of all threads together, again as a median of ratios. torchvision's
+# steps, and the second is timed. In training too a step follows one of the same network, and
+# finds the kernels that oneDNN has built for its shapes. oneDNN keeps the 1,024 that it used last, and
+# networks that take turns need more. *Busy* is the processor time of all threads together, again as a median of ratios. torchvision's
 # network runs in PyTorch's default layout (NCHW). Shared storage works in
 # `channels_last` inside, and on a CPU in eight slices of the batch. For convolutional networks PyTorch
 # recommends `channels_last` on its own account. What the layout is worth to torchvision's network,
@@ -168,10 +168,11 @@ bench_table(
 # {{ times(slower_by("float32", two_rows, "shared_storage"), 2) }} and
 # {{ times(slower_by("bfloat16", half_rows, "shared_storage"), 2) }}. We do not know why. Others share the
 # machine, and how much of it they use we cannot see. *Time again* on two threads in float32 has a flaw
-# besides. Then the system handed out {{ count(faults[1]) }} pages in torchvision's step, by whose time every
-# row is divided, and next to none in shared storage's, in recomputed layers and in compiled code. So these
-# ratios are too small, and so is the {{ times(slower_by("float32", two_rows, BASELINE), 2) }}. Here it handed
-# out none in torchvision's step.
+# besides. Then the system handed out {{ count(faults[1]) }} pages (of 4 KiB, new to the process, which takes
+# time) in torchvision's step, by whose time every row is divided, and next to none in shared storage's, in
+# recomputed layers and in compiled code. So these ratios are too small, and so is torchvision's
+# {{ times(slower_by("float32", two_rows, BASELINE), 2) }} between the two occasions. Here it handed out none in
+# torchvision's step, and {{ count(handed_out["torchvision channels_last"][0]) }} in `channels_last`.
 #
 # ## What is kept
 #

@@ -16,7 +16,7 @@ from densenet_solutions.exercises.saving_memory.costs import StrategyCost
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import densenet121
+from densenet_solutions.models import book_densenet, densenet121
 from densenet_solutions.records.serialise import to_json
 from densenet_solutions.records.store import Made, Provenance, Record
 
@@ -152,7 +152,7 @@ def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
     for seed, (plain, gated) in values.items():
         cases[f"plain, seed {seed}"] = StrategyAccuracy("plain", seed, 0.7)
         cases[f"restarted, seed {seed}"] = StrategyAccuracy("plain_restarted", seed, plain)
-        cases[f"bits, seed {seed}"] = StrategyAccuracy("saved_in_8_bits", seed, 0.6)
+        cases[f"bits, seed {seed}"] = StrategyAccuracy("saved_in_8_bits", seed, 0.59 + 0.01 * seed)
         cases[f"gates, seed {seed}"] = StrategyAccuracy("gates", seed, gated, 0.5)
     cases["plain, seed 3"] = StrategyAccuracy("plain", 3, 0.1)  # its partner is missing
     rows = study.accuracy_changes(record_of(cases))
@@ -161,7 +161,17 @@ def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
     assert row.seeds == 3
     assert row.difference == pytest.approx(-0.02)
     assert row.half_width == pytest.approx(4.30265 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees
+    assert row.p == pytest.approx(0.0742, abs=1e-4)  # t = 3.4641, from a table
     assert row.accuracy_at_change == 0.5
+
+
+def test_connections_are_those_of_the_patterns() -> None:
+    """Harmonic: layer ℓ reads as many as 2 divides it, and one; 4 layers read 1 + 2 + 1 + 3."""
+    assert study.connections_left("harmonic_connections", book_densenet()) == (4 * 7, 4 * 10)
+    assert study.connections_left("logarithmic_connections", book_densenet())[0] == 4 * 8
+    with torch.device("meta"):
+        deep = densenet121()
+    assert study.connections_left("harmonic_connections", deep) == (109, 535)
 
 
 def test_two_seeds_give_no_interval() -> None:

@@ -116,7 +116,7 @@ def batch_lines(
         draw(7, 3.3, True),
         draw(3.6, 5.4, False),
         caption="Both peaks are nearly straight lines in the batch; ResNet-18 starts higher, "
-        f"DenseNet climbs faster and is above from {where} on. The rings are an H100's.",
+        f"DenseNet climbs faster and is above from {where} on. The rings at 224² are an H100's.",
     )
 
 

@@ -96,7 +96,7 @@ def _does(book: Ledger, layer: int) -> str:
     if book.strategy == "shared_storage":
         gone = ", and lets go of the block's input" if layer == book.num_layers else ""
         return f"shared storage adds the {book.growth_rate} to its buffer{gone}"
-    return "recomputing lets the copies go again"
+    return f"recomputing lets {'the copies' if layer > 1 else 'what it normalised'} go again"
 
 
 def shown(moment: Moment) -> float:

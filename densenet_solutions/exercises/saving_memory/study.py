@@ -33,8 +33,10 @@ from densenet_solutions.measure import (
 from densenet_solutions.measure.cuda_cache import CacheUse, CudaCache
 from densenet_solutions.measure.step import Step
 from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory.layers import dense_blocks
 from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
+from densenet_solutions.models.connectivity import SparseDenseBlock
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.records.store import Record
@@ -44,7 +46,8 @@ from densenet_solutions.records.store import Record
 class AccuracyChange:
     """What a strategy does to accuracy: mean over seeds, paired with its plain network.
 
-    `difference` has the 95% interval `± half_width`; `None` where the seeds are fewer than three.
+    `difference` has the 95% interval `± half_width`, and `p` is that of the t test; both are `None`
+    where the seeds are fewer than three, or where the network is the plain one.
     """
 
     strategy: str
@@ -52,6 +55,7 @@ class AccuracyChange:
     accuracy: float
     difference: float
     half_width: float | None
+    p: float | None = None
     accuracy_at_change: float | None = None
 
 
@@ -145,6 +149,13 @@ def sharing_blocks_only() -> int:
     ours = STRATEGIES["shared_storage"]
     result = predict_memory(ours.apply(model), FULL_SHAPE, step=ours.step)
     return result.peak_beyond_parameters
+
+
+def connections_left(name: str, model: nn.Module) -> tuple[int, int]:
+    """How many sources the layers of all blocks read under a sparse strategy, and of how many."""
+    blocks = dense_blocks(STRATEGIES[name].apply(model)).values()
+    left = sum(len(reads) for block in blocks for reads in cast(SparseDenseBlock, block).reads)
+    return left, sum(len(block) * (len(block) + 1) // 2 for block in blocks)
 
 
 def quantized_stem() -> int:
@@ -316,9 +327,10 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
     for name in names:
         of_name = [seed[name] for seed in complete]
         differences = [seed[name].accuracy - seed[control(name)].accuracy for seed in complete]
-        half_width = None
-        if len(complete) >= 3:
+        half_width = p = None
+        if len(complete) >= 3 and name != control(name):
             half_width = mean_and_half_width(differences)[1]
+            p = float(stats.ttest_1samp(differences, 0).pvalue)
         at_change = [
             run.accuracy_at_change for run in of_name if run.accuracy_at_change is not None
         ]
@@ -328,6 +340,7 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
             accuracy=statistics.fmean(run.accuracy for run in of_name),
             difference=statistics.fmean(differences),
             half_width=half_width,
+            p=p,
             accuracy_at_change=statistics.fmean(at_change) if at_change else None,
         )
     return result
