@@ -124,9 +124,9 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. [The book's
 #       network](3-2c-bench.py#the-books-own-network), predicted: {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
-#       default layout, float32; in [all such runs](3-2c-bench.py), on one thread or two,
-#       {{ times(min(in_all), 2) }} to {{ times(max(in_all), 2) }}, in bfloat16
-#       {{ times(in_bfloat16[0], 2) }} and {{ times(in_bfloat16[1], 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} to
+#       float32; in [all such runs](3-2c-bench.py), on one thread or two, {{ times(min(in_all), 2) }} to
+#       {{ times(max(in_all), 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }} and
+#       {{ times(in_bfloat16[1], 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
@@ -163,8 +163,7 @@ assert copies > 12 * distinct
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
 # DenseNet-121 that is {{ mib(copies) }}, half of it read and half the same normalised, to the byte what the
-# formula says, for {{ mib(distinct) }} of features^[One step with 8 images of 224². [The
-# bench](3-2c-bench.py#what-is-kept) has all that is kept.].
+# formula says, for {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
 #
@@ -207,10 +206,10 @@ assert set(naive.layers_by_count) == {1, 2}
 assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row in ours)
 
 # %% [markdown]
-# The gradients are right, so no gradient check finds this. torchvision's `memory_efficient=True` walks into it: in a small network of ours it
-# updates {{ naive.layers_by_count[2] }} of {{ sum(naive.layers_by_count.values()) }} normalisations
-# twice^[One step of a DenseNet with blocks of 3 and 4 layers; our ways each once.]. The
-# cure is a context around the second run, which keeps the statistics as they are.
+# The gradients are right, so no gradient check finds this. torchvision's `memory_efficient=True` walks
+# into it: in a network with blocks of 3 and 4 layers it updates {{ naive.layers_by_count[2] }} of
+# {{ sum(naive.layers_by_count.values()) }} normalisations twice. The cure is a context around the second run,
+# which keeps the statistics as they are.
 #
 # ??? note "In code, and one more condition"
 #     {{ source(recompute.BottleneckInputRecomputed) }}
@@ -248,11 +247,10 @@ buffer_frames()
 #         gradient[:, :c] += again.backward(gradient[:, c : c + k])
 # ```
 #
-# By prediction, sharing inside the blocks alone brings the step of DenseNet-121 to
-# {{ mib(blocks_only, 0) }}, and with stem and transitions, which get a function of the same kind, to
-# {{ mib(whole, 0) }}^[{{ card }}: {{ mib(on_gpu[8]["shared_storage"].peak_beyond_parameters, 0) }}.]. In
-# eight slices, a CPU's default, it is {{ mib(peak["shared_storage"], 0) }}; a slice is normalised by the whole
-# batch's statistics.
+# By prediction, sharing inside the blocks brings DenseNet-121's step to {{ mib(blocks_only, 0) }}, with
+# stem and transitions, in functions of the same kind, to {{ mib(whole, 0) }} (an {{ card }} took
+# {{ mib(on_gpu[8]["shared_storage"].peak_beyond_parameters, 0) }}). In eight slices, on a CPU, it is
+# {{ mib(peak["shared_storage"], 0) }}; each is normalised by the whole batch's statistics.
 #
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
@@ -354,8 +352,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # !!! note "The model's code"
 #     A *module* could own the memory of its results, and share it. In Lua Torch it
-#     did. In PyTorch, without an `autograd.Function`, the model can read fewer features, as one-shot
-#     aggregation does ([VoVNet](https://arxiv.org/abs/1904.09730)).
+#     did. In PyTorch, without an `autograd.Function`, it can read fewer features, as
+#     [VoVNet](https://arxiv.org/abs/1904.09730) does.
 #
 #     ??? note "The authors' own implementation in Lua, 2017"
 #         It let modules share, at four levels

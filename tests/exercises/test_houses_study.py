@@ -212,8 +212,9 @@ def test_the_unevenness_of_the_ones_is_that_of_the_categories_weights():
     x = torch.tensor(seen.transform(TRAIN)).double()
     y = torch.tensor(np.log(TRAIN["SalePrice"].to_numpy()))
     ones = ((x == 0) | (x == 1)).all(dim=0)
+    predicted = []
     for centered in (False, True):
-        found = []
+        found, whole = [], []
         for fold in np.array_split(np.arange(len(x)), 5):
             rest = np.setdiff1d(np.arange(len(x)), fold)
             offset = y[rest].mean() if centered else 0
@@ -229,8 +230,12 @@ def test_the_unevenness_of_the_ones_is_that_of_the_categories_weights():
                     ((net(x[rows])[:, 0] - (y[rows] - offset)) ** 2).mean().backward()
                     sgd.step()
             found.append(x[fold][:, ones] @ net.weight[0, ones].detach() + net.bias.item() + offset)
+            whole.append(net(x[fold])[:, 0].detach() + offset)
+        predicted.append(torch.cat(whole))
         spread = torch.cat(found).std(correction=0).item()
         assert baseline.unevenness_of_the_ones(centered=centered)[3] == pytest.approx(spread)
+    response = (predicted[0] - predicted[1]).std(correction=0).item()
+    assert baseline.response_to_the_mean()[3] == pytest.approx(response)
 
 
 @pytest.mark.parametrize("connection", frozen.CONNECTIONS)

@@ -57,6 +57,15 @@ def unevenness_of_the_ones(*, centered: bool = False) -> tuple[float, ...]:
     return tuple(by_ones.std(axis=1).tolist())
 
 
+def response_to_the_mean() -> tuple[float, ...]:
+    """Standard deviation, between houses, of what the target's mean adds to a prediction, by seed.
+
+    Training is linear in the target, so that is the prediction minus that with a centred target.
+    """
+    in_full, centered = (_books_predictions(True, centered)[0] for centered in (False, True))
+    return tuple((in_full - centered).std(axis=1).tolist())
+
+
 @cache
 def _books_predictions(leak: bool, centered: bool) -> np.ndarray:
     """Log prices by the book's model, in full and with every number at its mean.
