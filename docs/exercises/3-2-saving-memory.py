@@ -162,8 +162,8 @@ assert copies > 12 * distinct
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is {{ mib(copies) }}, half of it read and half the same normalised, to the byte what the
-# formula says, for {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
+# DenseNet-121 that is exactly {{ mib(copies) }}, half of it read and half the same normalised, for
+# {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
 #
