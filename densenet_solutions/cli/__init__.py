@@ -39,8 +39,8 @@ class _LazyGroup(TyperGroup):
             reword(error, ctx.obj)
             raise
         except Exception as error:
-            if hasattr(error, "option_name"):  # there is no such option
-                error.possibilities = meant(error) or error.possibilities  # type: ignore[attr-defined]
+            if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # no such option
+                error.possibilities = meant(error) or error.possibilities
             raise
 
     def list_commands(self, ctx: Any) -> list[str]:
