@@ -103,11 +103,13 @@ def choice(name: str, value: object, choices: Collection[Any]) -> Any:
 
 
 def _meant(value: object, choices: Collection[Any]) -> str:
-    """A question, if the value looks like one of the choices misspelt."""
+    """A question, if the value looks like one of the choices misspelt or its beginning."""
     if not isinstance(value, str):
         return ""
     known = {re.sub(r"[\s_-]", "", item).lower(): item for item in choices if isinstance(item, str)}
-    near = difflib.get_close_matches(re.sub(r"[\s_-]", "", value).lower(), known, n=1, cutoff=0.75)
+    typed = re.sub(r"[\s_-]", "", value).lower()
+    near = [name for name in known if len(typed) > 3 and name.startswith(typed)]
+    near = near or difflib.get_close_matches(typed, known, n=1, cutoff=0.75)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
@@ -288,11 +290,13 @@ def output_file(path: str | Path) -> Path:
     """A file that can be written: asked before work begins, so that no result is lost after it.
 
     Raises:
-        ValueError: it is a folder, or its folder cannot be made or written to.
+        ValueError: it is a folder, a device or a pipe, or its folder cannot be made or written to.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and the name of a file is needed")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a device or a pipe, and the name of a file is needed")
     output_folder(path.parent)
     if path.exists() and not os.access(path, os.W_OK):
         raise ValueError(f"{path} cannot be written: no permission")

@@ -26,7 +26,7 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> Path:
     """Write `content` to `path` so that an interruption leaves the old file or the new, never half.
 
     A new file gets the permissions that the umask allows, an old one keeps its own. A symbolic link
-    stays one: the file that it points to is written.
+    stays one: the file that it points to is written. A device or a pipe is never replaced.
 
     Raises:
         OSError: it cannot be written; the message names the file and the reason.
@@ -36,6 +36,8 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> Path:
     # Not `mkstemp`, which makes private files: here the umask decides, as for any other file.
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            raise FileExistsError("it is a device or a pipe")
         place.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             if place.exists():

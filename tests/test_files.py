@@ -52,6 +52,18 @@ def test_an_old_file_keeps_its_permissions_and_a_link_stays_a_link(tmp_path) -> 
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
+def test_a_pipe_is_never_replaced(tmp_path) -> None:
+    """Nor a device: as root, a submission to /dev/null was one file less for everybody."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="pipe is a device or a pipe, and the name of a file"):
+        checks.output_file(pipe)
+    with pytest.raises(OSError, match=r"could not write .*pipe: it is a device or a pipe"):
+        write_text_atomically(pipe, "text")
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_a_full_disk_is_named(tmp_path, monkeypatch) -> None:
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,22 +46,25 @@ class CourseReport(Report):
         mistaken: files with a wrong answer.
         open: files that nobody has begun.
         unchecked: files that the check itself failed on.
+        missing: files that are not there.
     """
 
     solved: tuple[str, ...]
     mistaken: tuple[str, ...]
     open: tuple[str, ...]
     unchecked: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return not self.open and not self.mistaken and not self.unchecked
+        return not (self.open or self.mistaken or self.unchecked or self.missing)
 
     @property
     def _verdict(self) -> str:
         wrong = f"{len(self.mistaken)} wrong, " if self.mistaken else ""
         failed = f", {len(self.unchecked)} not checked" if self.unchecked else ""
-        return f"{len(self.solved)} solved, {wrong}{len(self.open)} open{failed}"
+        missing = f", {len(self.missing)} missing" if self.missing else ""
+        return f"{len(self.solved)} solved, {wrong}{len(self.open)} open{failed}{missing}"
 
 
 def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
@@ -69,15 +73,12 @@ def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
     A file that is there already stays as it is.
 
     Raises:
-        ValueError: `folder`, or what it is to lie in, is a file.
-        OSError: a file cannot be written.
+        ValueError: `folder`, or what it is to lie in, is a file or cannot be written to.
+        OSError: a file cannot be written after all.
     """
-    for place in (Path(folder), *Path(folder).parents):
-        if place.is_file():
-            raise ValueError(f"{place} is a file, not a folder")
-    written = []
+    folder, written = checks.output_folder(folder), []
     for file in EXERCISES:
-        path = Path(folder) / file
+        path = folder / file
         if not path.exists():
             written.append(write_text_atomically(path, _template(file).read_text(encoding="utf-8")))
     return tuple(written)
@@ -107,13 +108,16 @@ def course(
     """
     if only is not None:
         checks.choice("only", only, tuple(EXERCISES))
-    here = [f for f in EXERCISES if (Path(folder) / f).is_file() and only in (None, f)]
+    wanted = [file for file in EXERCISES if only in (None, file)]
+    here = [file for file in wanted if (Path(folder) / file).is_file()]
     if not here:
-        raise ValueError(
-            f"there is no {only or 'exercise'} in {str(folder)!r}: `densenet-solutions start` "
-            "writes a folder with all of them"
-        )
-    findings: list[Finding] = []
+        inside = Path(folder) / "densenet-exercises"
+        way = f"give folder={str(inside)!r}" if inside.is_dir() else (
+            "`densenet-solutions start` writes a folder with all of them"
+        )  # fmt: skip
+        raise ValueError(f"there is no {only or 'exercise'} in {str(folder)!r}: {way}")
+    missing = [file for file in wanted if file not in here]
+    findings = _missing(Path(folder), missing)
     solved, mistaken, untouched, unchecked = [], [], [], []
     for i, file in enumerate(here):
         told(file, i, len(here))
@@ -136,7 +140,7 @@ def course(
             solved.append(file)
             findings.append(Finding("right", f"{title}: solved."))
         findings += [replace(f, text=f"{title}: {f.text}") for f in seen]
-    told_apart = (tuple(files) for files in (solved, mistaken, untouched, unchecked))
+    told_apart = (tuple(files) for files in (solved, mistaken, untouched, unchecked, missing))
     return CourseReport("exercises", tuple(findings), *told_apart)
 
 
@@ -149,6 +153,13 @@ def begun(path: Path) -> bool:
     except (SyntaxError, ValueError):  # what cannot be parsed was written by somebody
         return True
     return mine != empty
+
+
+def _missing(folder: Path, files: Sequence[str]) -> list[Finding]:
+    if not files:
+        return []
+    text = f"There is no file {', '.join(files)} here: missing, and not solved."
+    return [Finding("note", text, f"`densenet-solutions start {folder}` writes what is missing.")]
 
 
 def _unchecked(title: str, file: str, cause: Exception) -> Finding:
@@ -164,22 +175,23 @@ def _seen(path: Path, exercise: Exercise) -> list[Finding]:
     """What is wrong in the first report that is not passed; or else its remarks, one line each."""
     remarks: dict[str, Finding] = {}
     failure: list[Finding] = []
-    try:
-        with failure_told(failure), loaded(f"{path}:{exercise.defines}") as mine:
-            if not callable(mine):
-                raise TypeError(f"{exercise.defines} is a class or a function, got {mine!r}")
-            for report in exercise.reports(mine):
-                if not report.passed:
-                    return list(report.wrong)
-                for finding in report.findings:
-                    if finding.kind != "right":
-                        text = finding.text.split(" (And in ")[0]
-                        remarks.setdefault(text, Finding(finding.kind, text))
-            if left := left_changed():
-                text = f"Your file calls {left}. In a program of your own, all that runs has it."
-                remarks[left] = Finding("note", text)
-    except (ValueError, TypeError) as error:  # what the file defines is nothing that can be checked
-        return [Finding("wrong", f"{error}.", where=path.name)]
+    with failure_told(failure), contextlib.ExitStack() as stack:
+        try:
+            mine = stack.enter_context(loaded(f"{path}:{exercise.defines}"))
+        except ValueError as error:  # the file does not define it
+            raise TheirError(f"{error}.") from error
+        if not callable(mine):
+            raise TheirError(f"{exercise.defines} is a class or a function, got {mine!r}.")
+        for report in exercise.reports(mine):
+            if not report.passed:
+                return list(report.wrong)
+            for finding in report.findings:
+                if finding.kind != "right":
+                    text = finding.text.split(" (And in ")[0]
+                    remarks.setdefault(text, Finding(finding.kind, text))
+        if left := left_changed():
+            text = f"Your file calls {left}. In a program of your own, all that runs has it."
+            remarks[left] = Finding("note", text)
     return failure or list(remarks.values())
 
 
@@ -266,7 +278,10 @@ def _whole(function: Any, of: str, most: int, **given: Any) -> int:
     if isinstance(n, int) and abs(n) > 10**18:  # it may have more digits than Python prints
         got = f"about {'−' if n < 0 else ''}10^{round(n.bit_length() * math.log10(2))}"
         raise TheirError(f"What your function returns is 1 to {most:,} {of}, got {got}.")
-    return checks.integer("what your function returns", n, at_most=most)
+    try:
+        return checks.integer("what your function returns", n, at_most=most)
+    except (TypeError, ValueError) as error:
+        raise TheirError(f"{error}.") from error
 
 
 #: file → exercise, in the order of the pages.

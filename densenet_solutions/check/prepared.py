@@ -9,10 +9,13 @@ import contextlib
 import copy
 import importlib.util
 import linecache
+import re
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -51,6 +54,8 @@ class TheirError(Exception):
                 text += f" (Your file has called {left}.)"
             if "double" in text.lower():
                 text += " (The check runs a copy in float64; x.to(weight.dtype) suits any type.)"
+            if isinstance(cause, SyntaxError | ValueError) and _is_no_source(cause):
+                text += ". Save it as UTF-8 text."
             if (owner := _uninitialized(cause)) is not None:
                 text = f"{owner.__name__}.__init__ does not call super().__init__()"
                 text += " first." if where else "."
@@ -101,7 +106,7 @@ class Prepared:
             with their_code("Building the network"), as_left():
                 built = net()
             if not isinstance(built, nn.Module):
-                raise TypeError(f"net builds a torch.nn.Module, got {type(built).__name__}")
+                raise _built_nothing(net, built)
             net = built
         with their_code("Reading the network"):
             list(net.modules())
@@ -173,12 +178,34 @@ def _hidden(net: nn.Module) -> str:
             if unseen:
                 kind = type(value).__name__
                 right = "nn.ModuleDict" if kind == "dict" else "nn.ModuleList or nn.Sequential"
+                count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
                 return (
-                    f"{type(module).__name__}.{name} is a Python {kind} of {len(layers)} layers, "
-                    f"and PyTorch registers none of them: {len(unseen)} parameters would be moved "
-                    f"nowhere and never trained. Use {right}."
+                    f"{type(module).__name__}.{name} is a Python {kind} of {count}, and PyTorch "
+                    f"registers none of them: {len(unseen)} parameters would be moved nowhere and "
+                    f"never trained. Use {right}."
                 )
     return ""
+
+
+def _is_no_source(cause: SyntaxError | ValueError) -> bool:
+    """Whether a file is no text in UTF-8, and nothing that the file does has failed."""
+    bad = "cannot contain null bytes|^Non-UTF-8|^.unicode error"
+    return re.search(bad, str(cause)) is not None
+
+
+def _built_nothing(net: Callable[[], Any], built: object) -> TheirError:
+    """What was called has returned something else than a network."""
+    while isinstance(net, partial):
+        net = net.func
+    name, code = getattr(net, "__name__", "Your function"), getattr(net, "__code__", None)
+    failure = TheirError(
+        f"{name} returns {built!r:.60}; it is to return the network, a torch.nn.Module."
+    )
+    if code is not None and code.co_filename != __file__:
+        line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
+        where = _place(code.co_filename, code.co_firstlineno, line)
+        failure.finding = replace(failure.finding, where=where)
+    return failure
 
 
 def _uninitialized(cause: BaseException) -> type | None:
@@ -199,7 +226,7 @@ def _where(cause: BaseException) -> str:
     frames = [
         frame
         for frame in reversed(traceback.extract_tb(cause.__traceback__))
-        if not frame.filename.startswith((torch_folder, own))
+        if not frame.filename.startswith((torch_folder, own, "<frozen"))
     ]
     theirs = [frame for frame in frames if not frame.filename.startswith(libraries)]
     for frame in theirs or frames:
@@ -251,5 +278,10 @@ def loaded(target: str) -> Iterator[Any]:
         if not hasattr(module, called):
             own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
             raise ValueError(f"{path.name} defines {', '.join(own) or 'nothing'}, got {called!r}")
+
         # The reader's own code, as in the file.
-        yield (lambda: eval(call, vars(module))) if bracket else getattr(module, called)
+        def calls() -> Any:
+            return eval(call, vars(module))
+
+        calls.__name__ = name
+        yield calls if bracket else getattr(module, called)

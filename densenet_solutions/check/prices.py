@@ -216,7 +216,7 @@ def _standing(rmse: float, ruler: Mapping[str, float], where: str) -> list[Findi
     better = {score: name for name, score in ruler.items() if score < rmse}
     text = f"The error of log price {where} is {rmse:.4f}."
     if better:
-        text += f" Next better: {better[max(better)]}, {max(better):.4f}."
+        text += f" The next lower one on the ruler is {better[max(better)]}, {max(better):.4f}."
     others = ", ".join(f"{name} {score:.4f}" for name, score in ruler.items())
     worse = rmse >= ruler["the mean of log prices"]
     text += (

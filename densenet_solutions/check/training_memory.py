@@ -20,6 +20,7 @@ from densenet_solutions.check.report import Finding, Report, wrong_first
 from densenet_solutions.check.rows import right_network
 from densenet_solutions.check.settings import a_network_runs
 from densenet_solutions.measure import predict_memory
+from densenet_solutions.measure.options import StepOptions
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import DenseNet, DenseNetConfig
 from densenet_solutions.site.numbers import mib
@@ -81,8 +82,10 @@ def memory(
     row, batch = right_network(name), checks.integer("batch", batch)
     side = 96 if row.authority == "book" else row.resolutions[1]
     side = side if resolution is None else checks.integer("resolution", resolution)
+    build = partial(DenseNet, row.config)
+    usual = StepOptions(build, (batch, row.config.in_channels, side, side)).shapes[0]
     with torch.device("meta"):  # what the right network cannot do is not the reader's mistake
-        DenseNet(row.config).train()(torch.empty(batch, row.config.in_channels, side, side))
+        build().train()(torch.empty(usual))
     title, peak = f"memory of {row.title}", 0
     kept: Mapping[str, int] = {}
     rivals: Mapping[str, int] = {}
@@ -99,7 +102,10 @@ def memory(
         with their_code(doing), a_network_runs(torch.float32):
             peak = predict_memory(partial(copy.deepcopy, theirs.net), shape).peak_beyond_parameters
             kept = kept_for_backward(theirs.net, shape)
-        title = f"training step of {row.title}, {batch} × {channels} × {side}²"
+        title = (
+            f"training step of {row.title}, {batch} × {channels} × {side}², float32, no optimizer, "
+            "predicted"
+        )
         plain, rivals = _usual(right.config, shape)
         statistics = _statistics(theirs)
         found += [*_peak(peak, rivals), _copies(kept, plain), statistics]

@@ -51,7 +51,7 @@ def memory(
         bool, typer.Option("--compile", help="With torch.compile's memory budget: takes minutes.")
     ] = False,
 ) -> None:
-    with faults_in_words():
+    with faults_in_words(sizes="--batch or --resolution"):
         checks.choice("NETWORK", network, IMAGENET)
         where = chosen_device(device)
         _check_size(network, batch, resolution)
@@ -81,7 +81,7 @@ def speed(
     repeats: Repeats = 15,
 ) -> None:
     """Compare times of our DenseNet-121 and torchvision's: forward pass and training step."""
-    with faults_in_words():
+    with faults_in_words(sizes="--batch or --resolution"):
         device = chosen_device(device)
         _check_size("densenet121", batch, resolution)
         import torch
@@ -107,13 +107,15 @@ def speed(
 
 
 def _check_size(network: str, batch: int, resolution: int) -> None:
-    """Raise a `ValueError` in our words where the images are too small or too few to train on."""
+    """Raise a `ValueError` in our words where images are too small, too few or too many."""
     import torch
 
+    from densenet_solutions.measure.options import StepOptions
     from densenet_solutions.models import TABLE_1
 
+    shape = StepOptions(TABLE_1[network].build, (batch, 3, resolution, resolution)).shapes[0]
     with torch.device("meta"):
-        TABLE_1[network].build().train()(torch.empty(batch, 3, resolution, resolution))
+        TABLE_1[network].build().train()(torch.empty(shape))
 
 
 def _rounds(repeats: int) -> str:

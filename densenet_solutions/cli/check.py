@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +29,28 @@ _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class _Commands(TyperGroup):
-    """The commands; a file in place of one is pointed to `--only`."""
+    """The commands; what is given in place of one is pointed to it."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0].endswith(".py"):
-            ctx.fail(f"{args[0]!r} is no command; write {ctx.command_path} --only {args[0]}")
+        if args[0] not in self.commands and (meant := _meant(args[0])):
+            ctx.fail(f"{args[0]!r} is no command; write check {meant}")
         return super().resolve_command(ctx, args)
+
+
+def _meant(given: str) -> str:
+    """What is to be written for a folder, a number or a file; empty: it is none of them."""
+    word = shlex.quote(given)
+    if Path(given).is_dir():
+        return f"--folder {word}"
+    if re.fullmatch("[0-9][0-9,._']*", given):
+        return f"number {word}"
+    if given.endswith(".csv"):
+        return f"houses {word}"
+    if re.fullmatch(r"(.*/)?(dense_block|exercise_[0-9_]+)\.py", given):
+        return f"--only {word}"
+    if ".py" in given:
+        return f"densenet {word}{':NAME' * given.endswith('.py')}, or another command before it"
+    return ""
 
 
 app = typer.Typer(
@@ -52,13 +69,14 @@ Target = Annotated[
         help="For example net.py:MyNet, which builds the network, or 'net.py:Net(32)'.",
     ),
 ]
-Part = Annotated[
+_WITH_ARGUMENTS = "With its arguments, such as '{}'; --in-channels is not passed on to it."
+Block = Annotated[
     str,
-    typer.Argument(
-        metavar="FILE.py:NAME",
-        help="With its arguments, such as 'net.py:Transition(64)' or 'net.py:Block(64, 32, 6)'; "
-        "--in-channels is not passed on to it.",
-    ),
+    typer.Argument(metavar="FILE.py:NAME", help=_WITH_ARGUMENTS.format("net.py:Block(64, 32, 6)")),
+]
+Transition = Annotated[
+    str,
+    typer.Argument(metavar="FILE.py:NAME", help=_WITH_ARGUMENTS.format("net.py:Transition(64)")),
 ]
 As = Annotated[str, typer.Option("--as", metavar="NETWORK", help="What it should be, see above.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -74,15 +92,25 @@ def _check(
     ] = None,
     json: Json = False,
 ) -> None:
-    if ctx.invoked_subcommand is None:
-        from densenet_solutions import check
-        from densenet_solutions.check.course import EXERCISES
+    if ctx.invoked_subcommand is not None:
+        given = {"--folder": folder != Path(), "--only": only is not None, "--json": json}
+        if ignored := [option for option, is_given in given.items() if is_given]:
+            last = f": write it after {ctx.invoked_subcommand}" if ignored == ["--json"] else ""
+            ctx.fail(
+                f"{', '.join(ignored)} before a command is of no use, got it before "
+                f"{ctx.invoked_subcommand!r}{last or ': leave it out, or the command'}"
+            )
+        return
+    from densenet_solutions import check
+    from densenet_solutions.check.course import EXERCISES
 
+    with faults_in_words():
+        if folder.is_file():
+            raise ValueError(f"--folder is a folder, got a file: write --only {folder}")
         if only is not None:
             folder, only = folder / Path(only).parent, Path(only).name
-            with faults_in_words():
-                checks.choice("--only", only, tuple(EXERCISES))
-        _run(lambda told: check.course(folder, only=only, told=told), json)
+            checks.choice("--only", only, tuple(EXERCISES))
+    _run(lambda told: check.course(folder, only=only, told=told), json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -102,6 +130,11 @@ def number(
                 "COUNT is a whole number, with three digits after each comma if it has any, such "
                 f"as 7,989,096, got {count!r}"
             )
+        if re.fullmatch(r"[0-9]{1,3}\.[0-9]{3}", count.strip()):
+            raise ValueError(
+                f"COUNT is a whole number, got {count!r}, which may be a decimal one: write "
+                f"{count.strip().replace('.', '')}"
+            )
         report = parameter_count(checks.integer("COUNT", int(re.sub("[^0-9]", "", count))))
     _tell(report, json)
 
@@ -114,12 +147,12 @@ def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> Non
     _known(as_)
     from densenet_solutions import check
 
-    _run_on(target, lambda net: check.densenet(net, as_), json)
+    _run_on(target, lambda net: check.densenet(_complete(net, target), as_), json)
 
 
 @app.command()
 def block(
-    target: Part,
+    target: Block,
     in_channels: Channels,
     growth_rate: Annotated[int, typer.Option(min=1, help="Channels that each layer adds.")],
     layers: Annotated[int, typer.Option(min=1, help="Layers of the block.")],
@@ -128,7 +161,7 @@ def block(
     ] = True,
     json: Json = False,
 ) -> None:
-    """Hold a dense block against the paper's or the book's."""
+    """Hold a dense block against the paper's; with --no-bottleneck against the book's."""
     from densenet_solutions import check
 
     size, sizes = 4 if bottleneck else None, (in_channels, growth_rate, layers)
@@ -136,12 +169,12 @@ def block(
     def report(part: Any) -> Report:
         return check.dense_block(_complete(part, target, *sizes), *sizes, bn_size=size)
 
-    _run_on(target, report, json)
+    _run_on(target, report, json, "--in-channels, --growth-rate or --layers")
 
 
 @app.command()
 def transition(
-    target: Part,
+    target: Transition,
     in_channels: Annotated[int, typer.Option(min=2, help="Channels that it reads.")],
     out_channels: Annotated[
         int | None, typer.Option(min=1, help="Channels that it writes; half of them by default.")
@@ -156,12 +189,13 @@ def transition(
     def report(part: Any) -> Report:
         return check.transition(_complete(part, target, in_channels, out), in_channels, out)
 
-    _run_on(target, report, json)
+    _run_on(target, report, json, "--in-channels")
 
 
 @app.command(
     help="Say what a network keeps for its backward pass, and whether its peak is that of the "
-    "plain network, of recomputation or of shared storage.\n\n" + names(NETWORK=CHECKED)
+    "plain network, of recomputation or of shared storage. One passes that needs clearly less than "
+    "the plain network; the plain one does not.\n\n" + names(NETWORK=CHECKED)
 )
 def memory(
     target: Target,
@@ -176,9 +210,10 @@ def memory(
     from densenet_solutions import check
 
     def report(net: Any) -> Report:
+        net = _complete(net, target)
         return check.memory(net, as_, batch=batch, resolution=resolution)
 
-    _run_on(target, report, json)
+    _run_on(target, report, json, "--batch or --resolution")
 
 
 @app.command()
@@ -194,6 +229,11 @@ def houses(
     """
     from densenet_solutions import check
 
+    with faults_in_words():
+        if target.endswith(".py"):
+            raise ValueError(f"a function is given as FILE.py:NAME: write {target}:predict")
+        if Path(target).is_dir():
+            raise ValueError(f"SUBMISSION.csv is a file, got the folder {target!r}")
     if ".py:" in target:
         _run_on(target, check.house_prices, json)
     else:
@@ -207,12 +247,15 @@ def _known(network: str) -> None:
 
 def _complete(named: Any, target: str, *sizes: int) -> Any:
     """What TARGET names; wrong usage if it needs arguments and has none."""
-    if target.endswith(")") or not callable(named):
+    if target.endswith(")"):
         return named
-    given = inspect.signature(named).parameters.values()
+    try:
+        given = inspect.signature(named).parameters.values()
+    except ValueError:  # it is not written in Python
+        return named
     needs = [p.name for p in given if p.default is p.empty and p.kind not in _ANY_NUMBER]
     if needs:
-        arguments = ", ".join(map(str, sizes[: len(needs)]))
+        arguments = ", ".join(map(str, sizes[: len(needs)])) or "…"
         raise typer.BadParameter(  # no `ValueError`, in which names become options
             f"{target} needs {', '.join(needs)}, and no option is passed on to it: write "
             f"'{target}({arguments})'"
@@ -220,21 +263,27 @@ def _complete(named: Any, target: str, *sizes: int) -> Any:
     return named
 
 
-def _run_on(target: str, check: Callable[[Any], Report], json: bool) -> None:
-    """Run a check of what TARGET names."""
+def _run_on(target: str, check: Callable[[Any], Report], json: bool, sizes: str = "") -> None:
+    """Run a check of what TARGET names; `sizes` as in `faults_in_words`."""
 
     def report(_: object) -> Report:
         from densenet_solutions.check.prepared import loaded
 
         with loaded(target) as named:
+            if not callable(named):
+                raise typer.BadParameter(
+                    f"{target} is {named!r:.60}, and a function, a class or a network is needed"
+                )
             return check(named)
 
-    _run(report, json)
+    _run(report, json, sizes)
 
 
-def _run(check: Callable[[Callable[[str, int, int], None]], Report], json: bool) -> None:
+def _run(
+    check: Callable[[Callable[[str, int, int], None]], Report], json: bool, sizes: str = ""
+) -> None:
     """Run a check; what the reader's code prints goes to the error stream."""
-    with faults_in_words(), progress("checking") as told:
+    with faults_in_words(sizes=sizes), progress("checking") as told:
         from densenet_solutions.check import Report
         from densenet_solutions.check.prepared import TheirError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from densenet_solutions.cli.options import faults_in_words
+from densenet_solutions.cli.options import Force, faults_in_words, new_file
 from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ app = typer.Typer(
     "Without options it is the ensemble that the recorded search chose, several different "
     "networks. Options change each of them.",
 )
+
+#: What decides how much memory a network needs.
+SIZES = "--growth-rate or --depth"
 
 Seeds = Annotated[
     int,
@@ -90,7 +93,7 @@ def cv(
     ] = "book",
 ) -> None:
     """Cross-validate the chosen networks over five folds and print what they are: over a minute."""
-    with faults_in_words():
+    with faults_in_words(sizes=SIZES):
         import numpy as np
 
         from densenet_solutions.houses import load_houses, partition
@@ -122,7 +125,7 @@ def train(
     features: Features = None,
 ) -> None:
     """Train on all 1460 houses and say how well they are fitted, in 15 seconds or more."""
-    with faults_in_words():
+    with faults_in_words(sizes=SIZES):
         import numpy as np
 
         from densenet_solutions.houses import load_houses
@@ -139,8 +142,14 @@ def train(
 @app.command()
 def submit(
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The file to write; missing folders are made.")
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="The file to write; missing folders are made, and a file that is there is refused "
+            "without --force.",
+        ),
     ] = Path("submission.csv"),
+    force: Force = False,
     connection: Connection = "dense",
     depth: Depth = None,
     growth_rate: GrowthRate = None,
@@ -149,14 +158,14 @@ def submit(
     features: Features = None,
 ) -> None:
     """Train on all 1460 houses and write prices of the 1459 test houses, in 15 seconds or more."""
-    with faults_in_words():
+    with faults_in_words(sizes=SIZES):
         import numpy as np
 
         from densenet_solutions.houses import load_houses, write_submission
         from densenet_solutions.houses.models import Split
         from densenet_solutions.houses.submission import output_path
 
-        out = output_path(out)
+        out = new_file(output_path(out), force=force)
         houses = load_houses()
         model = _model(connection, depth, growth_rate, epochs, features)
         _print(model, seeds, "all 1460 training houses")
@@ -177,6 +186,8 @@ def score(
         from densenet_solutions.houses import score_submission
         from densenet_solutions.houses.submission import COLUMNS
 
+        if path.is_dir():
+            raise ValueError(f"SUBMISSION.csv is a file, got the folder {str(path)!r}")
         try:
             value = score_submission(path)
         except ValueError as error:

@@ -51,6 +51,7 @@ def _print_strategies(asked: bool) -> None:
         table.add_row(f"[bold]{family}[/]")
         for one in members:
             marks = _RESULTS[one.exactness] + ("" if one.predictable else "; needs --device")
+            marks += "" if one.step else " and --infer"
             table.add_row(one.name, f"{one.summary} [dim]({marks})[/]")
         table.add_row()
     table.add_row("", "[dim]another function: other results than the plain network's, or step's[/]")
@@ -115,7 +116,8 @@ def measure(
         typer.Option(
             metavar="WHOSE",
             help="What is predicted. meta: each operation by its definition; cpu: a CPU's kernels; "
-            "cuda: a GPU's, with what its allocator would reserve. No device is needed.",
+            "cuda: a GPU's, with what its allocator would reserve, which is nearest to a GPU. No "
+            "device is needed.",
         ),
     ] = "meta",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -132,6 +134,11 @@ def measure(
         from densenet_solutions.models import NETWORKS as CATALOGUE
 
         _refuse(TABLE[strategy or "plain"], train, device, kernels)
+        if strategy == "bfloat16" and (autocast or dtype != "float32"):
+            got = f"--autocast {autocast}" if autocast else f"--dtype {dtype}"
+            raise ValueError(
+                f"--strategy bfloat16 casts a float32 network, got {got}: leave out one of them"
+            )
         if autocast and dtype == "float64":
             raise ValueError(
                 "--autocast casts float32, bfloat16 and float16, got --dtype float64, which it "
@@ -234,6 +241,7 @@ def _plain_data(found: _Found) -> dict[str, Any]:
             {key: value for key, value in to_json(result).items() if "timeline" not in key}
             | {"peak_beyond_parameters": result.peak_beyond_parameters}
             | (_unknown(result) if result.out_of_memory else {})
+            | ({"slices": _slices(result)} if found.strategy == "shared_storage" else {})
             for result in found.results
         ],
     }
@@ -243,6 +251,17 @@ def _unknown(result: MemoryResult) -> dict[str, Any]:
     """What is not known of a step that ran out of memory."""
     parts = dict.fromkeys(result.bytes_by_category)
     return {"bytes_by_category": parts, "peak_beyond_parameters": None}
+
+
+def _slices(result: MemoryResult) -> int:
+    """Into how many slices shared storage cuts a large batch."""
+    from densenet_solutions.memory.shared_storage.plan import SLICES
+
+    return SLICES["cuda" if _on_gpu(result) else "cpu"]
+
+
+def _on_gpu(result: MemoryResult) -> bool:
+    return result.device == "cuda" or result.method == "cuda-allocator"
 
 
 def _method(result: MemoryResult) -> str:
@@ -270,6 +289,8 @@ def _beside(network: str, plain: _Found, changed: _Found) -> list[Table]:
             table.add_column(title, justify="right")
         _add_rows(table, [plain, changed], results, ratio=True)
         tables.append(table)
+        if results[0].peak_bytes == results[1].peak_bytes and not results[0].out_of_memory:
+            table.caption = f"{table.caption}\n{changed.strategy} has the peak of plain here"
     return tables
 
 
@@ -284,6 +305,8 @@ def _empty(
         "input " + " × ".join(map(str, last.input_shapes[0])),
         last.dtype + (f", autocast to {last.autocast}" if last.autocast else ""),
         f"optimizer {last.optimizer}" if last.optimizer else "no optimizer",
+        *([f"{last.threads} thread{'s' * (last.threads > 1)}"] if last.threads else []),
+        f"PyTorch {last.packages['torch']}",
     ]
     caption = f"what is in memory at the moment of the peak, by what it is there for{more}"
     return Table(
@@ -348,6 +371,17 @@ def _notes(name: str, results: Sequence[MemoryResult]) -> list[str]:
         notes.append(f"it costs: {strategy.costs[0].lower()}{strategy.costs[1:-1]}")
     if name == "quantized_inference":
         notes.append("its 8-bit weights are buffers, so they do not count as parameters")
-    if name == "shared_storage" and last.method == "predicted" and last.device != "cuda":
-        notes.append("shared_storage is predicted in a CPU's slices; a GPU's need more")
-    return notes
+    if name == "shared_storage":
+        of, more = ("a GPU's", "") if _on_gpu(last) else ("a CPU's", "; a GPU's need more")
+        notes.append(f"shared_storage works in {of} slices, at most {_slices(last)} a batch{more}")
+    return [_in_rows(note) for note in notes]
+
+
+def _in_rows(note: str) -> str:
+    """A note of the instrument in the words of the table."""
+    for instrument, table in {
+        "reserved_bytes": "what is reserved by the allocator",
+        "with fake CPU tensors": "traced as on a CPU, without data",
+    }.items():
+        note = note.replace(instrument, table)
+    return note

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -62,6 +63,7 @@ Autocast = Annotated[
         help="bfloat16 or float16: run the forward pass in 16 bits; parameters stay as they are.",
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")]
 Repeats = Annotated[int, typer.Option(min=1, metavar="N", help="Timed rounds.")]
 
 
@@ -76,25 +78,67 @@ def chosen_device(device: str | None) -> str:
     return str(checks.device(device))
 
 
+def new_file(path: Path, *, force: bool) -> Path:
+    """A file that can be written, and replaces another one only by request: asked before work."""
+    from densenet_solutions import checks
+
+    checks.output_file(path)
+    if path.is_file() and not force:
+        raise ValueError(f"{path} is there already: give another --out, or replace it by --force")
+    return path
+
+
+def resumption(file: Path | None, part: str) -> str:
+    """What Ctrl-C has left of a command that writes `file` after every part."""
+    if file is None:
+        return ""
+    if file.is_file():
+        return "; the same command resumes"
+    return f"; no {part} was complete, so the same command starts anew"
+
+
 @contextlib.contextmanager
-def faults_in_words(*, resumes: bool = False) -> Iterator[None]:
-    """One line instead of a traceback, and an exit code: 2 wrong usage, 1 failure, 130 Ctrl-C."""
+def faults_in_words(*, left: Callable[[], str] = lambda: "", sizes: str = "") -> Iterator[None]:
+    """One line instead of a traceback, and an exit code: 2 wrong usage, 1 failure, 130 Ctrl-C.
+
+    Args:
+        left: what is said after Ctrl-C of what there is.
+        sizes: options that decide how much memory is needed.
+    """
     try:
         yield
     except FileNotFoundError as error:
         missing = f"there is no file {error.filename}" if error.filename else str(error)
         raise Fault(missing) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            typer.echo(
+                "Error: there is not enough memory" + f": lower {sizes}" * bool(sizes), err=True
+            )
+            raise typer.Exit(1) from error
+        if isinstance(error, RuntimeError):
+            raise
         raise Fault(str(error)) from error
-    except (OSError, ImportError, FloatingPointError, MemoryError) as error:
+    except (OSError, ImportError, FloatingPointError) as error:
         words = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.strerror:
             words = f"{error.filename or 'writing'}: {error.strerror}"
+        words = words.replace("a learning rate below", "a --learning-rate below")
         typer.echo(f"Error: {words}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        typer.echo("stopped" + ("; the same command resumes" if resumes else ""), err=True)
+        typer.echo(f"stopped{left()}", err=True)
         raise typer.Exit(130) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it is Python's or PyTorch's refusal of memory, or of a size that no memory has."""
+    said = ("DefaultCPUAllocator", "Storage size calculation overflowed", "Overflow when unpacking")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in said)
+    )
 
 
 def is_first_process() -> bool:

@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from densenet_solutions import checks
-from densenet_solutions.cli.options import Device, chosen_device, faults_in_words, names
+from densenet_solutions.cli.options import (
+    Device,
+    chosen_device,
+    faults_in_words,
+    names,
+    resumption,
+)
 from densenet_solutions.exercises.recipes import RECORDINGS, recipe
 from densenet_solutions.progress import progress
 
@@ -51,16 +57,21 @@ def record(
     show: Annotated[
         bool,
         typer.Option(
-            "--list", help="List the recordings, or the cases of NAME, and which are stale."
+            "--list",
+            help="List the recordings, or the cases of NAME, and which are stale; with NAME and "
+            "--out alone.",
         ),
     ] = False,
 ) -> None:
-    with faults_in_words(resumes=True):
+    folder = Path("records") if out is None else out
+    with faults_in_words(left=lambda: "" if show else resumption(folder / f"{name}.json", "case")):
         if show:
-            if name is not None:
-                cases = recipe(name).cases
-                for case in only or ():
-                    checks.choice("--only", case, cases)
+            given = {"--only": only, "--device": device, "--force": force}
+            if ignored := [option for option, value in given.items() if value]:
+                raise ValueError(
+                    f"--list takes NAME and --out alone, got it with {', '.join(ignored)}: leave "
+                    "out one of them"
+                )
             _list(out, name)
             return
         if name is None:
@@ -70,7 +81,6 @@ def record(
             checks.choice("--only", case, chosen.cases)
         from densenet_solutions.records.recorder import run_recipe
 
-        folder = Path("records") if out is None else out
         where = chosen_device(device)
         with progress(name) as told:
             made = run_recipe(
@@ -87,7 +97,10 @@ def _list(folder: Path | None, name: str | None) -> None:
     if folder is not None and not folder.is_dir():
         raise ValueError(f"--out is a folder with records, got {str(folder)!r}")
     where = () if folder is None else (folder,)  # those of the package without
-    there = {found: load_record(found, *where) for found in record_names(*where)}
+    try:
+        there = {found: load_record(found, *where) for found in record_names(*where)}
+    except ValueError as error:
+        raise ValueError(f"{error}: give another --out, or move the file away") from error
     if name is not None:
         _list_cases(name, there.get(name))
         return

@@ -9,6 +9,9 @@ import typer
 
 from densenet_solutions.cli.options import faults_in_words
 
+#: Where the exercises are written by default.
+FOLDER = "densenet-exercises"
+
 app = typer.Typer(add_completion=False)
 
 
@@ -20,11 +23,16 @@ app = typer.Typer(add_completion=False)
 def start(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="It is made if it is not there.")
-    ] = Path("densenet-exercises"),
+    ] = Path(FOLDER),
 ) -> None:
     with faults_in_words():
         from densenet_solutions.check.course import EXERCISES, start
 
+        if folder == Path(FOLDER) and any(Path(file).is_file() for file in EXERCISES):
+            raise ValueError(
+                "FOLDER would lie among exercises that are in this folder already: give . to write "
+                f"those that are missing, or another FOLDER than {FOLDER}"
+            )
         for file in EXERCISES:
             if (folder / file).is_dir():
                 raise ValueError(

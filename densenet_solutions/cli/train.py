@@ -13,11 +13,14 @@ import typer
 from densenet_solutions.cli.options import (
     SMALL,
     Device,
+    Force,
     Network,
     chosen_device,
     faults_in_words,
     is_first_process,
     names,
+    new_file,
+    resumption,
 )
 
 if TYPE_CHECKING:
@@ -79,20 +82,30 @@ def train(
     device: Device = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Resume from this file; written after every epoch."),
+        typer.Option(
+            metavar="FILE",
+            help="Resume from this file, or begin if it is not there; written after every epoch. "
+            "All must be the same again but --epochs, and with --schedule cosine these too.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write the metrics to this JSON file; missing folders are made."
+            metavar="FILE",
+            help="Write the metrics to this JSON file, at the end: what stops before leaves none, "
+            "and --checkpoint keeps its epochs. Missing folders are made; a file that is there is "
+            "refused without --force.",
         ),
     ] = None,
+    force: Force = False,
 ) -> None:
-    with faults_in_words(resumes=checkpoint is not None):
+    with faults_in_words(
+        left=lambda: resumption(checkpoint, "epoch"), sizes="--batch or --resolution"
+    ):
         from densenet_solutions import checks, training
         from densenet_solutions.files import write_text_atomically
         from densenet_solutions.images import load_fashion_mnist
-        from densenet_solutions.records.serialise import dumps
+        from densenet_solutions.records.serialise import dumps, to_json
 
         checks.choice("NETWORK", network, SMALL)
         if limit is not None and limit > TRAINING_IMAGES:
@@ -106,7 +119,10 @@ def train(
                 f"--batch {images}" + (", or a larger --limit" if limit is not None else "")
             )
         if momentum and optimizer != "sgd":
-            raise ValueError(f"--momentum is an option of sgd, got it with {optimizer!r}")
+            raise ValueError(
+                f"--momentum is an option of sgd, got it with {optimizer!r}: leave it out, or give "
+                "--optimizer sgd"
+            )
         settings = training.TrainingSettings(
             epochs=epochs,
             batch_size=batch,
@@ -120,11 +136,14 @@ def train(
         )
         where = chosen_device(device)
         if out is not None:
-            checks.output_file(out)
+            if checkpoint is not None and out.resolve() == checkpoint.resolve():
+                raise ValueError(f"--out and --checkpoint are two files, got {out} for both")
+            new_file(out, force=force)
         model_fn = _factory(network, pooling)
         model_fn()  # an impossible option is refused before the data are read
         train_set, test_set = load_fashion_mnist("train", limit=limit), load_fashion_mnist("test")
-        _say(_in_words(network, pooling, len(train_set), where, settings))
+        per_epoch = len(train_set) // batch * batch
+        _say(_in_words(network, pooling, len(train_set), per_epoch, where, settings))
         _, result = training.train(
             model_fn,
             train_set,
@@ -136,7 +155,13 @@ def train(
             on_epoch=_teller(checkpoint),
         )
         if is_first_process() and out is not None:
-            write_text_atomically(out, dumps(result))
+            asked = {
+                "network": network,
+                "pooling": pooling if "densenet" in network else None,
+                "limit": limit,
+                "images_per_epoch": per_epoch,
+            }
+            write_text_atomically(out, dumps(asked | to_json(result)))
 
 
 def _say(line: str) -> None:
@@ -145,7 +170,12 @@ def _say(line: str) -> None:
 
 
 def _in_words(
-    network: str, pooling: str, images: int, device: str, settings: TrainingSettings
+    network: str,
+    pooling: str,
+    images: int,
+    per_epoch: int,
+    device: str,
+    settings: TrainingSettings,
 ) -> str:
     """Every setting, and what follows from the device."""
     import torch
@@ -157,7 +187,8 @@ def _in_words(
         network,
         *([f"{pooling} pooling"] if "densenet" in network else []),
         f"{images:,} images of {s.resolution} × {s.resolution}",
-        f"batch {s.batch_size}",
+        f"batch {s.batch_size}"
+        + f" ({per_epoch:,} images an epoch, whole batches alone)" * (per_epoch < images),
         f"{s.optimizer} with learning rate {s.learning_rate:g} ({s.schedule}), "
         + (f"momentum {s.momentum:g}, " if s.optimizer == "sgd" else "")
         + f"weight decay {s.weight_decay:g}",
@@ -199,6 +230,9 @@ def _factory(network: str, pooling: str) -> Any:
     from densenet_solutions.models import NETWORKS
 
     if "densenet" not in network and pooling != "average":
-        raise ValueError(f"--pooling is an option of DenseNets, got it with {network!r}")
+        raise ValueError(
+            f"--pooling is an option of DenseNets, got it with {network!r}: leave it out, or give "
+            "a NETWORK with densenet in its name"
+        )
     options = {"pooling": pooling} if "densenet" in network else {}
     return partial(NETWORKS[network].build, in_channels=1, **options)

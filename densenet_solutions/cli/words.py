@@ -32,6 +32,20 @@ _ARGUMENT = re.compile(
 )
 #: A batch of square images.
 _IMAGES = re.compile(r"(?:x\.shape=)?\(([0-9]+), [0-9]+, ([0-9]+), \2\)")
+#: What is said in Python → what is typed.
+_PHRASES = {
+    r"a batch has at least as many images as parts, got ([0-9]+) images and ([0-9]+) parts":
+        r"--batch is at least the \2 parts of --strategy gradient_accumulation, got \1",
+    r"a partition is (.*, got '(fresh|search)')$": r"--folds is \1; did you mean '\2-1'?",
+    r"a partition is": "--folds is",
+    r"is not a checkpoint of this loop, or is damaged \(\w+\)":
+        "is no checkpoint of this command, or is damaged",
+    r"(differs in(?: .*,)?) network\b": r"\1 the network (NETWORK or --pooling)",
+    r"(differs in(?: .*,)?) training images\b": r"\1 the training images (--limit)",
+    r": delete it, or name another file": ": it is left alone; name another file by --checkpoint",
+    r"is missing @ Record\.(\w+)": r"\1 is missing",
+    r" @ Record(\.\w+)*": "",
+}  # fmt: skip
 #: What is said of images in Python → with --batch and --resolution.
 _OF_IMAGES = {
     "height and width are at least": "--resolution is at least",
@@ -49,6 +63,13 @@ def reword(error: typer.BadParameter, args: Sequence[str]) -> None:
         error.message = in_options(error.message, _options(error.ctx.command), error.ctx.params)
     elif error.param is not None and (words := _refusal(error, list(args))) is not None:
         error.message, error.param = words, None
+
+
+def meant(error: Any) -> list[str]:
+    """The options whose initials were typed: `--lr` for `--learning-rate`."""
+    known = [option for one in error.ctx.command.params for option in one.opts]
+    typed = error.option_name.strip("-")
+    return [one for one in known if typed == "".join(w[0] for w in one.strip("-").split("-"))]
 
 
 def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any]) -> str:
@@ -71,6 +92,8 @@ def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any])
         batch = f"--batch {match[1]}, " if str(given.get("batch")) == match[1] else ""
         return f"{batch}--resolution {match[2]}"
 
+    for python, typed in _PHRASES.items():
+        words = re.sub(python, typed, words)
     if {"batch", "resolution"} <= set(options):
         for python, typed in _OF_IMAGES.items():
             words = words.replace(python, typed)

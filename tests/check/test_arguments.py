@@ -26,7 +26,6 @@ WRONG = [
     ("count: zero", lambda: check.parameter_count(0), ValueError, "n is at least 1, got 0"),
     ("net: text", lambda: check.densenet("net", TINY), TypeError, "got 'net'"),
     ("net: none", lambda: check.densenet(None, TINY), TypeError, "got None"),
-    ("net: builds text", lambda: check.densenet(str, TINY), TypeError, "net builds a torch.nn.Mod"),
     ("name", lambda: check.densenet(Student(), "densenet"), ValueError, "name is one of 'd"),
     ("name: none", lambda: check.densenet(Student(), None), ValueError, "name is one of"),
     ("name: list", lambda: check.densenet(Student(), []), ValueError, r"got \[\]"),
@@ -45,6 +44,10 @@ WRONG = [
     (
         "memory: resolution", lambda: check.memory(Student(), TINY, resolution="big"), TypeError,
         "resolution is an integer, got 'big'",
+    ),
+    (
+        "memory: size", lambda: check.memory(Student(), TINY, batch=10**20), ValueError,
+        "input_shape has fewer than 2.59 elements",
     ),
     ("houses: number", lambda: check.house_prices(3), TypeError, "predict is a function"),
     ("load: no name", lambda: load("net.py"), ValueError, "give FILE.py:NAME"),
@@ -68,11 +71,19 @@ def test_what_is_impossible_is_refused(call, exception, message):
     [
         lambda: check.parameter_count(10**30),
         lambda: check.densenet(lambda: 1 / 0, TINY),
+        lambda: check.densenet(str, TINY),
         lambda: check.transition(Transition, 8),
         lambda: check.dense_block(nn.Linear(3, 4), 8, 4, 3),
         lambda: check.memory(nn.Linear(3, 4), TINY),
     ],
-    ids=["a large count", "fails to build", "a class with arguments", "no block", "no network"],
+    ids=[
+        "a large count",
+        "fails to build",
+        "builds text",
+        "a class with arguments",
+        "no block",
+        "no network",
+    ],
 )
 def test_what_is_possible_and_wrong_is_a_report(call):
     report = call()

@@ -34,6 +34,12 @@ class Broken(nn.Module):
     def forward(self, x):
         return self.conv(x).nonsense()
 
+def Sized(k):
+    return book_densenet(growth_rate=k)
+
+def nothing():
+    "The network."
+
 ready = book_densenet()
 number = 3
 
@@ -95,6 +101,10 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
     assert code == 1
     assert "raises AttributeError: 'Tensor' object has no attribute 'nonsense'" in out
     assert "my_net.py, line 18: return self.conv(x).nonsense()" in out
+    code, out, _ = run("densenet", f"{net}:nothing")
+    assert code == 1
+    assert "✗ nothing returns None; it is to return the network" in out
+    assert "my_net.py, line 23: def nothing():" in out
     code, out, _ = run("houses", f"{net}:prices")
     assert code == 1
     assert "Your function raises KeyError: 'Nonsense'" in out
@@ -116,7 +126,23 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
         (["densenet", "{net}"], "give FILE.py:NAME"),
         (["densenet", "{net}:Nothing"], "my_net.py defines book_densenet, right, wrong, Broken"),
         (["densenet", "nowhere.py:Net"], "there is no file 'nowhere.py'"),
-        (["densenet", "{net}:number"], "net is a torch.nn.Module, or a function that builds one"),
+        (["densenet", "{net}:number"], "my_net.py:number is 3, and a function, a class or a net"),
+        (["densenet", "{net}:Sized"], "my_net.py:Sized needs k, and no option is passed on to it"),
+        (["memory", "{net}:Sized"], "my_net.py:Sized(…)'"),
+        (["memory", "{net}:right", "--batch", "1" + 20 * "0"], "make an input of fewer than 2^59"),
+        (["houses", "{net}"], "given as FILE.py:NAME: write {net}:predict"),
+        (["houses", "."], "SUBMISSION.csv is a file, got the folder '.'"),
+        (["number", "7.978"], "got '7.978', which may be a decimal one: write 7978"),
+        (["--json", "number", "5"], "--json before a command is of no use, got it before 'number'"),
+        (
+            ["--folder", "q", "--only", "a.py", "number", "5"],
+            "--folder, --only before a command is",
+        ),
+        (["--folder", "{net}"], "--folder is a folder, got a file: write --only {net}"),
+        (["."], "'.' is no command; write check --folder ."),
+        (["7978856"], "write check number 7978856"),
+        (["mine.csv"], "write check houses mine.csv"),
+        (["net.py:Net"], "write check densenet net.py:Net"),
         (["densenet", "{net}:right", "--as", "densenet7"], "--as is one of 'densenet121'"),
         (["memory", "{net}:right", "--batch", "0"], "--batch is a whole number of at least 1"),
         (["nonsense"], "No such command"),
@@ -127,7 +153,7 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
 def test_wrong_usage_is_a_line_and_2(net: Path, arguments: list[str], message: str) -> None:
     code, out, error = run(*(argument.format(net=net) for argument in arguments))
     assert code == 2
-    assert message in " ".join((out + error).replace("│", " ").split())
+    assert message.format(net=net) in " ".join((out + error).replace("│", " ").split())
     assert "Traceback" not in out + error
 
 
@@ -237,6 +263,7 @@ def test_a_part_that_needs_arguments_is_told_how_to_write_them(
     assert f"{net}:{name} needs in_channels, " in words
     assert f"write '{net}:{needs}'" in words
     help_text = " ".join(run(command, "--help")[1].replace("│", " ").split())
+    assert ("net.py:Block(64, 32, 6)" in help_text) == (command == "block")
     assert "--in-channels is not passed on to it" in help_text
     assert "builds the network" not in help_text
 

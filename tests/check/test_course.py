@@ -262,9 +262,8 @@ def test_what_is_called_need_not_be_a_function(tmp_path: Path) -> None:
         f"{SOLVED['exercise_2.py']}class Count:\n    def __call__(self, **sizes):\n"
         "        return right(**sizes)\nright, parameters = parameters, Count()\n"
     )
-    code, out = said(tmp_path)
-    assert code == 0, out
-    assert "2 solved, 0 open" in out
+    _, out = said(tmp_path)
+    assert "2 solved, 0 open, 5 missing" in out
 
 
 #: file, what to replace by what, what is then said besides “solved”.
@@ -290,7 +289,7 @@ def test_what_differs_harmlessly_is_told_in_one_line(
     if "Sequential, " in new:
         solved = solved.replace("nn.Sequential, ", "").replace("False), nn.AvgPool2d(2)", "False)")
     (tmp_path / file).write_text(solved)
-    code, out = said(tmp_path)
+    code, out = said(tmp_path, "--only", file)
     assert code == 0, out
     assert [line.strip() for line in out.splitlines() if text in line] == out.splitlines()[2:]
     assert out.splitlines()[2].startswith(f"○ {EXERCISES[file].title}: ")
@@ -323,8 +322,44 @@ def test_a_file_that_is_not_utf_8_is_told_and_the_others_are_checked(tmp_path: P
     assert code == 1
     assert "exercises: 1 solved, 1 wrong, 0 open" in out
     assert "Exercise 2: Importing exercise_2.py raises SyntaxError" in out
+    (tmp_path / "exercise_2.py").write_bytes(b"x = 1\0")
+    said_twice = out + said(tmp_path)[1]
+    assert said_twice.count(". Save it as UTF-8 text.") == 2
+    assert "<frozen" not in said_twice
     (tmp_path / "exercise_1.py").write_bytes(f"# coding: latin-1\n# é{solved}".encode("latin-1"))
     assert said(tmp_path, "--only", "exercise_1.py")[0] == 0
+
+
+def test_what_is_missing_is_named_and_does_not_pass(tmp_path: Path) -> None:
+    inside = tmp_path / "densenet-exercises"
+    inside.mkdir()
+    code, out = said(tmp_path, "--only", "exercise_1.py")
+    assert code == 2
+    assert f"there is no exercise_1.py in '{tmp_path}': give --folder='{inside}'" in out
+    (inside / "exercise_1.py").write_text(SOLVED["exercise_1.py"])
+    (inside / "exercise_2.py").mkdir()
+    code, out = said(inside)
+    assert code == 1
+    assert "exercises: 1 solved, 0 open, 6 missing" in out
+    assert "There is no file dense_block.py, exercise_2.py, exercise_3_1.py, " in out
+    assert f"`densenet-solutions start {inside}` writes what is missing." in out
+    report = course(inside)
+    assert not report.passed
+    assert len(report.missing) == 6
+
+
+def test_a_mistake_of_the_check_is_not_told_as_the_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(mine: object) -> Iterator[Report]:
+        raise TypeError("ours")
+        yield
+
+    monkeypatch.setitem(EXERCISES, "exercise_1.py", Exercise("Exercise 1", "Transition", fails))
+    (tmp_path / "exercise_1.py").write_text(SOLVED["exercise_1.py"])
+    report = course(tmp_path)
+    assert report.unchecked == ("exercise_1.py",)
+    assert not report.mistaken
 
 
 def test_what_is_imported_late_is_found_and_the_path_is_left_alone(tmp_path: Path) -> None:
@@ -334,7 +369,7 @@ def test_what_is_imported_late_is_found_and_the_path_is_left_alone(tmp_path: Pat
         "    import late_transition\n    return late_transition.Transition(in_channels)\n"
     )
     before = list(sys.path)
-    code, out = said(tmp_path)
+    code, out = said(tmp_path, "--only", "exercise_1.py")
     assert code == 0, out
     assert sys.path == before
 

@@ -116,7 +116,9 @@ def test_what_is_kept_is_what_a_layer_must_keep():
 def test_the_peak_is_that_of_predict_memory():
     mine = Student()
     expected = predict_memory(lambda: Student(), (4, 3, 32, 32)).peak_beyond_parameters
-    assert memory(mine, TINY, **SETUP).peak_beyond_parameters == expected
+    report = memory(mine, TINY, **SETUP)
+    assert report.peak_beyond_parameters == expected
+    assert report.title.endswith(", 4 × 3 × 32², float32, no optimizer, predicted")
 
 
 def test_a_network_that_needs_data_is_told():

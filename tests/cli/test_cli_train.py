@@ -12,7 +12,7 @@ from densenet_solutions import images
 from densenet_solutions.cli import app
 from densenet_solutions.images import ImageSet
 
-RUNNER = CliRunner()
+RUNNER = CliRunner(env={"COLUMNS": "300"})
 FAST = ["--resolution", "32", "--batch", "8", "--epochs", "1", "--device", "cpu"]
 
 
@@ -61,6 +61,60 @@ def test_impossible_options_are_refused(options: list[str], message: str) -> Non
     assert message in result.output
 
 
+def said(result) -> str:
+    return " ".join(result.output.replace("│", " ").split())
+
+
+def test_no_file_is_overwritten_unasked_and_the_metrics_say_what_was_asked(tmp_path) -> None:
+    out, checkpoint = tmp_path / "m.json", tmp_path / "run.pt"
+    out.write_text("mine")
+    command = ["train", "book-resnet18", *FAST, "--batch", "6", "--limit", "16", "--out", str(out)]
+    refused = RUNNER.invoke(app, command)
+    assert refused.exit_code == 2
+    assert f"{out} is there already: give another --out, or replace it by --force" in said(refused)
+    same = RUNNER.invoke(app, [*command, "--checkpoint", f"{tmp_path}/./m.json", "--force"])
+    assert same.exit_code == 2
+    assert f"--out and --checkpoint are two files, got {out} for both" in said(same)
+    assert out.read_text() == "mine"
+    done = RUNNER.invoke(app, [*command, "--checkpoint", str(checkpoint), "--force"])
+    assert done.exit_code == 0, done.output
+    assert "batch 6 (12 images an epoch, whole batches alone)" in done.stdout
+    metrics = json.loads(out.read_text())
+    assert metrics["images_per_epoch"] == 12
+    asked = {"network": "book-resnet18", "pooling": None, "limit": 16, "train_images": 16}
+    assert asked.items() <= metrics.items()
+
+
+def test_what_is_said_after_ctrl_c_is_true(tmp_path, monkeypatch) -> None:
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("densenet_solutions.training.train", stop)
+    file = tmp_path / "run.pt"
+    command = ["train", "book-densenet", *FAST, "--checkpoint", str(file)]
+    stopped = RUNNER.invoke(app, command)
+    assert stopped.exit_code == 130
+    assert "stopped; no epoch was complete, so the same command starts anew" in stopped.output
+    file.touch()
+    assert "stopped; the same command resumes" in RUNNER.invoke(app, command).output
+
+
+def test_a_divergence_names_the_option() -> None:
+    result = RUNNER.invoke(app, ["train", "book-resnet18", *FAST, "--learning-rate", "1e30"])
+    assert result.exit_code == 1
+    assert "try a --learning-rate below 1e+30" in said(result)
+
+
+def test_a_step_that_no_memory_has_room_for_is_a_line(monkeypatch) -> None:
+    def allocate(*_, **__):
+        torch.empty(2**58)
+
+    monkeypatch.setattr("densenet_solutions.training.train", allocate)
+    result = RUNNER.invoke(app, ["train", "book-densenet", *FAST])
+    assert result.exit_code == 1
+    assert "Error: there is not enough memory: lower --batch or --resolution" in result.output
+
+
 def test_a_batch_of_more_images_than_there_are_has_a_way_out() -> None:
     result = RUNNER.invoke(app, ["train", "book-densenet", "--limit", "10"])
     assert result.exit_code == 2
@@ -82,9 +136,16 @@ def test_a_file_is_spoken_of_after_it_was_read(tmp_path) -> None:
     _, note, told, _ = again.stdout.splitlines()
     assert note.endswith("its epochs are told, not trained again")
     assert told == first.stdout.splitlines()[-1]
+    other = RUNNER.invoke(app, [*command, "--batch", "4", "--pooling", "max"])
+    assert other.exit_code == 2
+    assert (
+        "differs in the network (NETWORK or --pooling), --batch (8, now 4): it is left alone; name "
+        "another file by --checkpoint"
+    ) in said(other)
     file.write_text("print('mine')", encoding="utf-8")
     wrong = RUNNER.invoke(app, command)
     assert wrong.exit_code == 2
+    assert "is no checkpoint of this command, or is damaged: it is left alone; " in said(wrong)
     assert "not trained again" not in wrong.output
     assert file.read_text(encoding="utf-8") == "print('mine')"
 

@@ -37,6 +37,7 @@ def test_measure_prints_a_table() -> None:
     done = runner.invoke(measure, ["book-resnet18", *options])
     assert done.exit_code == 0, done.output
     assert "11,178,378" in done.output
+    assert "1 thread, PyTorch " in " ".join(done.output.split())
     assert "measured (CPU's allocator)" in done.output
 
 
@@ -70,8 +71,13 @@ def test_a_gpus_kernels_are_predicted_with_what_its_allocator_reserves() -> None
     table = runner.invoke(measure, [*options, "--kernels", "cuda"], env=WIDE).stdout
     assert "predicted (CUDA kernels)" in table
     assert "reserved by the allocator" in table
-    assert "in a CPU's slices" not in table
-    assert "in a CPU's slices" in runner.invoke(measure, options, env=WIDE).stdout
+    assert saved["slices"] == 1
+    assert "shared_storage works in a GPU's slices, at most 1 a batch" in table
+    assert "what is reserved by the allocator is simulated" in table
+    assert "reserved_bytes" not in table
+    assert f"PyTorch {saved['packages']['torch']}" in " ".join(table.split())
+    on_cpu = runner.invoke(measure, options, env=WIDE).stdout
+    assert "shared_storage works in a CPU's slices, at most 8 a batch" in on_cpu
 
 
 def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
@@ -86,6 +92,8 @@ def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
     ("arguments", "said"),
     [
         (["--strategy", "gradient_accumulation", "--infer"], "nothing at inference"),
+        (["--strategy", "saved_in_8_bits", "--infer"], "saved_in_8_bits has the peak of plain h"),
+        (["--autocast", "bfloat16"], "traced as on a CPU, without data: autocast casts what it"),
         (["--strategy", "gradient_accumulation"], "a quarter of the batch at a time"),
         (["--strategy", "offload", "--device", "cpu"], "On a CPU there is nowhere to move it to"),
     ],
@@ -110,6 +118,13 @@ def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -
             "cannot be predicted: leave out --kernels",
         ),
         (["book-densenet", "--batch", "0"], "--batch"),
+        *(
+            (
+                ["book-densenet", "--strategy", "bfloat16", "--device", "cpu", option, value],
+                f"--strategy bfloat16 casts a float32 network, got {option} {value}: leave out",
+            )
+            for option, value in (("--dtype", "float64"), ("--autocast", "bfloat16"))
+        ),
         (["book-densenet", "--device", "cpu:3"], "got 'cpu:3'"),
         (
             ["book-densenet", "--dtype", "float64", "--autocast", "bfloat16"],

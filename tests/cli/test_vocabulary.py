@@ -279,6 +279,7 @@ def test_what_can_only_be_measured_is_marked() -> None:
 
     _, text = run("measure", "--list-strategies")
     assert text.count("needs --device") == sum(not row.predictable for row in TABLE.values())
+    assert text.count("needs --device and --infer") == 1
 
 
 @pytest.mark.parametrize("command", LEAVES, ids=" ".join)

@@ -25,7 +25,41 @@ TOO_SMALL = ["--batch", "1", "--resolution", "32"]
             "give a larger --batch or --resolution",
             "Expected more than",
         ),
-        (["record", "how-far", "--list", "--only", "x"], "got 'x'", "cases"),
+        (
+            ["record", "how-far", "--list", "--only", "x", "--force"],
+            "--list takes NAME and --out alone, got it with --only, --force: leave out one",
+            "cases",
+        ),
+        (["record", "--list", "--only", "x"], "got it with --only", "recorded"),
+        (
+            ["measure", "book-densenet", "--strategy", "gradient_accumulation", "--batch", "2"],
+            "--batch is at least the 4 parts of --strategy gradient_accumulation, got 2",
+            "images",
+        ),
+        (
+            ["houses", "cv", "--folds", "fresh"],
+            "--folds is 'book', 'fresh-N' or 'search-N' with N from 1 to 999, got 'fresh'; did you "
+            "mean 'fresh-1'?",
+            "a partition",
+        ),
+        (["train", "book-densenet", "--lr", "0.1"], "--learning-rate", "--help)"),
+        (["train", "book-densenet", "--epochs"], "Option '--epochs' requires an argument", "_"),
+        (
+            ["train", "book-densenet", "--optimizer", "adam", "--momentum", "0.9"],
+            "got it with 'adam': leave it out, or give --optimizer sgd",
+            "_",
+        ),
+        (
+            ["train", "book-resnet18", "--pooling", "max"],
+            "got it with 'book-resnet18': leave it out, or give a NETWORK with densenet in",
+            "_",
+        ),
+        (["check", "densenet", "a.py:B", "--as", "densenet"], "did you mean 'densenet121'?", "_"),
+        (
+            ["bench", "memory", "--batch", "100000000000", "--resolution", "3000"],
+            "--batch and --resolution make an input of fewer than 2^59 elements",
+            "Storage",
+        ),
         (["train", "densenet121"], "got 'densenet121'", "did you mean"),
         (["train", "book-densenet", "--learning-rate", "-1"], "--learning-rate is more", "rning_"),
     ],
@@ -47,8 +81,42 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     for folder in (file, file / "below"):
         done = CliRunner().invoke(app, ["start", str(folder)], env={"COLUMNS": "300"})
         assert done.exit_code == 2
-        assert f"{file} is a file, not a folder" in " ".join(done.output.replace("│", " ").split())
+        assert f"{file} is a file, and a folder is needed" in " ".join(
+            done.output.replace("│", " ").split()
+        )
     assert file.read_text(encoding="utf-8") == "mine"
+
+
+def test_no_course_is_begun_within_another_or_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, said in {"/dev/null": "is a file, and a f", "/proc/x": "cannot be writ"}.items():
+        done = CliRunner().invoke(app, ["start", folder])
+        assert done.exit_code == 2
+        assert f"{folder} {said}" in done.stderr
+    assert CliRunner().invoke(app, ["start", "."]).exit_code == 0
+    done = CliRunner().invoke(app, ["start"])
+    assert done.exit_code == 2
+    assert "give . to write those that are missing" in " ".join(
+        done.output.replace("│", " ").split()
+    )
+    assert not (tmp_path / "densenet-exercises").exists()
+
+
+def test_a_file_that_is_no_record_is_named_without_our_classes(tmp_path: Path) -> None:
+    (tmp_path / "how-far.json").write_text('{"name": "mine", "version": 1}', encoding="utf-8")
+    folder = ["--out", str(tmp_path)]
+    for command, way in {
+        ("record", "--list"): "give another --out, or move the file away",
+        ("record", "how-far", "--device", "cpu"): "record into another folder (--out), or replace",
+    }.items():
+        done = CliRunner().invoke(app, [*command, *folder])
+        text = " ".join(done.output.replace("│", " ").split())
+        assert done.exit_code == 2
+        assert "is not a record: command is missing; provenance is missing; " in text
+        assert way in text
+        assert "Record" not in text
 
 
 def test_a_size_that_nobody_can_train_on_is_no_mistake_of_the_network(tmp_path: Path) -> None:

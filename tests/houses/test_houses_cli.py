@@ -50,7 +50,7 @@ def test_options_change_every_network_and_are_printed():
     lines = result.stdout.splitlines()
     assert lines[0] == lines[1]
     assert lines[0].startswith("plain: 2 layers of 5, relu, norm none, init he, dropout 0 (inputs")
-    assert lines[0].endswith("1 epochs, features bins")
+    assert lines[0].endswith("1 epoch, features bins")
     assert "ensemble of 4" in result.output
 
 
@@ -78,6 +78,30 @@ def test_the_path_is_checked_before_training(name, tmp_path, monkeypatch):
     result = run("submit", "--out", name)
     assert result.exit_code == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_that_is_there_is_replaced_by_request_only(tmp_path):
+    path = tmp_path / "submission.csv"
+    path.write_text("mine")
+    result = run("submit", "--out", str(path))
+    assert result.exit_code == 2
+    assert "is there already: give another --out, or replace it by --force" in told(result)
+    assert path.read_text() == "mine"
+    assert run("submit", "--out", str(path), "--force", "--epochs", "1").exit_code == 0
+    assert len(pd.read_csv(path)) == 1459
+
+
+def told(result):
+    return " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("growth_rate", ["1000000000", "1" + 20 * "0"])
+def test_a_network_that_no_memory_has_room_for_is_a_line(growth_rate):
+    result = run("train", "--epochs", "1", "--depth", "2", "--growth-rate", growth_rate)
+    assert result.exit_code == 1
+    assert "Error: there is not enough memory: lower --growth-rate or --depth" in result.output
 
 
 def test_a_bad_submission_is_refused_with_the_reason(tmp_path):

@@ -56,10 +56,11 @@ def features_of(network: Network) -> str:
 def in_words(network: Network) -> str:
     """Every option on one line."""
     o, t = network.options, network.training
+    layers = sum(o["block_config"])
     return (
-        f"{o['connection']}: {sum(o['block_config'])} layers of {o['growth_rate']}, "
+        f"{o['connection']}: {layers} layer{'s' * (layers > 1)} of {o['growth_rate']}, "
         f"{o['activation']}, norm {o['norm']}, init {o['init']}, dropout {o['dropout']:g} "
         f"(inputs {o['input_dropout']:g}), AdamW {t.learning_rate:g}, "
-        f"weight decay {t.weight_decay:g}, batch {t.batch_size}, {t.epochs} epochs, "
-        f"features {features_of(network)}"
+        f"weight decay {t.weight_decay:g}, batch {t.batch_size}, "
+        f"{t.epochs} epoch{'s' * (t.epochs > 1)}, features {features_of(network)}"
     )
