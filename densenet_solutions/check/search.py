@@ -22,8 +22,8 @@ _NOTHING = (
     f"papers and of the book, with up to {MOST} deviations, for {' or '.join(map(str, CHANNELS))} "
     f"channels and {', '.join(map(str, CLASSES[:-1]))} or {CLASSES[-1]} classes."
 )
-#: How a number may be written; the groups of three have one separator.
-WRITTEN = r"[0-9]+|[0-9]{1,3}([\s,._'])[0-9]{3}(\1[0-9]{3})*"
+#: How a number may be written; the groups of three have one separator. 7.978 may be millions.
+WRITTEN = r"[0-9]+|(?![0-9]+[.][0-9]{3}$)[0-9]{1,3}([\s,._'])[0-9]{3}(\1[0-9]{3})*"
 Chosen = tuple[tuple[Axis, Option], ...]
 
 

@@ -125,15 +125,15 @@ def number(
     with faults_in_words():
         from densenet_solutions.check.search import WRITTEN, parameter_count
 
-        if not re.fullmatch(WRITTEN, count.strip()):
-            raise ValueError(
-                "COUNT is a whole number, with three digits after each comma if it has any, such "
-                f"as 7,989,096, got {count!r}"
-            )
         if re.fullmatch(r"[0-9]{1,3}\.[0-9]{3}", count.strip()):
             raise ValueError(
                 f"COUNT is a whole number, got {count!r}, which may be a decimal one: write "
                 f"{count.strip().replace('.', '')}"
+            )
+        if not re.fullmatch(WRITTEN, count.strip()):
+            raise ValueError(
+                "COUNT is a whole number, with three digits after each comma if it has any, such "
+                f"as 7,989,096, got {count!r}"
             )
         report = parameter_count(checks.integer("COUNT", int(re.sub("[^0-9]", "", count))))
     _tell(report, json)

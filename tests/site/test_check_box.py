@@ -60,7 +60,7 @@ def test_the_box_says_what_python_says(browser: Any, page: str, number: int) -> 
 
 RIGHT = ["758226", " 7,978,856 ", "7.978.856", "7_978_856", "7'978'856", "7 978 856", "7\u202f978\u202f856",
          "007"]  # fmt: skip
-WRONG = ["", "many", "-3", "7e6", "0", "000", "7,97", "7989,096", "7,989.096", "7 989,096", "7,978856"]
+WRONG = ["", "many", "-3", "7e6", "0", "000", "7,97", "7.978", "7989,096", "7,989.096", "7 989,096", "7,978856"]
 
 
 def test_page_and_command_read_the_same_numbers(browser: Any, page: str) -> None:
