@@ -1,6 +1,8 @@
-"""One thread; and what some tests need and a user may lack is a skip, unless it is required."""
+"""One thread, what waits longest first; what a user may lack is a skip, unless it is required."""
 
+import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,18 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from densenet_solutions.images import fashion_mnist_is_here  # imports PyTorch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pages and the browser come first, so that of several processes none is left with them."""
+    site = Path(__file__).parent / "site"
+    items.sort(key=lambda item: not item.path.is_relative_to(site))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the collector of garbage need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

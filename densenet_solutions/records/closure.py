@@ -105,6 +105,7 @@ def _neighbours(package: Path, path: str) -> Iterator[str]:
             yield target
 
 
+@functools.cache
 def _is_without_influence(path: str) -> bool:
     return any(Path(path).is_relative_to(room) for room in _WITHOUT_INFLUENCE)
 

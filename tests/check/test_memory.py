@@ -16,7 +16,7 @@ from densenet_solutions.models import DenseNet, DenseNetConfig
 
 from .students import TINY, Student
 
-DEEP = DenseNetConfig(growth_rate=4, block_config=(8, 8), num_init_features=8, num_classes=7)
+DEEP = DenseNetConfig(growth_rate=4, block_config=(5, 5), num_init_features=8, num_classes=7)
 SETUP = {"batch": 4, "resolution": 32}
 
 

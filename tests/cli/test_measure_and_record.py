@@ -15,7 +15,7 @@ from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import book_densenet, densenet121
+from densenet_solutions.models import book_densenet
 from densenet_solutions.records import load_record
 
 runner = CliRunner()
@@ -61,10 +61,11 @@ def test_a_strategy_stands_beside_the_plain_network() -> None:
 
 
 def test_a_gpus_kernels_are_predicted_with_what_its_allocator_reserves() -> None:
-    options = ["densenet121", "--batch", "8", "--resolution", "64", "--strategy", "shared_storage"]
+    sizes = ["--batch", "8", "--resolution", "64"]
+    options = ["book-densenet", *sizes, "--strategy", "shared_storage"]
     report = json.loads(runner.invoke(measure, [*options, "--kernels", "cuda", "--json"]).stdout)
-    model = STRATEGIES["shared_storage"].apply(densenet121())
-    expected = predict_memory(model, (8, 3, 64, 64), device="cuda")
+    model = STRATEGIES["shared_storage"].apply(book_densenet())
+    expected = predict_memory(model, (8, 1, 64, 64), device="cuda")
     (saved,) = report["results"]
     assert saved["reserved_bytes"] == expected.reserved_bytes
     assert saved["peak_bytes"] == expected.peak_bytes

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 from torch import nn
-from torchvision.models import densenet121
+from torchvision.models import DenseNet
 
 from densenet_solutions.exercises.memory import published
 from densenet_solutions.exercises.memory.published import MIB, PublishedMemory
@@ -47,12 +47,16 @@ def test_other_batches_follow_from_two() -> None:
     """Exactly what the step at that batch asks for, and what the prediction says."""
     shape = (3, 32, 32)
 
-    def step(batch: int) -> Step:
-        return Step(densenet121, (batch, *shape), optimizer="sgd_momentum")
+    def build() -> nn.Module:
+        return DenseNet(32, (2, 3, 2, 2))
 
-    scaled = published.scaled(step(2).trace(), step(4).trace(), 3)
+    def step(batch: int) -> Step:
+        return Step(build, (batch, *shape), optimizer="sgd_momentum")
+
+    two = step(2).trace()
+    scaled = published.scaled(two, step(4).trace(), 3)
     assert scaled == step(8).trace()
-    predicted = predict_memory(densenet121, (8, *shape), optimizer="sgd_momentum", device="cuda")
+    predicted = predict_memory(build, (8, *shape), optimizer="sgd_momentum", device="cuda")
     assert published.tensors_at_peak(scaled) == predicted.peak_bytes
     assert CudaCache().play(scaled).reserved_bytes == predicted.reserved_bytes
     bare = published.without_workspace(scaled)
@@ -61,7 +65,7 @@ def test_other_batches_follow_from_two() -> None:
     assert not any(step.workspace for step in bare.operations)
     other = Step(nn.Conv2d(3, 4, 1), (2, *shape)).trace()
     with pytest.raises(ValueError, match="other operations"):
-        published.scaled(step(2).trace(), other, 3)
+        published.scaled(two, other, 3)
 
 
 def case(published_mib: tuple[int, ...], *reserved: int) -> PublishedMemory:

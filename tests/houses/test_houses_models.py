@@ -297,14 +297,16 @@ def test_training_is_adamw_with_warm_up_and_cosine():
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
 def test_a_member_depends_on_its_own_seed_only(norm):
     houses = TRAIN.head(150)
-    network = Network({"growth_rate": 4, "dropout": 0.1, "norm": norm}, TrainingOptions(epochs=2))
+    training = TrainingOptions(epochs=2)
+    network = Network({"growth_rate": 4, "dropout": 0.1, "norm": norm}, training)
     folds = contiguous_folds(150)
     alone = out_of_fold(network, houses, folds, (1,))
     together = out_of_fold(network, houses, folds, (0, 1, 2))
     assert np.isfinite(together).all()
     assert np.array_equal(together[1], alone[0])
     assert not np.array_equal(together[0], together[1])
-    in_ensemble = out_of_fold(Ensemble((Network({"growth_rate": 3}), network)), houses, folds, (1,))
+    ensemble = Ensemble((Network({"growth_rate": 3}, training), network))
+    in_ensemble = out_of_fold(ensemble, houses, folds, (1,))
     assert in_ensemble.shape == (2, 150)
     assert np.array_equal(in_ensemble[1], alone[0])
 

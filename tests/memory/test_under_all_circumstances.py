@@ -3,10 +3,13 @@
 Each case does the same to the plain model, which is the measure.
 """
 
+import datetime
 import threading
+from pathlib import Path
 
 import pytest
 import torch
+import torch.multiprocessing
 from torch import nn
 
 from densenet_solutions.measure import predict_memory
@@ -76,6 +79,35 @@ def test_a_gradient_penalty_goes_through_recomputation(name):
         (slope,) = torch.autograd.grad(model(x).square().sum(), x, create_graph=True)
         slope.square().sum().backward()
     assert_same(plain, ours, tolerance=1e-8)
+
+
+def train_in_one_of_two(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    store = torch.distributed.FileStore(str(folder / "store"), 2)
+    torch.distributed.init_process_group(
+        "gloo", store=store, rank=rank, world_size=2, timeout=datetime.timedelta(seconds=120)
+    )
+    plain, ours = pair("shared_storage")
+    for model in (plain, ours):
+        parallel = nn.parallel.DistributedDataParallel(model)
+        torch.manual_seed(10 + rank)  # other images in each process
+        parallel(torch.randn(2, 3, 32, 32, dtype=torch.float64)).square().sum().backward()
+    assert_same(plain, ours)
+    torch.save([p.grad for p in ours.parameters()], folder / f"{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def test_distributed_data_parallel_over_two_processes(tmp_path):
+    """This process is the first of the two."""
+    other = torch.multiprocessing.get_context("spawn").Process(
+        target=train_in_one_of_two, args=(1, tmp_path)
+    )
+    other.start()
+    train_in_one_of_two(0, tmp_path)
+    other.join(120)
+    assert other.exitcode == 0
+    first, second = (torch.load(tmp_path / f"{rank}") for rank in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def other_parameters(model):
@@ -224,7 +256,7 @@ def test_hooks_on_all_modules_see_them_all(name):
 @pytest.mark.parametrize("name", OURS)
 def test_a_compiled_network_has_the_same_gradients_and_buffers(name):
     torch._dynamo.reset()
-    plain, ours = pair(name)
+    plain, ours = pair(name, block_config=(1, 2))
     plain(images()).square().sum().backward()
     torch.compile(ours, backend="aot_eager")(images()).square().sum().backward()
     assert_same(plain, ours)

@@ -43,21 +43,22 @@ def package(tmp_path: Path) -> Path:
     )  # fmt: skip
 
 
+@functools.cache
+def committed(roots: tuple[str, ...]) -> str:
+    return fingerprint(roots, PACKAGE)
+
+
 def stale(package: Path) -> set[tuple[str, str]]:
     """The recorded cases that the code of the copy would leave behind."""
 
     @functools.cache
-    def now(roots: tuple[str, ...], where: Path) -> str | None:
+    def now(roots: tuple[str, ...]) -> str | None:
         try:
-            return fingerprint(roots, where)
+            return fingerprint(roots, package)
         except FileNotFoundError:
             return None
 
-    return {
-        (name, case)
-        for (name, case), roots in ROOTS.items()
-        if now(roots, package) != now(roots, PACKAGE)
-    }
+    return {key for key, roots in ROOTS.items() if now(roots) != committed(roots)}
 
 
 def replace(path: Path, old: str, new: str) -> None:

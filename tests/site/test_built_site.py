@@ -6,11 +6,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, NavigableString, Tag
 
 pytestmark = pytest.mark.site
 
@@ -21,15 +22,22 @@ LESSONS = (
 PARTS = ("question", "turn", "answer", "check", "apparatus")
 
 
+def prose(tag: Tag) -> Iterator[str]:
+    """The texts in it, without code and scripts."""
+    for child in tag.children:
+        if isinstance(child, Tag):
+            if child.name not in ("code", "pre", "script"):
+                yield from prose(child)
+        elif type(child) is NavigableString:  # and no comment
+            yield child
+
+
 def test_no_error_and_no_markup_is_left(soups: dict[str, BeautifulSoup]) -> None:
     found = []
     for page, soup in soups.items():
         if soup.find(src="") is not None:
             found.append((page, 'src=""'))
-        article = BeautifulSoup(str(soup.article), "html.parser")
-        for code in article.find_all(["code", "pre", "script"]):
-            code.decompose()
-        text = article.get_text("\n")
+        text = "\n".join(prose(soup.article))
         signs = r"Traceback \(most recent|^!!! |^\?\?\? |^=== |\\\(|\$\$|\{ \.|ds-output-\d|<!--|\^\["
         found += [(page, hit) for hit in re.findall(signs, text, re.MULTILINE)]
     assert found == []

@@ -3,14 +3,20 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 
 from densenet_solutions.site.build.downloads import for_jupyter, notebook
 from densenet_solutions.site.build.run import read_page, run
+from tests.site.notebooks import run_notebook
 
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(page.stem for page in (ROOT / "docs").rglob("*.py"))
 PAGE = """\
 # %% [markdown]
 # # Title { #top }
@@ -116,6 +122,7 @@ def test_every_page_is_offered_as_notebook_and_script(site: Path, soups) -> None
             else:
                 compile(file.read_text("utf-8"), str(file), "exec")
     assert offered == {*site.rglob("*.ipynb"), *site.rglob("*.py")}
+    assert sorted(path.stem for path in site.rglob("*.ipynb")) == PAGES
 
 
 @pytest.mark.site
@@ -135,12 +142,23 @@ def test_no_markup_of_the_site_is_left_in_a_notebook(site: Path) -> None:
     assert found == []
 
 
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[KernelManager]:
+    """Of each of several processes (`-n 2`) one; in `.ci/run` every notebook has its own."""
+    running = KernelManager(kernel_name="python3")
+    running.start_kernel()
+    yield running
+    running.shutdown_kernel(now=True)
+
+
 @pytest.mark.site
-def test_every_notebook_runs_outside_of_the_repository(site: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("notebooks.py")), str(site)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(list(site.rglob("*.ipynb")))
+@pytest.mark.parametrize("page", PAGES)
+def test_every_notebook_runs_outside_of_the_repository(
+    site: Path, page: str, kernel: KernelManager, tmp_path: Path
+) -> None:
+    (notebook,) = site.rglob(f"{page}.ipynb")
+    with ThreadPoolExecutor(1) as beside:  # this thread may have the event loop of a browser
+        beside.submit(run_notebook, notebook, tmp_path, kernel).result()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from densenet_solutions.exercises.explorer.cards import (
     CARDS,
@@ -178,7 +179,8 @@ def test_weights_of_an_own_growth_rate_are_counted(
         case = cases[f"{network} plain"]
         assert grown(case, weights, weights.own) == case
         for k in (4, 20, weights.own):
-            net = explored(network).build(growth_rate=k, num_init_features=2 * k)
+            with torch.device("meta"):
+                net = explored(network).build(growth_rate=k, num_init_features=2 * k)
             other = replace(weights, own=-1)  # so that nothing is taken over
             scaled = grown(case, other, k)
             assert scaled.parameters == count_parameters(net).total

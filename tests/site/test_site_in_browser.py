@@ -9,27 +9,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.site.conftest import VIOLATIONS
+
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 
 VIEWS = {
-    "wide-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
-    "wide-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone-light": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
-    "phone-dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
+    "wide": ({"width": 1280, "height": 900}, ("light", "dark")),
+    "phone": ({"width": 390, "height": 844}, ("dark", "light")),
 }
-
-
-#: Views in which the rules of accessibility are looked at, too; the others differ by one of both.
-WITH_RULES = ("wide-light", "phone-dark")
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_pages_are_quiet_local_and_fit_and_break_no_rule_of_accessibility(
     browser: Any, server: str, pages: list[str], view: str
 ) -> None:
+    """In the scheme that the reader's system has, with the rules, and after it has changed."""
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(**VIEWS[view])
+    size, (first, second) = VIEWS[view]
+    context = browser.new_context(viewport=size)
     found: list[Any] = []
     tab = context.new_page()
     tab.on("console", lambda message: found.append(f"console: {message.text}"))
@@ -38,19 +36,26 @@ def test_pages_are_quiet_local_and_fit_and_break_no_rule_of_accessibility(
         "request",
         lambda r: None if r.url.startswith((server, "data:", "blob:")) else found.append(r.url),
     )
-    for page in pages:
-        tab.goto(server + page, wait_until="load")
-        scheme = tab.evaluate("document.body.dataset.mdColorScheme")
-        assert scheme == ("slate" if "dark" in view else "default")
+
+    def look(page: str, scheme: str) -> None:
+        name = {"dark": "slate", "light": "default"}[scheme]
+        tab.wait_for_function(f"document.body.dataset.mdColorScheme === {name!r}", timeout=10_000)
         width = tab.evaluate("document.documentElement.scrollWidth")
-        if width > VIEWS[view]["viewport"]["width"]:
-            found.append(f"{page} scrolls sideways: {width} px")
+        if width > size["width"]:
+            found.append(f"{page}, {scheme}, scrolls sideways: {width} px")
+
+    for page in pages:
+        tab.emulate_media(color_scheme=first)
+        tab.goto(server + page, wait_until="load")
+        look(page, first)
         # Pages of the reference are generated alike; two stand for all.
         alike = page.startswith("reference/") and page not in ("reference/", "reference/measure/")
-        if view in WITH_RULES and not alike:
-            for rule in Axe().run(tab).response["violations"]:
+        if not alike:
+            for rule in Axe().run(tab, options=VIOLATIONS).response["violations"]:
                 nodes = [node["html"][:120] for node in rule["nodes"][:3]]
                 found.append((page, rule["id"], nodes))
+        tab.emulate_media(color_scheme=second)
+        look(page, second)
     context.close()
     assert found == []
 
