@@ -84,8 +84,8 @@ usual = [size for size in away[1:] if size < 860 * MIB]
 # it keeps freed pieces, and not every piece can be used again. Where memory gets short it gives free
 # pieces back first, so larger batches can fit, sometimes much larger ones. Below, each line
 # is as long as the memory that PyTorch finds on that card (on a logarithmic scale), and the flags stand
-# at what is reserved and, besides, the most that we saw gone from a card
-# ({{ mib(margins.context_bytes, 0) }}). The band at a flag begins where the tensors fit beside these
+# at what is reserved and {{ mib(margins.context_bytes, 0) }} more, the most that we saw gone from a card besides
+# what a step reserved. The band at a flag begins where the tensors fit beside these
 # {{ mib(margins.context_bytes, 0) }}. It ends where there is also room for the largest error that we saw for that
 # network on an H100 or an H200, among steps that reserved more than 1 GiB. Smaller steps were off by
 # more for some networks. A card whose line ends left of the band we call too small (✗), inside it is
@@ -217,8 +217,8 @@ table(
 # [exercise 3.1](exercises/3-1-memory.py#what-a-gpu-shows) has the cases. Smaller steps reserved up to
 # {{ percent(worst[True], 0) }} more in training ({{ percent(later, 0) }} without what were probably first
 # steps of processes) and {{ percent(worst[False], 0) }} in inference, but never more than
-# {{ mib(most_more, 0) }}; for them the band can end too early. Besides,
-# {{ mib(min(usual), 0) }} to {{ mib(max(usual), 0) }} were gone from the card in {{ len(usual) }} of
+# {{ mib(most_more, 0) }}; for them the band can end too early. Besides what a step
+# reserved, {{ mib(min(usual), 0) }} to {{ mib(max(usual), 0) }} were gone from the card in {{ len(usual) }} of
 # {{ len(away) }} cases, {{ mib(max(away), 0) }} at most: the CUDA context, what libraries keep, and what
 # PyTorch had reserved before the step^[{{ mib(min(away), 0) }} in one, probably the first of its process,
 # where some of that is in what the step reserved.]. The band counts the most, so a card that ends up to
@@ -227,7 +227,8 @@ table(
 # Recomputation and shared storage were not measured like that, and the plain steps' error stands in. For
 # recomputed layers ✓ is far too careful: {{ times(layers) }} the batch of which we expected it did fit.
 # Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
-# allocator got by with 8 GiB, our line says {{ gib(needed.reserved, 1) }}. What is gone from a card was recorded on the H100 only. Another card's may be smaller or larger, and the largest batches above, with
+# allocator, short of memory, got by with 8 GiB, the simulation, which never is, says
+# {{ gib(needed.reserved, 1) }} (by its straight line, prolonged). What is gone from a card was recorded on the H100 only. Another card's may be smaller or larger, and the largest batches above, with
 # a limit on what PyTorch reserves, say nothing about it.
 #
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.

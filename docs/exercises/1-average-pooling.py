@@ -83,7 +83,7 @@ assert "max pooling" in said.text
 #     - **0** reasons in the paper
 #     - **half** the maximum's aliasing at the first transition of our trained networks^[Error of a
 #       half-shift, {{ decimal(mean(spoilt["average"])) }} against {{ decimal(mean(spoilt["max"])) }}; at
-#       the second {{ decimal(later["average"]) }} against {{ decimal(later["max"]) }}.
+#       the second, on maps of 4², {{ decimal(later["average"]) }} against {{ decimal(later["max"]) }}.
 #       [Below](#it-blurs-before-it-subsamples) is what that means.]
 #     - **¼** of the transition's convolution would be left if it pooled first^[Neither the
 #       authors' code nor torchvision does.]
@@ -315,12 +315,12 @@ table(
 )
 
 # %% [markdown]
-# The stride looks right in this row by luck. It is the example of Zhang (2019). He counts average pooling among the methods that ignore the
+# The stride looks right in this row by luck. The row is the example of Zhang (2019). He counts average pooling among the methods that ignore the
 # sampling theorem as well: a box of two is the weakest blur.
 #
 # How much is aliased in real features? Move a map by one cell: its pooled map should move by half a
-# cell. Where nothing is aliased, the Fourier series of the pooled map, which is the sum of waves no finer than
-# its grid through all its values, says exactly how it looks half a cell on. What it gets wrong is what subsampling has spoilt^[Mean squared error over the sum of the two
+# cell. Where nothing is aliased, the Fourier series of the pooled map (the sum of waves, none finer than
+# its grid can show, that passes through all its values) says exactly how it looks half a cell on. What it gets wrong is what subsampling has spoilt^[Mean squared error over the sum of the two
 # maps' variances, mean over channels: 0 where nothing is spoilt, 1 for two unrelated maps.].
 #
 # First transition's feature maps of 8², moved sideways · 256 images of Fashion-MNIST at 32² · five
@@ -390,8 +390,8 @@ assert 0.25 < mean(spoilt["blur"]) / mean(spoilt["average"]) < 1 / 3
 # The limits: the maps are small and continued by their mirror image, only sideways moves are counted,
 # and a pool that removes detail has less left to spoil. So the error says how faithfully a map moves,
 # not how much of it is left. The order is the same with a cruder interpolation, the mean of two
-# neighbours, and in each of the ten networks trained with maximum or stride. At the second transition it
-# is the same, too. There the average's error is {{ percent(of_maximum["average"], 0) }} of the maximum's in
+# neighbours, and in each of the ten networks trained with maximum or stride. At the second transition, whose
+# maps are only 4², it is the same, too. There the average's error is {{ percent(of_maximum["average"], 0) }} of the maximum's in
 # the networks that average, {{ percent(of_maximum["max"], 0) }} and
 # {{ percent(of_maximum["stride"], 0) }} in those that take the maximum or a stride.
 #

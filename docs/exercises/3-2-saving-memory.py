@@ -122,7 +122,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     - **{{ times(ratio) }}** less memory at DenseNet-121's peak: {{ mib(peak["torchvision"], 0) }} become
 #       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224², beyond parameters, buffers and input. {{ card }}, one slice:
 #       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. [The book's
-#       network](3-2c-bench.py#the-books-own-network), predicted: {{ times(books_ratio) }}.]
+#       network](3-2c-bench.py#the-books-own-network), predicted: {{ times(books_ratio) }} in slices.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       float32; in [all such runs](3-2c-bench.py), on one thread or two, {{ times(min(in_all), 2) }} to
 #       {{ times(max(in_all), 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }} and
@@ -162,7 +162,7 @@ assert copies > 12 * distinct
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is exactly {{ mib(copies) }}, half of it read and half the same normalised, for
+# DenseNet-121 that is {{ mib(copies) }} to the byte, half of it read and half the same normalised, for
 # {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
@@ -250,7 +250,7 @@ buffer_frames()
 # By prediction, sharing inside the blocks brings DenseNet-121's step to {{ mib(blocks_only, 0) }}, with
 # stem and transitions, in functions of the same kind, to {{ mib(whole, 0) }} (an {{ card }} took
 # {{ mib(on_gpu[8]["shared_storage"].peak_beyond_parameters, 0) }}). In eight slices, on a CPU, it is
-# {{ mib(peak["shared_storage"], 0) }}; each is normalised by the whole batch's statistics.
+# {{ mib(peak["shared_storage"], 0) }}; each slice is normalised by the whole batch's statistics.
 #
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
@@ -416,7 +416,7 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # ??? apparatus "Sources, records, versions"
 #     As copies `check.memory` counts what is joined and normalised after a block, too, and not the
-#     blocks' inputs.
+#     blocks' inputs where a first layer reads them uncopied.
 #
 #     - Pleiss, Chen, Huang, Li, van der Maaten, Weinberger, *Memory-efficient implementation of
 #       DenseNets*, [arXiv:1707.06990](https://arxiv.org/abs/1707.06990).

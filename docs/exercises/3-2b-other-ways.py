@@ -263,9 +263,9 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # it is not: each part is normalised by its own statistics.
 #
 # Four parts take the peak to {{ mib(peak["gradient_accumulation"]) }}, but the gradient is off. In a small
-# network it is by {{ percent(parts_error, 0) }} of its length where a part is a single image, and by
+# network, untrained and in one draw, it is by {{ percent(parts_error, 0) }} of its length where a part is a single image, and by
 # {{ percent(larger_parts, 0) }} where it is sixteen^[Two dense blocks of two layers, 4 and 64 images of
-# 32 × 32, live.]. In an untrained DenseNet-121, which is much deeper, parts of two images make it
+# 32 × 32, live.]. In DenseNet-121, untrained too, parts of two larger images make it
 # {{ percent(parts_apart, 0) }}^[8 images of 96², recorded.]. Without batch statistics (in
 # evaluation mode, or with group normalisation) it is exact, and a test of this repository says so. What
 # parts of {{ training.batch_size // 4 }} do to accuracy is [below](#what-it-does-to-accuracy). A normalisation that does not see how the batch is cut makes the
@@ -338,7 +338,6 @@ blocks = len(book_densenet().config.block_config)
 [connections] = {total // blocks for _, total in four_layers.values()}
 a_block = {name: left // blocks for name, (left, _) in four_layers.items()}
 kept_share = {name: percent(left / total, 0) for name, (left, total) in many_layers.items()}
-half, eight = others["bfloat16"], others["saved_in_8_bits"]
 
 # %% [markdown]
 # {{ record_note() }}
@@ -353,11 +352,10 @@ half, eight = others["bfloat16"], others["saved_in_8_bits"]
 #
 # Which rows show a loss? Intervals are 95% Student's t intervals of the mean difference, paired by seed. By
 # itself each of these excludes zero: {{ listed(alone) }}. Of {{ count(len(others)) }} rows one may do so by
-# chance; after Holm's correction for all of them what is left is: {{ listed(corrected) }}. How far a
-# gradient is off in one untrained step does not foretell it. In DenseNet-121 it is
-# {{ percent(half_apart, 0) }} for bfloat16, which has
-# {{ pictures.points(half.difference, half.half_width) }} points here, and {{ percent(bits_apart) }} for 8 bits,
-# which have {{ pictures.points(eight.difference, eight.half_width) }}.
+# chance; after Holm's correction for all of them what is left is: {{ listed(corrected) }}. Whether
+# the error of a gradient in one untrained step foretells it, three rows do not say: in DenseNet-121, another
+# and deeper network, it is {{ percent(bits_apart) }} for 8 bits, {{ percent(half_apart, 0) }} for bfloat16 and
+# {{ percent(parts_apart, 0) }} for accumulation.
 #
 # What it does not show: seeds change the start and the order of images only. Training and test images are
 # the same each time, random connections one pattern. And a block of this network has 4 layers without

@@ -202,7 +202,7 @@ counted = table(
 
 # %% [markdown]
 # ??? lines "Table 2: the networks for CIFAR"
-#     For 32² images the stem is one 3×3 convolution and there are three equal blocks of $n$ layers.
+#     For 32² images in colour and ten classes the stem is one 3×3 convolution and there are three equal blocks of $n$ layers.
 #     Without a bottleneck the depth is $L = 3n + 4$, the stem has 16 channels, and transitions keep all
 #     channels. *BC* means a bottleneck and θ = ½: the depth is $L = 6n + 4$ and the stem has $2k$
 #     channels.

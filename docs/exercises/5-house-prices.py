@@ -488,8 +488,8 @@ assert abs(baseline.leak()) < 0.0002
 # come to {{ decimal(baseline.constant_alone(), 1) }}. But every house has {{ ones }} ones among its columns,
 # one for each category that it belongs to. Their weights are pushed as $b$ is, and do its work: $b$ comes
 # to about {{ decimal(constant, 2) }}. What they add up to differs from house to house, with a standard
-# deviation of {{ decimal(np.mean(ones_alone), 2) }}; where the target's mean is subtracted first and nothing
-# is left to add up, of {{ decimal(np.mean(ones_centered), 2) }}. The columns of numbers take part of that
+# deviation of {{ decimal(np.mean(ones_alone), 2) }}; where the target's mean is subtracted first, so that
+# they need not bring the 12, of {{ decimal(np.mean(ones_centered), 2) }}. The columns of numbers take part of that
 # back: in all, what the mean adds to a prediction^[The prediction minus that of the same training with the
 # mean subtracted first: training is linear in the target.] has a standard deviation of
 # {{ decimal(np.mean(response), 2) }}. That is nearly the whole error. The model is right on average (bias
@@ -644,8 +644,8 @@ table(
 # %% [markdown]
 # {{ record_note(load_record("houses-final")) }}
 #
-# Here the three networks with shortcuts have the lowest errors. Against dense, the intervals of all
-# others lie above zero, at 95% each.
+# Here the three networks with shortcuts have the lowest errors. Minus dense, the intervals of the other
+# {{ len(final) - 3 }} models lie above zero, at 95% each.
 # Corrected for eight comparisons, that of SVR includes zero. Averages of three stand against single
 # rivals here too, and the fresh folds above did not show this. Like for like, averages of three have
 # {{ decimal(averages["plain"].mean, 4) }} (plain), {{ decimal(averages["shortcut"].mean, 4) }} (one
@@ -743,15 +743,15 @@ table(
 #     target, features, and a linear model with a tuned penalty was needed.
 #
 # !!! holds-with-a-condition "Dense connections make a deep MLP trainable."
-#     Under the starts and the dropout of the search, with which a plain network of 16 layers does not
-#     train: the worst dense trial has {{ decimal(max(sixteen["dense"]), 3) }} and the best plain one
+#     With the starts and dropouts of the search's trials at 16 layers, of which none has both He's start
+#     and no dropout of features: the worst dense trial has {{ decimal(max(sixteen["dense"]), 3) }} and the best plain one
 #     {{ decimal(min(sixteen["plain"]), 3) }}. Training the layers lowers the error of
 #     all four dense trials, by {{ decimal(min(gain["dense"]), 4) }} to
 #     {{ decimal(max(gain["dense"]), 4) }} (one seed, one partition). That they then differ from ridge
 #     regression is not shown. With one shortcut from the table to the head the error is low too,
 #     {{ decimal(max(sixteen["shortcut"]), 3) }} at worst, but training the layers changes it by
-#     {{ decimal(max(abs(gain["shortcut"])), 5) }} at most. With He's start and no dropout of features a
-#     plain network does train, to {{ decimal(he["plain"], 3) }} on the book's folds.
+#     {{ decimal(max(abs(gain["shortcut"])), 5) }} at most. With both a plain network trains as
+#     well, to {{ decimal(he["plain"], 3) }} on the book's folds.
 #
 # !!! not-decidable-here "Boosted trees beat neural networks on tables like this one."
 #     {{ names[trees[0]] }} minus the dense ensemble is {{ told(rivals[trees[0]]) }} on fresh folds. On
