@@ -77,8 +77,8 @@ def _sources(both: SideBySide, role: Role, right: Source, theirs: Source) -> Dif
             text = f"Features are added and not concatenated: {role} reads a sum."
             return Difference(text, "dense", other.where)
         if other is None or not (other.is_layer or other.kind == "image"):
-            what = other.kind.removeprefix("other: ") if other is not None else "no known channels"
-            text = f"{capital(role)} reads what could not be followed: {what}."
+            what = f" ({other.kind.removeprefix('other: ')})" if other is not None else ""
+            text = f"What {role} reads cannot be followed{what}; outputs and gradients decide."
             return Difference(text, "dense", theirs.where, same_function=True)
     missing = [s for s in right.reads if s.channels not in found]
     extra = [s for s, channels in zip(theirs.reads, found, strict=True) if channels not in due]

@@ -88,12 +88,12 @@ def _check(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Option(help="Where the exercises are.")] = Path(),
     only: Annotated[
-        str | None, typer.Option(metavar="FILE", help="One of them: exercise_4.py.")
+        list[str] | None, typer.Option(metavar="FILE", help="One of them: exercise_4.py.")
     ] = None,
     json: Json = False,
 ) -> None:
     if ctx.invoked_subcommand is not None:
-        given = {"--folder": folder != Path(), "--only": only is not None, "--json": json}
+        given = {"--folder": folder != Path(), "--only": bool(only), "--json": json}
         if ignored := [option for option, is_given in given.items() if is_given]:
             last = f": write it after {ctx.invoked_subcommand}" if ignored == ["--json"] else ""
             ctx.fail(
@@ -105,12 +105,15 @@ def _check(
     from densenet_solutions.check.course import EXERCISES
 
     with faults_in_words():
+        if len(only or ()) > 1:
+            raise ValueError(f"--only is given once, got {' and '.join(only or ())}")
         if folder.is_file():
             raise ValueError(f"--folder is a folder, got a file: write --only {folder}")
-        if only is not None:
-            folder, only = folder / Path(only).parent, Path(only).name
-            checks.choice("--only", only, tuple(EXERCISES))
-    _run(lambda told: check.course(folder, only=only, told=told), json)
+        file = None
+        if only:
+            folder, file = folder / Path(only[0]).parent, Path(only[0]).name
+            checks.choice("--only", file, tuple(EXERCISES))
+    _run(lambda told: check.course(folder, only=file, told=told), json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

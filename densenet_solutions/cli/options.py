@@ -89,9 +89,9 @@ def new_file(path: Path, *, force: bool) -> Path:
 
 
 def resumption(file: Path | None, part: str) -> str:
-    """What Ctrl-C has left of a command that writes `file` after every part."""
+    """What Ctrl-C has left of a command that writes `file` after every part, if it is given."""
     if file is None:
-        return ""
+        return "; without --checkpoint nothing is kept"
     if file.is_file():
         return "; the same command resumes"
     return f"; no {part} was complete, so the same command starts anew"

@@ -76,12 +76,18 @@ def record(
             return
         if name is None:
             raise ValueError("give the NAME of a recording; --list names them")
-        chosen = recipe(name)
+        try:
+            chosen = recipe(name)
+        except ValueError as error:
+            raise ValueError(f"{error}; --list names all") from error
         for case in only or ():
             checks.choice("--only", case, chosen.cases)
         from densenet_solutions.records.recorder import run_recipe
 
         where = chosen_device(device)
+        shipped = _shipped(name)
+        if where == "cpu" and shipped and not any(d.startswith("CPU") for d in shipped):
+            typer.echo(f"made on {', '.join(shipped)}; here it runs on the CPU", err=True)
         with progress(name) as told:
             made = run_recipe(
                 chosen, device=where, directory=folder, only=only, force=force, progress=told
@@ -89,6 +95,13 @@ def record(
     failed = len(made.out_of_memory)
     typer.echo(f"{folder / name}.json")
     typer.echo(f"{len(made.cases)} of {len(chosen.cases)} cases, {failed} of them out of memory")
+
+
+def _shipped(name: str) -> list[str]:
+    """The devices that the package's recording of this name was made on."""
+    from densenet_solutions.records import load_record, record_names
+
+    return sorted(set(load_record(name).devices.values())) if name in record_names() else []
 
 
 def _list(folder: Path | None, name: str | None) -> None:

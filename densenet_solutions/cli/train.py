@@ -162,6 +162,8 @@ def train(
                 "images_per_epoch": per_epoch,
             }
             write_text_atomically(out, dumps(asked | to_json(result)))
+        if wrote := " and ".join(str(file) for file in (checkpoint, out) if file is not None):
+            _say(f"wrote {wrote}")
 
 
 def _say(line: str) -> None:

@@ -138,6 +138,7 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
             ["--folder", "q", "--only", "a.py", "number", "5"],
             "--folder, --only before a command is",
         ),
+        (["--only", "a.py", "--only", "b.py"], "--only is given once, got a.py and b.py"),
         (["--folder", "{net}"], "--folder is a folder, got a file: write --only {net}"),
         (["."], "'.' is no command; write check --folder ."),
         (["7978856"], "write check number 7978856"),

@@ -33,7 +33,8 @@ def test_it_trains_and_writes_metrics(tmp_path, pooling: str) -> None:
     result = RUNNER.invoke(app, [*command, "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "epoch 1: loss" in result.output
-    settings, _ = result.stdout.splitlines()  # the bar is on the error stream
+    settings, _, wrote = result.stdout.splitlines()  # the bar is on the error stream
+    assert wrote == f"wrote {out}"
     assert settings == (
         f"book-densenet, {pooling} pooling, 16 images of 32 × 32, batch 8, "
         "sgd with learning rate 0.01 (constant), momentum 0, weight decay 0, seed 0, cpu, float32"
@@ -79,6 +80,7 @@ def test_no_file_is_overwritten_unasked_and_the_metrics_say_what_was_asked(tmp_p
     done = RUNNER.invoke(app, [*command, "--checkpoint", str(checkpoint), "--force"])
     assert done.exit_code == 0, done.output
     assert "batch 6 (12 images an epoch, whole batches alone)" in done.stdout
+    assert f"wrote {checkpoint} and {out}\n" in done.stdout
     metrics = json.loads(out.read_text())
     assert metrics["images_per_epoch"] == 12
     asked = {"network": "book-resnet18", "pooling": None, "limit": 16, "train_images": 16}
@@ -97,6 +99,8 @@ def test_what_is_said_after_ctrl_c_is_true(tmp_path, monkeypatch) -> None:
     assert "stopped; no epoch was complete, so the same command starts anew" in stopped.output
     file.touch()
     assert "stopped; the same command resumes" in RUNNER.invoke(app, command).output
+    lost = RUNNER.invoke(app, command[:-2]).output
+    assert "stopped; without --checkpoint nothing is kept" in lost
 
 
 def test_a_divergence_names_the_option() -> None:
@@ -133,9 +137,9 @@ def test_a_file_is_spoken_of_after_it_was_read(tmp_path) -> None:
     again = RUNNER.invoke(app, [*command, "--epochs", "2"])
     assert again.exit_code == 0, again.output
     assert again.stdout.count("not trained again") == 1
-    _, note, told, _ = again.stdout.splitlines()
+    _, note, told, _, _ = again.stdout.splitlines()
     assert note.endswith("its epochs are told, not trained again")
-    assert told == first.stdout.splitlines()[-1]
+    assert told == first.stdout.splitlines()[-2]
     other = RUNNER.invoke(app, [*command, "--batch", "4", "--pooling", "max"])
     assert other.exit_code == 2
     assert (

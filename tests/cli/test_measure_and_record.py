@@ -170,7 +170,20 @@ def test_record_refuses() -> None:
     assert runner.invoke(record, []).exit_code == 2
     done = runner.invoke(record, ["nonsense"])
     assert done.exit_code == 2
-    assert "NAME is one of" in " ".join(done.output.replace("│", " ").split())
+    said = " ".join(done.output.replace("│", " ").split())
+    assert "NAME is one of" in said
+    assert said.endswith("; --list names all ╰" + said.rpartition("╰")[2])
+
+
+def test_a_gpus_recording_is_not_made_on_a_cpu_without_a_word(tmp_path, monkeypatch) -> None:
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("densenet_solutions.records.recorder.run_recipe", stop)
+    options = ["--device", "cpu", "--out", str(tmp_path)]
+    done = runner.invoke(record, ["bench-memory-gpu", *options])
+    assert "made on NVIDIA H200; here it runs on the CPU" in done.output
+    assert "here it runs" not in runner.invoke(record, ["bench-memory", *options]).output
 
 
 def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
