@@ -135,6 +135,8 @@ def train(
             seed=seed,
         )
         where = chosen_device(device)
+        if force and out is None:
+            raise ValueError("--force is an option of --out: leave it out, or give --out")
         if out is not None:
             if checkpoint is not None and out.resolve() == checkpoint.resolve():
                 raise ValueError(f"--out and --checkpoint are two files, got {out} for both")

@@ -77,6 +77,8 @@ def test_no_file_is_overwritten_unasked_and_the_metrics_say_what_was_asked(tmp_p
     assert same.exit_code == 2
     assert f"--out and --checkpoint are two files, got {out} for both" in said(same)
     assert out.read_text() == "mine"
+    alone = RUNNER.invoke(app, [*command[:-2], "--force"])
+    assert "--force is an option of --out: leave it out, or give --out" in said(alone)
     done = RUNNER.invoke(app, [*command, "--checkpoint", str(checkpoint), "--force"])
     assert done.exit_code == 0, done.output
     assert "batch 6 (12 images an epoch, whole batches alone)" in done.stdout
