@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -104,6 +105,9 @@ def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any])
     if given.get("strategy"):
         said = words.replace("this strategy", f"--strategy {given['strategy']}")
         words = said + ": give another NETWORK or --strategy" * (said != words)
+    for name, value in given.items():  # a file or a folder is called by its option
+        if isinstance(value, Path) and words.startswith(f"{value} "):
+            words = f"{options[name]} {words}"
     return _ARGUMENT.sub(option, words)
 
 

@@ -72,7 +72,8 @@ def test_no_file_is_overwritten_unasked_and_the_metrics_say_what_was_asked(tmp_p
     command = ["train", "book-resnet18", *FAST, "--batch", "6", "--limit", "16", "--out", str(out)]
     refused = RUNNER.invoke(app, command)
     assert refused.exit_code == 2
-    assert f"{out} is there already: give another --out, or replace it by --force" in said(refused)
+    words = f"--out {out} is there already: give another --out, or replace it by --force"
+    assert words in said(refused)
     same = RUNNER.invoke(app, [*command, "--checkpoint", f"{tmp_path}/./m.json", "--force"])
     assert same.exit_code == 2
     assert f"--out and --checkpoint are two files, got {out} for both" in said(same)
