@@ -43,6 +43,8 @@ _PHRASES = {
         "is no checkpoint of this command, or is damaged",
     r"(differs in(?: .*,)?) network\b": r"\1 the network (NETWORK or --pooling)",
     r"(differs in(?: .*,)?) training images\b": r"\1 the training images (--limit)",
+    r"has ([0-9]+) epochs behind it, more than epochs=([0-9]+): delete it":
+        r"has \1 epochs behind it, more than --epochs=\2: give --epochs=\1 or more",
     r": delete it, or name another file": ": it is left alone; name another file by --checkpoint",
     r"is missing @ Record\.(\w+)": r"\1 is missing",
     r" @ Record(\.\w+)*": "",

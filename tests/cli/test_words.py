@@ -102,6 +102,9 @@ OPTIONS = {"batch": "--batch", "epochs": "--epochs", "weight_decay": "--weight-d
     [
         ("epochs is at least 1, got 0", "--epochs is at least 1, got 0"),
         ("more than epochs=2", "more than --epochs=2"),
+        ("a.pt has 3 epochs behind it, more than epochs=2: delete it, or name another file",
+         "a.pt has 3 epochs behind it, more than --epochs=2: give --epochs=3 or more, or name "
+         "another file"),
         ("got batch_size=3", "got --batch=3"),
         ("differs in batch_size (2, now 3), epochs (1, now 2)",
          "differs in --batch (2, now 3), --epochs (1, now 2)"),
