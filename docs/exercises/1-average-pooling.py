@@ -38,6 +38,7 @@ second = [run.transitions[1] for run in trained["average"]]
 later = {
     name: mean(f.aliasing["Fourier"][name] for f in second) for name in ("average", "max")
 }  # at the second transition
+assert REDUCED.resolution // 8 == 4  # its maps: stem and first transition halve three times
 average, maximum = (pool(name, (0.8, -2.0, 2.8, 0.4)).output for name in ("average", "maximum"))
 assert average == 0.5 and maximum == 2.8
 said = check.transition(Transition(256, 128, DenseNetConfig(pooling="max")), 256).findings[0]

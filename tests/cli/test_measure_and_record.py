@@ -172,7 +172,7 @@ def test_record_refuses() -> None:
     assert done.exit_code == 2
     said = " ".join(done.output.replace("│", " ").split())
     assert "NAME is one of" in said
-    assert said.endswith("; --list names all ╰" + said.rpartition("╰")[2])
+    assert "; --list names all" in said
 
 
 def test_a_gpus_recording_is_not_made_on_a_cpu_without_a_word(tmp_path, monkeypatch) -> None:

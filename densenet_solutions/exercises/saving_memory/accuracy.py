@@ -55,7 +55,7 @@ FROM_THE_START = (
     "logarithmic_connections",
     "harmonic_connections",
 )
-#: Applied before the last epoch, which repairs.
+#: Applied before the last epoch, which trains them on.
 BEFORE_THE_LAST_EPOCH = ("gates", "learned_groups", "channel_pruning", "low_rank", RESTARTED)
 #: Applied when training is over.
 AFTER_TRAINING = ("quantized_inference",)
