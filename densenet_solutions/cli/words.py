@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -63,7 +63,11 @@ def reword(error: typer.BadParameter, args: Sequence[str]) -> None:
     if error.ctx is None:
         return
     if isinstance(error, Fault):
-        error.message = in_options(error.message, _options(error.ctx.command), error.ctx.params)
+        given = {  # Typer has not made paths of them in every version
+            name: Path(value) if value is not None and _is_path(error.ctx.command, name) else value
+            for name, value in error.ctx.params.items()
+        }
+        error.message = in_options(error.message, _options(error.ctx.command), given)
     elif error.param is not None and (words := _refusal(error, list(args))) is not None:
         error.message, error.param = words, None
 
@@ -122,6 +126,18 @@ def _options(command: Any) -> dict[str, str]:
     return found
 
 
+def _annotation(command: Any, name: str) -> Any:
+    found = inspect.signature(command.callback, eval_str=True).parameters.get(name)
+    return None if found is None else found.annotation
+
+
+def _is_path(command: Any, name: str) -> bool:
+    kind = _annotation(command, name)
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return Path in (kind, *get_args(kind))
+
+
 def _refusal(error: typer.BadParameter, args: list[str]) -> str | None:
     """The rule of an option and the value that breaks it; `None` where Typer has another reason."""
     above, command = error.ctx, error.ctx.command  # type: ignore[union-attr]
@@ -134,10 +150,10 @@ def _refusal(error: typer.BadParameter, args: list[str]) -> str | None:
         typed, rest, _ = context.command.make_parser(context).parse_args(args)
         args = rest[1:]  # after the name of the next command
     name = str(error.param.name)  # type: ignore[union-attr]
-    declared = inspect.signature(command.callback, eval_str=True).parameters.get(name)  # type: ignore[arg-type]
+    declared = _annotation(command, name)
     if declared is None or not isinstance(typed.get(name), str):
         return None
-    kind, *more = get_args(declared.annotation) or (declared.annotation,)
+    kind, *more = get_args(declared) or (declared,)
     try:
         _check(_options(command)[name], typed[name], kind, more[0] if more else None)
     except ValueError as refusal:

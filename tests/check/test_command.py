@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from densenet_solutions.check.rows import DENSE
 from densenet_solutions.cli import app
 from densenet_solutions.cli.check import CHECKED
 from densenet_solutions.houses import load_houses, write_submission
+from tests.framed import RUNNER, words
 
 NET = """
 import torch
@@ -56,9 +56,7 @@ def net(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    done = CliRunner().invoke(
-        app, ["check", *map(str, arguments)], env={"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
-    )
+    done = RUNNER.invoke(app, ["check", *map(str, arguments)])
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -154,7 +152,7 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
 def test_wrong_usage_is_a_line_and_2(net: Path, arguments: list[str], message: str) -> None:
     code, out, error = run(*(argument.format(net=net) for argument in arguments))
     assert code == 2
-    assert message.format(net=net) in " ".join((out + error).replace("│", " ").split())
+    assert message.format(net=net) in words(out + error)
     assert "Traceback" not in out + error
 
 
@@ -260,10 +258,10 @@ def test_a_part_that_needs_arguments_is_told_how_to_write_them(
     command, name, *options = arguments
     code, out, error = run(command, f"{net}:{name}", *options)
     assert code == 2
-    words = " ".join((out + error).replace("│", " ").split())
-    assert f"{net}:{name} needs in_channels, " in words
-    assert f"write '{net}:{needs}'" in words
-    help_text = " ".join(run(command, "--help")[1].replace("│", " ").split())
+    said = words(out + error)
+    assert f"{net}:{name} needs in_channels, " in said
+    assert f"write '{net}:{needs}'" in said
+    help_text = words(run(command, "--help")[1])
     assert ("net.py:Block(64, 32, 6)" in help_text) == (command == "block")
     assert "--in-channels is not passed on to it" in help_text
     assert "builds the network" not in help_text

@@ -12,11 +12,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
-from typer.testing import CliRunner
 
 from densenet_solutions.check import Report, course, start
 from densenet_solutions.check.course import EXERCISES, Exercise
 from densenet_solutions.cli import app
+from tests.framed import RUNNER, words
 
 SOLVED = {
     "dense_block.py": """
@@ -169,8 +169,7 @@ WRONG = [
 
 
 def said(folder: Path, *options: str) -> tuple[int, str]:
-    env = {"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
-    done = CliRunner().invoke(app, ["check", "--folder", str(folder), *options], env=env)
+    done = RUNNER.invoke(app, ["check", "--folder", str(folder), *options])
     return done.exit_code, done.stdout + done.stderr
 
 
@@ -195,11 +194,11 @@ def test_start_writes_signatures_and_docstrings_and_no_answers(tmp_path: Path) -
 
 def test_start_leaves_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "exercise_1.py").write_text("mine")
-    done = CliRunner().invoke(app, ["start", str(tmp_path)])
+    done = RUNNER.invoke(app, ["start", str(tmp_path)])
     assert done.exit_code == 0
     assert "exercise_1.py" not in done.stdout
     assert (tmp_path / "exercise_1.py").read_text() == "mine"
-    assert "all files are in" in CliRunner().invoke(app, ["start", str(tmp_path)]).stdout
+    assert "all files are in" in RUNNER.invoke(app, ["start", str(tmp_path)]).stdout
 
 
 def test_right_answers_solve_everything(tmp_path: Path) -> None:
@@ -380,7 +379,7 @@ def test_one_file_and_json(tmp_path: Path) -> None:
     code, out = said(tmp_path, "--only", "exercise_1.py")
     assert code == 0
     assert "1 solved, 0 open" in out
-    done = CliRunner().invoke(app, ["check", "--folder", str(tmp_path), "--json"])
+    done = RUNNER.invoke(app, ["check", "--folder", str(tmp_path), "--json"])
     report = json.loads(done.stdout)
     assert report["solved"] == ["exercise_1.py"]
     assert report["passed"] is False
@@ -394,7 +393,7 @@ def test_one_file_and_json(tmp_path: Path) -> None:
     assert "--only is one of 'dense_block.py'" in out
     code, out = said(tmp_path / "nowhere")
     assert code == 2
-    assert "densenet-solutions start" in " ".join(out.replace("│", " ").split())
+    assert "densenet-solutions start" in words(out)
 
 
 def test_it_works_in_a_notebook(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ import json
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from densenet_solutions import images
 from densenet_solutions.cli import app
 from densenet_solutions.images import ImageSet
+from tests.framed import RUNNER, words
 
-RUNNER = CliRunner(env={"COLUMNS": "300"})
 FAST = ["--resolution", "32", "--batch", "8", "--epochs", "1", "--device", "cpu"]
 
 
@@ -63,7 +62,7 @@ def test_impossible_options_are_refused(options: list[str], message: str) -> Non
 
 
 def said(result) -> str:
-    return " ".join(result.output.replace("│", " ").split())
+    return words(result.output)
 
 
 def test_no_file_is_overwritten_unasked_and_the_metrics_say_what_was_asked(tmp_path) -> None:
@@ -128,7 +127,7 @@ def test_a_batch_of_more_images_than_there_are_has_a_way_out() -> None:
     said = (
         "--batch is at most the 10 training images, got 128: give --batch 10, or a larger --limit"
     )
-    assert said in " ".join(result.output.replace("│", " ").split())
+    assert said in words(result.output)
 
 
 def test_a_file_is_spoken_of_after_it_was_read(tmp_path) -> None:
@@ -162,6 +161,6 @@ def test_a_step_of_one_value_per_channel_is_told_in_options() -> None:
     result = RUNNER.invoke(app, ["train", "book-densenet", *options])
     assert result.exit_code == 2
     said = "got --batch 1, --resolution 32: give a larger --batch or --resolution"
-    text = " ".join(result.output.replace("│", " ").split())
+    text = words(result.output)
     assert said in text
     assert "eval()" not in text

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
@@ -17,13 +16,11 @@ from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet
 from densenet_solutions.records import load_record
-
-runner = CliRunner()
-WIDE = {"COLUMNS": "200"}
+from tests.framed import RUNNER, words
 
 
 def test_measure_prints_json() -> None:
-    done = runner.invoke(measure, ["book-densenet", "--batch", "4", "--resolution", "64", "--json"])
+    done = RUNNER.invoke(measure, ["book-densenet", "--batch", "4", "--resolution", "64", "--json"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output)
     expected = predict_memory(book_densenet, (4, 1, 64, 64))
@@ -34,7 +31,7 @@ def test_measure_prints_json() -> None:
 
 def test_measure_prints_a_table() -> None:
     options = ["--batch", "2", "--resolution", "64", "--infer", "--device", "cpu"]
-    done = runner.invoke(measure, ["book-resnet18", *options])
+    done = RUNNER.invoke(measure, ["book-resnet18", *options])
     assert done.exit_code == 0, done.output
     assert "11,178,378" in done.output
     assert "1 thread, PyTorch " in " ".join(done.output.split())
@@ -43,15 +40,15 @@ def test_measure_prints_a_table() -> None:
 
 def test_a_strategy_stands_beside_the_plain_network() -> None:
     options = ["book-densenet", "--batch", "4", "--resolution", "64"]
-    (alone,) = json.loads(runner.invoke(measure, [*options, "--json"]).stdout)["results"]
-    done = runner.invoke(measure, [*options, "--strategy", "recompute_block", "--json"])
+    (alone,) = json.loads(RUNNER.invoke(measure, [*options, "--json"]).stdout)["results"]
+    done = RUNNER.invoke(measure, [*options, "--strategy", "recompute_block", "--json"])
     report = json.loads(done.stdout)
     (plain,), (saved,) = report["plain"]["results"], report["results"]
     assert plain == alone
     model = STRATEGIES["recompute_block"].apply(book_densenet())
     expected = predict_memory(model, (4, 1, 64, 64))
     assert saved["peak_bytes"] == expected.peak_bytes < plain["peak_bytes"]
-    table = runner.invoke(measure, [*options, "--strategy", "recompute_block"], env=WIDE).stdout
+    table = RUNNER.invoke(measure, [*options, "--strategy", "recompute_block"]).stdout
     (line,) = (line for line in table.splitlines() if line.startswith("│ peak  "))
     _, *cells = (cell.strip() for cell in line.strip("│").split("│"))
     ratio = plain["peak_bytes"] / saved["peak_bytes"]
@@ -63,13 +60,13 @@ def test_a_strategy_stands_beside_the_plain_network() -> None:
 def test_a_gpus_kernels_are_predicted_with_what_its_allocator_reserves() -> None:
     sizes = ["--batch", "8", "--resolution", "64"]
     options = ["book-densenet", *sizes, "--strategy", "shared_storage"]
-    report = json.loads(runner.invoke(measure, [*options, "--kernels", "cuda", "--json"]).stdout)
+    report = json.loads(RUNNER.invoke(measure, [*options, "--kernels", "cuda", "--json"]).stdout)
     model = STRATEGIES["shared_storage"].apply(book_densenet())
     expected = predict_memory(model, (8, 1, 64, 64), device="cuda")
     (saved,) = report["results"]
     assert saved["reserved_bytes"] == expected.reserved_bytes
     assert saved["peak_bytes"] == expected.peak_bytes
-    table = runner.invoke(measure, [*options, "--kernels", "cuda"], env=WIDE).stdout
+    table = RUNNER.invoke(measure, [*options, "--kernels", "cuda"]).stdout
     assert "predicted (CUDA kernels)" in table
     assert "reserved by the allocator" in table
     assert saved["slices"] == 1
@@ -77,13 +74,13 @@ def test_a_gpus_kernels_are_predicted_with_what_its_allocator_reserves() -> None
     assert "what is reserved by the allocator is simulated" in table
     assert "reserved_bytes" not in table
     assert f"PyTorch {saved['packages']['torch']}" in " ".join(table.split())
-    on_cpu = runner.invoke(measure, options, env=WIDE).stdout
+    on_cpu = RUNNER.invoke(measure, options).stdout
     assert "shared_storage works in a CPU's slices, at most 8 a batch" in on_cpu
 
 
 def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
     options = ["--batch", "2", "--resolution", "32", "--strategy", "offload", "--device", "cpu"]
-    done = runner.invoke(measure, ["book-densenet", *options], env=WIDE)
+    done = RUNNER.invoke(measure, ["book-densenet", *options])
     assert done.exit_code == 0, done.output
     (head,) = (line for line in done.stdout.splitlines() if "plain" in line and "┃" in line)
     assert [cell.strip() for cell in head.strip("┃").split("┃")] == ["", "plain", "offload", "less"]
@@ -101,7 +98,7 @@ def test_what_is_measured_has_a_table_of_its_own_beside_plain() -> None:
 )
 def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -> None:
     sizes = ["--batch", "4", "--resolution", "64"]
-    done = runner.invoke(measure, ["book-densenet", *sizes, *arguments], env=WIDE)
+    done = RUNNER.invoke(measure, ["book-densenet", *sizes, *arguments])
     assert said in " ".join(done.stdout.split())
 
 
@@ -134,13 +131,13 @@ def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -
     ],
 )
 def test_measure_refuses(arguments: list[str], message: str) -> None:
-    done = runner.invoke(measure, arguments)
+    done = RUNNER.invoke(measure, arguments)
     assert done.exit_code == 2
-    assert message in " ".join(done.output.replace("│", " ").split())
+    assert message in words(done.output)
 
 
 def test_record_lists() -> None:
-    done = runner.invoke(record, ["--list"])
+    done = RUNNER.invoke(record, ["--list"])
     assert done.exit_code == 0, done.output
     rows = {
         cells[1].strip(): cells
@@ -153,24 +150,24 @@ def test_record_lists() -> None:
 
 
 def test_record_lists_the_cases_of_one() -> None:
-    done = runner.invoke(record, ["how-far", "--list"])
+    done = RUNNER.invoke(record, ["how-far", "--list"])
     assert done.exit_code == 0, done.output
     assert done.output.startswith("cases of how-far, for --only:\n")
     assert re.search(r"\n  plain-16gib  (up to date|stale), made on CPU\n", done.output)
-    done = runner.invoke(record, ["memory-grid-rehearsal", "--list"])
+    done = RUNNER.invoke(record, ["memory-grid-rehearsal", "--list"])
     heading, *cases = done.output.splitlines()
     assert heading == "cases of memory-grid-rehearsal, for --only:"
     assert len(cases) == 8
     assert all(line.endswith("'  not recorded") for line in cases)
-    done = runner.invoke(record, ["shared-storage-slices", "--list"])
+    done = RUNNER.invoke(record, ["shared-storage-slices", "--list"])
     assert done.output.startswith("cases of shared-storage-slices (batch sizes), for --only:\n")
 
 
 def test_record_refuses() -> None:
-    assert runner.invoke(record, []).exit_code == 2
-    done = runner.invoke(record, ["nonsense"])
+    assert RUNNER.invoke(record, []).exit_code == 2
+    done = RUNNER.invoke(record, ["nonsense"])
     assert done.exit_code == 2
-    said = " ".join(done.output.replace("│", " ").split())
+    said = words(done.output)
     assert "NAME is one of" in said
     assert "; --list names all" in said
 
@@ -181,9 +178,9 @@ def test_a_gpus_recording_is_not_made_on_a_cpu_without_a_word(tmp_path, monkeypa
 
     monkeypatch.setattr("densenet_solutions.records.recorder.run_recipe", stop)
     options = ["--device", "cpu", "--out", str(tmp_path)]
-    done = runner.invoke(record, ["bench-memory-gpu", *options])
+    done = RUNNER.invoke(record, ["bench-memory-gpu", *options])
     assert "made on NVIDIA H200; here it runs on the CPU" in done.output
-    assert "here it runs" not in runner.invoke(record, ["bench-memory", *options]).output
+    assert "here it runs" not in RUNNER.invoke(record, ["bench-memory", *options]).output
 
 
 def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
@@ -217,7 +214,7 @@ def test_recording_is_killed_and_resumed(tmp_path: Path) -> None:
 def test_what_ran_out_of_memory_has_no_parts() -> None:
     """Images of 160 TB: more than any process can address."""
     size = ["book-densenet", "--batch", "100000", "--resolution", "20000", "--device", "cpu"]
-    done = runner.invoke(measure, size, env=WIDE)
+    done = RUNNER.invoke(measure, size)
     assert done.exit_code == 0, done.output
     cells = {
         row[0].strip(): row[-1].strip()
@@ -232,6 +229,6 @@ def test_what_ran_out_of_memory_has_no_parts() -> None:
 def test_8_bit_weights_are_said_not_to_count() -> None:
     options = ["--strategy", "quantized_inference", "--infer", "--device", "cpu"]
     sizes = ["book-densenet", "--batch", "1", "--resolution", "32"]
-    done = runner.invoke(measure, [*sizes, *options], env=WIDE)
+    done = RUNNER.invoke(measure, [*sizes, *options])
     assert done.exit_code == 0, done.output
     assert "its 8-bit weights are buffers, so they do not count as parameters" in done.output

@@ -11,15 +11,12 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from densenet_solutions import __version__, progress
 from densenet_solutions.cli import COMMANDS, app
 from densenet_solutions.cli.options import NETWORKS, SMALL, STRATEGIES
 from densenet_solutions.exercises.recipes import RECORDINGS
-
-WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-
+from tests.framed import RUNNER, words
 
 #: Every command that does something.
 LEAVES = [
@@ -30,8 +27,8 @@ LEAVES = [
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, list(arguments), env=WIDE)
-    return done.exit_code, " ".join(done.output.replace("│", " ").split())
+    done = RUNNER.invoke(app, list(arguments))
+    return done.exit_code, words(done.output)
 
 
 def test_help_names_every_command_and_gives_no_completion() -> None:
@@ -88,7 +85,7 @@ def test_help_and_tables_name_the_same_networks_and_strategies() -> None:
 @pytest.mark.parametrize("command", LEAVES, ids=" ".join)
 def test_what_is_to_be_filled_in_is_in_capitals(command: list[str]) -> None:
     """But for types, which Typer writes as `<str>`, and choices."""
-    text = CliRunner().invoke(app, [*command, "--help"], env=WIDE).stdout
+    text = RUNNER.invoke(app, [*command, "--help"]).stdout
     (usage,) = (line for line in text.splitlines() if "Usage: " in line)
     assert not re.findall(r"[\[{][a-z][^\]}]*[\]}]", usage)
     assert "list[" not in text
@@ -221,7 +218,7 @@ def test_a_misspelt_name_is_recognised(command: list[str], meant: str) -> None:
 def test_a_refusal_is_all_that_is_said(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(progress, "FIRST", 0)
-    done = CliRunner().invoke(app, command, env=WIDE)
+    done = RUNNER.invoke(app, command)
     assert done.exit_code == 2
     assert done.stderr.startswith("Usage: ")
     assert done.stdout == ""
@@ -243,7 +240,7 @@ def test_work_that_takes_long_says_so_in_a_pipe(
     command: list[str], line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "FIRST", 0)
-    done = CliRunner().invoke(app, command, env=WIDE)
+    done = RUNNER.invoke(app, command)
     assert done.stderr.startswith(line)
     assert not done.stdout.startswith(line)
 
@@ -289,7 +286,7 @@ def test_help_breaks_no_choice_on_80_columns(command: list[str]) -> None:
     group = typer.main.get_command(module.app)
     leaf = group.commands[command[1]] if len(command) > 1 else group
     declared = inspect.signature(leaf.callback, eval_str=True).parameters.values()
-    text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"}).stdout
+    text = RUNNER.invoke(app, [*command, "--help"], env={"COLUMNS": "80"}).stdout
     for parameter in declared:
         kind, *_ = get_args(parameter.annotation) or (parameter.annotation,)
         for one in (kind, *get_args(kind)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from densenet_solutions.cli import app
+from tests.framed import RUNNER, words
 
 TOO_SMALL = ["--batch", "1", "--resolution", "32"]
 
@@ -66,10 +66,8 @@ TOO_SMALL = ["--batch", "1", "--resolution", "32"]
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage(command: list[str], said: str, unsaid: str) -> None:
-    done = CliRunner().invoke(
-        app, [*command, "--device", "cpu"] if command[0] == "bench" else command
-    )
-    text = " ".join(done.output.replace("│", " ").split())
+    done = RUNNER.invoke(app, [*command, "--device", "cpu"] if command[0] == "bench" else command)
+    text = words(done.output)
     assert done.exit_code == 2
     assert said in text
     assert unsaid not in text
@@ -79,11 +77,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     file = tmp_path / "afile"
     file.write_text("mine", encoding="utf-8")
     for folder in (file, file / "below"):
-        done = CliRunner().invoke(app, ["start", str(folder)], env={"COLUMNS": "300"})
+        done = RUNNER.invoke(app, ["start", str(folder)])
         assert done.exit_code == 2
-        assert f"{file} is a file, and a folder is needed" in " ".join(
-            done.output.replace("│", " ").split()
-        )
+        assert f"{file} is a file, and a folder is needed" in words(done.output)
     assert file.read_text(encoding="utf-8") == "mine"
 
 
@@ -92,15 +88,13 @@ def test_no_course_is_begun_within_another_or_where_nothing_can_be_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for folder, said in {"/dev/null": "is a file, and a f", "/proc/x": "cannot be writ"}.items():
-        done = CliRunner().invoke(app, ["start", folder])
+        done = RUNNER.invoke(app, ["start", folder])
         assert done.exit_code == 2
         assert f"{folder} {said}" in done.stderr
-    assert CliRunner().invoke(app, ["start", "."]).exit_code == 0
-    done = CliRunner().invoke(app, ["start"])
+    assert RUNNER.invoke(app, ["start", "."]).exit_code == 0
+    done = RUNNER.invoke(app, ["start"])
     assert done.exit_code == 2
-    assert "give . to write those that are missing" in " ".join(
-        done.output.replace("│", " ").split()
-    )
+    assert "give . to write those that are missing" in words(done.output)
     assert not (tmp_path / "densenet-exercises").exists()
 
 
@@ -111,8 +105,8 @@ def test_a_file_that_is_no_record_is_named_without_our_classes(tmp_path: Path) -
         ("record", "--list"): "give another --out, or move the file away",
         ("record", "how-far", "--device", "cpu"): "record into another folder (--out), or replace",
     }.items():
-        done = CliRunner().invoke(app, [*command, *folder])
-        text = " ".join(done.output.replace("│", " ").split())
+        done = RUNNER.invoke(app, [*command, *folder])
+        text = words(done.output)
         assert done.exit_code == 2
         assert "is not a record: command is missing; provenance is missing; " in text
         assert way in text
@@ -122,8 +116,6 @@ def test_a_file_that_is_no_record_is_named_without_our_classes(tmp_path: Path) -
 def test_a_size_that_nobody_can_train_on_is_no_mistake_of_the_network(tmp_path: Path) -> None:
     file = tmp_path / "net.py"
     file.write_text("from torchvision.models import densenet121 as net\n", encoding="utf-8")
-    done = CliRunner().invoke(app, ["check", "memory", f"{file}:net", *TOO_SMALL])
+    done = RUNNER.invoke(app, ["check", "memory", f"{file}:net", *TOO_SMALL])
     assert done.exit_code == 2
-    assert "give a larger --batch or --resolution" in " ".join(
-        done.output.replace("│", " ").split()
-    )
+    assert "give a larger --batch or --resolution" in words(done.output)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from typer.testing import CliRunner
 
 from densenet_solutions.cli import app
 from densenet_solutions.cli.words import in_options
+from tests.framed import RUNNER, words
 
 TINY = ["--batch", "1", "--resolution", "32"]
 
 
 def refusal(*command: str) -> str:
-    done = CliRunner().invoke(app, list(command))
-    text = " ".join(done.output.replace("│", " ").split())
+    done = RUNNER.invoke(app, list(command))
+    text = words(done.output)
     assert done.exit_code == 2, text
     return re.sub(".*Invalid value: ", "", text).rstrip("╰╯─ ")
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 import densenet_solutions.cli.houses as cli
 from densenet_solutions.exercises.houses import networks, recordings, rivals, search
 from densenet_solutions.houses import Ensemble, Network, score_submission
 from densenet_solutions.houses.training import TrainingOptions
+from tests.framed import RUNNER, words
 
 
 def small_networks(connection):
@@ -26,7 +26,7 @@ def small(monkeypatch):
 
 
 def run(*args):
-    return CliRunner().invoke(cli.app, list(args))
+    return RUNNER.invoke(cli.app, list(args))
 
 
 @pytest.mark.usefixtures("small")
@@ -93,7 +93,7 @@ def test_a_file_that_is_there_is_replaced_by_request_only(tmp_path):
 
 
 def told(result):
-    return " ".join(result.output.replace("│", " ").split())
+    return words(result.output)
 
 
 @pytest.mark.usefixtures("small")
