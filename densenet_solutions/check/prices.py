@@ -170,7 +170,8 @@ def _leaks(
         found.append(Finding(
             "wrong",
             f"Leak: trained on shuffled prices it still predicts with {without:.3f}, and the mean "
-            f"with {mean:.3f}. It knows prices from elsewhere: a file, or a global variable.",
+            f"with {mean:.3f}. It knows prices from elsewhere: a file, a global variable, or "
+            "numbers written into it.",
             "Train on the frame that is given and on nothing else.",
         ))  # fmt: skip
     found = found or [Finding("right", "No leak was found.")]
@@ -201,6 +202,8 @@ def _submission(path: Path) -> HousePricesReport:
     if same > 0.05 * len(truth):
         text = f"{same} of {len(truth)} prices are the recorded ones: they were looked up."
         findings.insert(0, Finding("wrong", text))
+    text = "What a file was trained on cannot be seen in it: check the function, too."
+    findings.append(Finding("note", text))
     return HousePricesReport(title, tuple(findings), rmse, ruler)
 
 

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from densenet_solutions import __version__
-from densenet_solutions.cli.words import meant, reword
+from densenet_solutions.cli.words import reword
 
 #: command → module that defines a Typer `app` with it.
 COMMANDS = {
@@ -35,12 +35,8 @@ class _LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            reword(error, ctx.obj)
-            raise
         except Exception as error:
-            if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # no such option
-                error.possibilities = meant(error) or error.possibilities
+            reword(error, ctx.obj)
             raise
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -41,9 +41,12 @@ _RESULTS = {
 }
 
 
-def _print_strategies(asked: bool) -> None:
+def _print_strategies(ctx: typer.Context, asked: bool) -> None:
     if not asked:
         return
+    more = [word for word in ctx.obj or () if word not in ("measure", "--list-strategies")]
+    if more:
+        ctx.fail(f"--list-strategies stands alone, got it with {' '.join(more)}: leave that out")
     from densenet_solutions.memory import STRATEGIES as TABLE
 
     table = Table.grid(padding=(0, 2))
@@ -173,16 +176,20 @@ def measure(
 
 
 def _refuse(strategy: Strategy, train: bool, device: str | None, kernels: str) -> None:
-    if train and strategy.step is None:
-        raise ValueError(f"strategy {strategy.name!r} does not train; add --infer")
-    if not strategy.predictable and kernels != "meta":
-        raise ValueError(f"strategy {strategy.name!r} cannot be predicted: leave out --kernels")
+    """Refuse what cannot be done with a strategy, all of it at once."""
     if device is not None:
         checks.device(device)
-    elif not strategy.predictable:
+    found = {}
+    if train and strategy.step is None:
+        found["does not train"] = "add --infer"
+    if not strategy.predictable and (device is None or kernels != "meta"):
+        found["cannot be predicted"] = " and ".join(
+            ["leave out --kernels"] * (kernels != "meta")
+            + ["add --device cpu or --device cuda to measure it"] * (device is None)
+        )
+    if found:
         raise ValueError(
-            f"strategy {strategy.name!r} cannot be predicted; add --device cpu or --device cuda "
-            "to measure it"
+            f"strategy {strategy.name!r} {' and '.join(found)}: {' and '.join(found.values())}"
         )
 
 

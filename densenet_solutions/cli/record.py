@@ -117,18 +117,17 @@ def _list(folder: Path | None, name: str | None) -> None:
     if name is not None:
         _list_cases(name, there.get(name))
         return
-    table = Table(
-        *("recording", "recorded", "state", "made on", "made"),
-        caption="recorded: cases, and of how many if some are missing. stale: the code that a case "
-        "depends on has changed since it was recorded; its page says so, and recording it again on "
-        "such a device renews it. NAME --list has the cases",
-    )
-    for column in table.columns:
-        column.no_wrap = column.header != "made on"
+    table = Table.grid(padding=(0, 2))
     for known in sorted({*RECORDINGS, *there}):
-        made = there.get(known)
-        table.add_row(known, *(("", "not recorded", "", "") if made is None else _row(made)))
-    Console().print(table)
+        what = RECORDINGS[known].what if known in RECORDINGS else "no recording of this package"
+        table.add_row(known, what)
+        table.add_row("", f"[dim]{_state(known, there.get(known))}[/]")
+    Console(highlight=False).print(table)
+    typer.echo(
+        "\nabout: all cases, where they were recorded. stale: the code that a case depends on has "
+        "changed since;\nits page says so, and recording it again on such a device renews it. NAME "
+        "--list has the cases."
+    )
 
 
 def _list_cases(name: str, made: Record | None) -> None:
@@ -152,12 +151,20 @@ def _device(name: str) -> str:
     return name.partition(" (")[0]
 
 
-def _row(made: Record) -> tuple[str, str, str, str]:
+def _state(name: str, made: Record | None) -> str:
+    """How many cases are recorded and stale, where and when, and about how long all take."""
+    about = f"about {RECORDINGS[name].takes}" if name in RECORDINGS else ""
+    if made is None:
+        return "; ".join(["not recorded", *([about] if about else [])])
     try:
-        cases = len(recipe(made.name).cases)
+        cases = len(recipe(name).cases)
     except (ModuleNotFoundError, ValueError):  # without the extra, or no recording of ours
         cases = len(made.cases)
-    recorded = f"{len(made.cases)} of {cases}" if cases > len(made.cases) else str(len(made.cases))
+    of = f" of {cases}" if cases > len(made.cases) else ""
     stale = len(made.stale_cases)
-    devices = ", ".join(sorted({_device(name) for name in made.devices.values()}))
-    return recorded, f"{stale} stale" if stale else "up to date", devices, made.date[:10]
+    age = f"{stale} stale" if stale else "up to date"
+    devices = ", ".join(sorted({_device(device) for device in made.devices.values()}))
+    number = f"{len(made.cases)}{of} case{'s' * (cases > 1)}"
+    return "; ".join(
+        [f"{number}, {age}", f"{devices}, {made.date[:10]}", *([about] if about else [])]
+    )

@@ -58,21 +58,45 @@ _OF_IMAGES = {
 }
 
 
-def reword(error: typer.BadParameter, args: Sequence[str]) -> None:
+def reword(error: Any, args: Sequence[str]) -> None:
     """Say a fault in the words of its command; `args` are all that were typed after the program."""
-    if error.ctx is None:
+    if getattr(error, "ctx", None) is None:
         return
-    if isinstance(error, Fault):
+    surplus = re.match(
+        r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", str(getattr(error, "message", ""))
+    )
+    if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # no such option
+        error.possibilities = _meant(error) or error.possibilities
+    elif surplus:
+        takes = " ".join(one.metavar or one.name for one in _arguments(error.ctx.command))
+        error.message = (
+            f"{_path(error.ctx)} takes {takes or 'options and nothing else'}, got {surplus[1]} "
+            f"besides: leave that out{', or write an option before it' * (not takes)}"
+        )
+    elif hasattr(error, "param_type"):  # missing
+        needed = [
+            f"{one.opts[0]} …" if one.opts[0].startswith("-") else one.metavar or one.name
+            for one in error.ctx.command.params
+            if one.required
+        ]
+        error.ctx.fail(
+            f"{_options(error.ctx.command)[error.param.name]} is missing: write "
+            f"{_path(error.ctx)} {' '.join(needed)}; --help says what may be given"
+        )
+    elif isinstance(error, Fault):
+        command, params = error.ctx.command, error.ctx.params  # type: ignore[union-attr]
         given = {  # Typer has not made paths of them in every version
-            name: Path(value) if value is not None and _is_path(error.ctx.command, name) else value
-            for name, value in error.ctx.params.items()
+            name: Path(value) if value is not None and _is_path(command, name) else value
+            for name, value in params.items()
         }
-        error.message = in_options(error.message, _options(error.ctx.command), given)
-    elif error.param is not None and (words := _refusal(error, list(args))) is not None:
-        error.message, error.param = words, None
+        error.message = in_options(error.message, _options(command), given)
+    elif isinstance(error, typer.BadParameter) and error.param is not None:
+        words = _refusal(error, list(args))
+        if words is not None:
+            error.message, error.param = words, None
 
 
-def meant(error: Any) -> list[str]:
+def _meant(error: Any) -> list[str]:
     """The options whose initials were typed: `--lr` for `--learning-rate`."""
     known = [option for one in error.ctx.command.params for option in one.opts]
     typed = error.option_name.strip("-")
@@ -115,6 +139,15 @@ def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any])
         if isinstance(value, Path) and words.startswith(f"{value} "):
             words = f"{options[name]} {words}"
     return _ARGUMENT.sub(option, words)
+
+
+def _path(context: Any) -> str:
+    """The command as it is typed after the program: `"check number"`."""
+    return str(context.command_path).partition(" ")[2]
+
+
+def _arguments(command: Any) -> list[Any]:
+    return [one for one in command.params if not one.opts[0].startswith("-")]
 
 
 def _options(command: Any) -> dict[str, str]:

@@ -326,6 +326,6 @@ assert "<ul" in check.parameter_count(1)._repr_html_()
 def test_numbers_of_channels_and_layers_have_a_range(command: str, option: str, least: int) -> None:
     code, _, error = run(command, "net.py:Part(8)", option, least - 1)
     assert code == 2
-    assert option in error
+    assert f"{option} is a whole number of at least {least}, got {least - 1}" in error
     _, _, error = run(command, "net.py:Part(8)", option, least)
-    assert option not in error
+    assert f"{option} is a whole number" not in error

@@ -1,5 +1,6 @@
 """The commands `measure` and `record`: what they print, refuse, and resume."""
 
+import itertools
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from densenet_solutions.cli.measure import app as measure
 from densenet_solutions.cli.record import app as record
+from densenet_solutions.exercises.recipes import RECORDINGS
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import book_densenet
@@ -110,7 +112,7 @@ def test_the_table_says_what_a_strategy_costs(arguments: list[str], said: str) -
         (["book-densenet", "--strategy", "hope"], "--strategy is one of"),
         (["book-densenet", "--optimizer", "lion"], "--optimizer"),
         (["book-densenet", "--strategy", "offload"], "cannot be predicted"),
-        (["book-densenet", "--strategy", "quantized_inference"], "does not train; add --infer"),
+        (["book-densenet", "--strategy", "quantized_inference"], "does not train and"),
         (
             ["book-densenet", "--strategy", "offload", "--device", "cpu", "--kernels", "cuda"],
             "cannot be predicted: leave out --kernels",
@@ -139,14 +141,16 @@ def test_measure_refuses(arguments: list[str], message: str) -> None:
 def test_record_lists() -> None:
     done = RUNNER.invoke(record, ["--list"])
     assert done.exit_code == 0, done.output
-    rows = {
-        cells[1].strip(): cells
-        for line in done.output.splitlines()
-        if len(cells := line.split("│")) > 4
+    lines = [line.strip() for line in done.output.splitlines()]
+    states = {
+        line.partition(" ")[0]: state for line, state in itertools.pairwise(lines) if "; " in state
     }
-    assert "2 of 4" in rows["shared-storage-slices"][2]
-    assert "NVIDIA" in rows["shared-storage-slices"][4]
-    assert "of" not in rows["memory-witness"][2]
+    assert set(states) == set(RECORDINGS)
+    assert states["shared-storage-slices"].startswith("2 of 4 cases, 2 stale; NVIDIA H200, 2026-")
+    assert states["memory-witness"].startswith("2 cases, up to date; CPU, 2026-")
+    assert states["memory-grid-rehearsal"] == "not recorded; about 1 min"
+    for name, recording in RECORDINGS.items():
+        assert any(line.split("  ")[0] == name and recording.what in line for line in lines)
 
 
 def test_record_lists_the_cases_of_one() -> None:
