@@ -22,8 +22,17 @@ from densenet_solutions.exercises.pooling import (
     study,
     swap,
 )
-from densenet_solutions.exercises.pooling.features import pooled_features, shifted
-from densenet_solutions.exercises.pooling.gradients import POOLINGS, gradient_reach, route_gradient
+from densenet_solutions.exercises.pooling.features import (
+    opposite_signs,
+    pooled_features,
+    shifted,
+)
+from densenet_solutions.exercises.pooling.gradients import (
+    POOLINGS,
+    evenness,
+    gradient_reach,
+    route_gradient,
+)
 from densenet_solutions.exercises.recipes import recipe
 from densenet_solutions.images import ImageSet
 from densenet_solutions.measure import saved_bytes
@@ -112,6 +121,24 @@ def test_the_gradient_reaches_what_it_must() -> None:
         assert reach.active_features == pytest.approx(active, abs=0.05)
         assert reach.block_output > 0.99
         assert all(p.grad is None for p in model.parameters())
+
+
+def test_evenness_is_one_for_all_and_a_share_for_few_whatever_an_image_or_a_channel_gets() -> None:
+    even = torch.ones(2, 3, 4, 4) * torch.tensor([1.0, 100.0]).reshape(2, 1, 1, 1)
+    even[:, 1] *= -7
+    assert evenness(even) == pytest.approx(1)
+    one_in_four = even.clone()
+    one_in_four[..., 1::2, :] = one_in_four[..., 1::2] = 0
+    assert evenness(one_in_four) == pytest.approx(1 / 4)
+    both = torch.stack((even[0], one_in_four[0]))
+    assert evenness(both) == pytest.approx(5 / 8)
+
+
+def test_what_opposite_signs_take_from_windows_by_hand() -> None:
+    x = torch.tensor([[3.0, -1, -2, -2], [1, 1, -1, -1], [2, 0, 5, -5], [0, 2, 1, -1]])
+    found = opposite_signs(x.reshape(1, 1, 4, 4))
+    # windows: 3 −1 1 1; −2 −2 −1 −1; 2 0 0 2; 5 −5 1 −1. Sums 4, −6, 4, 0 of 6, 6, 4, 12.
+    assert found == {"negative": 7 / 16, "mixed": 2 / 4, "cancelled": pytest.approx(1 - 14 / 28)}
 
 
 def test_pooling_first_saves_what_a_count_by_hand_says() -> None:

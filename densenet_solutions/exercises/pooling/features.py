@@ -41,7 +41,10 @@ class Moments:
 class PooledFeatures:
     """The three poolings on the same convolution outputs of a trained network's transition.
 
-    All values are means over channels. `neighbour_correlation` is between the inputs of a window,
+    `negative` is the share of inputs below zero, `mixed` that of windows with inputs on both sides
+    of it, and `cancelled` what opposite signs take from the sum of absolute values, as a share: one
+    less Σ|sum of a window| / Σ|input|. All other values are means over channels.
+    `neighbour_correlation` is between the inputs of a window,
     `moments` of pooled values after each channel was standardised before pooling,
     `explained` the share of the inputs' variance that the best linear reconstruction from the
     pooled value recovers, and `aliasing` the `half_shift_error`, by interpolation and pooling.
@@ -49,6 +52,8 @@ class PooledFeatures:
 
     transition: str
     negative: float
+    mixed: float
+    cancelled: float
     neighbour_correlation: float
     moments: tuple[Moments, ...]
     explained: Mapping[str, float]
@@ -209,7 +214,7 @@ def pooled_features(transition: str, features: Tensor) -> PooledFeatures:
     The channels are standardised first; everything is then averaged over them.
     """
     x = features.double()
-    negative = _share(x < 0)
+    signs = opposite_signs(x)
     x = (x - _channel_mean(x)) / (x - _channel_mean(x)).pow(2).mean((0, 2, 3), keepdim=True).sqrt()
     n, channels, _, _ = x.shape
     windows = unfold(x, 2, stride=2).reshape(n, channels, 4, -1)  # the four inputs of each window
@@ -217,7 +222,7 @@ def pooled_features(transition: str, features: Tensor) -> PooledFeatures:
     correlations = torch.stack([channel.corrcoef() for channel in windows])  # (C, 4, 4)
     return PooledFeatures(
         transition=transition,
-        negative=negative,
+        **signs,
         neighbour_correlation=float(correlations[:, ~torch.eye(4, dtype=torch.bool)].mean()),
         moments=tuple(_moments(name, pool(x)) for name, pool in POOLINGS.items()),
         explained={name: _explained(pool(x), windows) for name, pool in POOLINGS.items()},
@@ -226,6 +231,16 @@ def pooled_features(transition: str, features: Tensor) -> PooledFeatures:
             for way, shift in HALF_SHIFTS.items()
         },
     )
+
+
+def opposite_signs(x: Tensor) -> dict[str, float]:
+    """`negative`, `mixed` and `cancelled` of `PooledFeatures`, of inputs `(N, C, H, W)`."""
+    windows = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)  # (N, C, H/2, W/2, 4)
+    return {
+        "negative": _share(x < 0),
+        "mixed": _share((windows.amin(dim=-1) < 0) & (windows.amax(dim=-1) > 0)),
+        "cancelled": 1 - float(windows.sum(dim=-1).abs().sum() / windows.abs().sum()),
+    }
 
 
 def _channel_mean(x: Tensor) -> Tensor:

@@ -20,15 +20,16 @@ class GradientReach:
     `pool_input`: entries between convolution and pool with a gradient (`None` for a strided
     convolution, which has no such place). `active_features`: those entries that the ReLU lets
     pass that get a gradient from the convolution. `block_output`: entries of the dense block's
-    output, before batch normalisation. `evenness` is `(Σ|g|)² / (n Σg²)` at the same three
-    places: 1 when all entries get equally much, small when few get all.
+    output, before batch normalisation. `evenness` is `(Σa)² / (n Σa²)` over the n positions of that
+    output, where a is the sum of |g| over a position's channels; the mean over images. It is 1 when
+    all positions get equally much, and 1/n when one gets all.
     """
 
     pooling: str
     pool_input: float | None
     active_features: float
     block_output: float
-    evenness: tuple[float | None, float, float]
+    evenness: float
 
 
 #: name → 2x2 pooling of stride 2. `"stride"` keeps one position of four, as a strided 1x1
@@ -78,11 +79,7 @@ def gradient_reach(
         pool_input=None if pool_input is None else _reached(pool_input),
         active_features=_reached(active),
         block_output=_reached(gradients["norm"]),
-        evenness=(
-            None if pool_input is None else _evenness(pool_input),
-            _evenness(active),
-            _evenness(gradients["norm"]),
-        ),
+        evenness=evenness(gradients["norm"]),
     )
 
 
@@ -97,6 +94,7 @@ def _reached(gradient: Tensor) -> float:
     return float((gradient != 0).double().mean())
 
 
-def _evenness(gradient: Tensor) -> float:
-    g = gradient.abs().flatten()
-    return float(g.sum() ** 2 / (g.numel() * (g * g).sum()))
+def evenness(gradient: Tensor) -> float:
+    """How evenly the positions of an image get a gradient `(N, C, H, W)`; see `GradientReach`."""
+    a = gradient.abs().sum(dim=1).flatten(1)
+    return float((a.sum(dim=1) ** 2 / (a.shape[1] * (a * a).sum(dim=1))).mean())
