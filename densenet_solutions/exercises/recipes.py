@@ -43,6 +43,9 @@ RECORDINGS = {
     "gpu-published": Recording(
         "memory.published:recipe", "simulation against published GPU measurements", "30 min"
     ),
+    "gradient-errors": Recording(
+        "saving_memory.gradient_errors:recipe", "gradients in float32 against float64", "5 min"
+    ),
     "houses-deep": Recording(
         "houses.recordings:deep_recipe", "16 layers: connections, dropout, initialization", "20 min"
     ),

@@ -33,7 +33,7 @@ METHODS = (
 NO_COMPRESSION, RESNET = "densenet121-theta-1", "book-resnet18"
 NETWORKS = (*TABLE_1, NO_COMPRESSION, "book-densenet", RESNET)
 #: (batch, resolution) of what is predicted.
-SIZES = ((1, 96), (1, 224), (8, 224), (64, 224), (256, 224))
+SIZES = ((1, 96), (1, 224), (8, 224), (32, 224), (64, 224), (256, 224))
 #: Under autocast a prediction takes five times as long.
 AUTOCAST_SIZES = ((1, 96), (1, 224), (8, 224), (128, 224))
 #: Stretches of a step's timeline, and the kinds of tensors that come and go in it.

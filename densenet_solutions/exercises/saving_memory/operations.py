@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models import densenet121 as torchvision_densenet121
 
-from densenet_solutions.exercises.saving_memory.bench import OURS
+from densenet_solutions.exercises.saving_memory.bench import BASELINE, OURS
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import densenet121
@@ -36,9 +37,10 @@ class OperationCount(TorchDispatchMode):
 
 def operations(case: Mapping[str, Any], device: str) -> int:
     """Operations of one step of DenseNet-121 at 224x224, in slices as on a GPU; without one."""
-    strategy = STRATEGIES[case["strategy"]]
+    strategy = STRATEGIES["plain" if case["strategy"] == BASELINE else case["strategy"]]
     with torch.device("meta"):
-        model = strategy.apply(densenet121()).train()
+        build = torchvision_densenet121 if case["strategy"] == BASELINE else densenet121
+        model = strategy.apply(build()).train()
         images: Tensor = torch.empty(case["batch"], 3, 224, 224)
         classes = torch.zeros(case["batch"], dtype=torch.int64)
     assert strategy.step is not None
@@ -48,14 +50,16 @@ def operations(case: Mapping[str, Any], device: str) -> int:
 
 
 def recipe() -> Recipe:
-    """The plain network and the ways of the GPU's bench, at its batches."""
+    """Torchvision's network, ours, and the ways of the GPU's bench, at its batches."""
     return Recipe(
         name="step-operations",
         cases={
             f"{name} {batch}": {"strategy": name, "batch": batch}
-            for name in ("plain", *OURS)
+            for name in (BASELINE, "plain", *OURS)
             for batch in (8, 32, 128, 256)
         },
         measure=operations,
-        uses=lambda case: STRATEGIES[case["strategy"]].functions,
+        uses=lambda case: (
+            () if case["strategy"] == BASELINE else STRATEGIES[case["strategy"]].functions
+        ),
     )

@@ -21,6 +21,7 @@ from densenet_solutions.exercises.saving_memory.costs import (
     StrategyCost,
     small_network,
 )
+from densenet_solutions.exercises.saving_memory.gradient_errors import gradient_errors
 from densenet_solutions.exercises.saving_memory.reach import Reach
 from densenet_solutions.exercises.saving_memory.timelines import POINTS, StepTimeline, thinned
 from densenet_solutions.measure import (
@@ -32,7 +33,7 @@ from densenet_solutions.measure import (
 )
 from densenet_solutions.measure.cuda_cache import CacheUse, CudaCache
 from densenet_solutions.measure.step import Step
-from densenet_solutions.memory import STRATEGIES, training_step
+from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.layers import dense_blocks
 from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
@@ -220,26 +221,14 @@ def simulated_in_segments() -> dict[str, CacheUse]:
     }
 
 
-def float32_errors(names: Sequence[str]) -> dict[str, float]:
+def float32_errors(names: Sequence[str]) -> Mapping[str, float]:
     """`‖g − g₆₄‖ / ‖g₆₄‖` over all parameters, for each strategy's gradient g in float32.
 
     g₆₄ is the plain network's gradient in float64; network and images are the small ones.
     """
     images = torch.randn(*SMALL_SHAPE, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(len(images)) % 10
-
-    def gradient(name: str, dtype: torch.dtype) -> Tensor:
-        strategy = STRATEGIES[name]
-        model = strategy.apply(small_network().to(dtype)).train()
-        (strategy.step or training_step)(model, images.to(dtype), labels)
-        return torch.cat(
-            [p.grad.double().flatten() for p in model.parameters() if p.grad is not None]
-        )
-
-    truth = gradient("plain", torch.float64)
-    return {
-        name: float((gradient(name, torch.float32) - truth).norm() / truth.norm()) for name in names
-    }
+    return gradient_errors(names, small_network, images, labels).from_truth
 
 
 def plain_timeline() -> StepTimeline:
