@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import densenet121 as torchvision_densenet121
 
 from densenet_solutions.exercises.saving_memory.bench import BASELINE, OURS
-from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.memory.shared_storage.plan import planned_for
 from densenet_solutions.models import densenet121
 from densenet_solutions.records.recorder import Recipe
@@ -37,15 +37,17 @@ class OperationCount(TorchDispatchMode):
 
 def operations(case: Mapping[str, Any], device: str) -> int:
     """Operations of one step of DenseNet-121 at 224x224, in slices as on a GPU; without one."""
-    strategy = STRATEGIES["plain" if case["strategy"] == BASELINE else case["strategy"]]
+    name = case["strategy"]
     with torch.device("meta"):
-        build = torchvision_densenet121 if case["strategy"] == BASELINE else densenet121
-        model = strategy.apply(build()).train()
+        model = (
+            torchvision_densenet121() if name == BASELINE else STRATEGIES[name].apply(densenet121())
+        ).train()
         images: Tensor = torch.empty(case["batch"], 3, 224, 224)
         classes = torch.zeros(case["batch"], dtype=torch.int64)
-    assert strategy.step is not None
+    step = training_step if name == BASELINE else STRATEGIES[name].step
+    assert step is not None
     with planned_for("cuda"), OperationCount() as counted:
-        strategy.step(model, images, classes)
+        step(model, images, classes)
     return counted.count
 
 
