@@ -87,7 +87,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [3.2 · How else can memory be saved?](exercises/3-2-saving-memory.py)
 #
-# Features once, the rest recomputed, in slices: {{ mib(plain.peak, 0) }} become
+# Features once, the rest recomputed, in slices of the batch: {{ mib(plain.peak, 0) }} become
 # {{ mib(shared.peak, 0) }}.
 #
 # </div>

@@ -149,7 +149,9 @@ table(
         "output": lambda row: "×".join(map(str, row.output_shape[1:])),
         "what it is": "what",
     },
-    caption="The stages with more than 600 parameters (channels × height × width)",
+    caption="All stages but two normalisations, which have "
+    f"{count(total - sum(row.parameters for row in traced if row.parameters > 600))} parameters "
+    "together; outputs are channels × height × width",
 )
 
 # %%

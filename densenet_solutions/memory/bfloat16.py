@@ -22,8 +22,8 @@ class Bfloat16(nn.Module):
 def bfloat16(model: nn.Module) -> nn.Module:
     """A copy whose forward pass runs under bfloat16 autocast; logits are float32.
 
-    bfloat16 has float32's range with 8 bits of precision, so no loss scaling is needed
-    (Micikevicius et al., arXiv:1710.03740, scale the loss for float16).
+    bfloat16 has float32's range with 8 bits of precision, so no loss scaling is needed (Kalamkar et
+    al., arXiv:1905.12322; Micikevicius et al., arXiv:1710.03740, scale the loss for float16).
 
     Raises:
         TypeError: `model` is not a DenseNet, its parameters are not float32, or it does this
@@ -43,7 +43,7 @@ STRATEGIES = (
         family="fewer bits",
         summary="Convolutions compute, and activations are kept, in 16 bits.",
         exactness="changes-function",
-        source="arXiv:1710.03740",
+        source="arXiv:1905.12322",
         verdict="half the memory; rounds",
         predictable=False,
         costs="Rounding to 8 bits of precision; slow where the processor has no bfloat16 units.",

@@ -7,6 +7,8 @@
 #     3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
+from statistics import median
+
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
 from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
@@ -130,7 +132,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
-#       `channels_last`, {{ times(beside_last[256]) }} and {{ times(beside_last[8]) }}.]
+#       `channels_last`, {{ times(beside_last[256]) }} with 256 and {{ times(beside_last[8]) }} with 8.]
 
 # %%
 assert kept_channels == 896
@@ -162,7 +164,7 @@ assert copies > 12 * distinct
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is {{ mib(copies) }} to the byte, half of it read and half the same normalised, for
+# DenseNet-121 that is {{ mib(copies) }}, in the formula and in the count, half of it read and half the same normalised, for
 # {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
@@ -314,6 +316,7 @@ for found in (half_bench, half_128, half_cpu):
 assert 0 < less_in_half[0] < less_in_half[1] < 0.1 < 0.4 < less_on_cpu
 assert few.kernel_seconds["1"] < few.seconds("1") / 4
 assert few.row(IN_TF32).time_ratio > few.row("1").time_ratio_low
+bench_8 = {name: median(on_gpu[8][name].seconds) for name in ("torchvision", "shared_storage")}
 assert few.kernel_seconds["torchvision"] < few.seconds("torchvision") / 4
 assert many.kernel_seconds["1"] > 0.95 * many.seconds("1")
 tf32 = many.row(IN_TF32).time_ratio
@@ -324,9 +327,11 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     With 8 images both steps wait for the processor to start operations. The kernels of the plain
 #     step take {{ milliseconds(few.kernel_seconds["torchvision"]) }} and the step
 #     {{ milliseconds(few.seconds("torchvision")) }}; those of shared storage
-#     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }}. It
-#     calls {{ count(started["shared_storage 8"]) }} operations, the plain network
-#     {{ count(started["plain 8"]) }}. With 256 images, in one slice, the GPU is at work all the time, and has more to do.
+#     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }} (medians; in
+#     the bench the two steps took {{ milliseconds(bench_8["torchvision"]) }} and
+#     {{ milliseconds(bench_8["shared_storage"]) }}). It
+#     calls {{ count(started["shared_storage 8"]) }} operations, torchvision's network
+#     {{ count(started["torchvision 8"]) }}. With 256 images, in one slice, the GPU is at work all the time, and has more to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after
@@ -334,7 +339,7 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     of {{ times(many.row("1").time_ratio) }}. And `apply(model, slices=8)` works on an eighth of the
 #     batch at a time: {{ times(many.less("8")) }} less memory instead of {{ times(many.less("1")) }}, at
 #     {{ times(many.row("8").time_ratio) }} the time ([the dial](3-2c-bench.py#the-dial)). With 8 images
-#     the first brings nothing, and the second {{ times(few.less("8")) }} less memory instead of
+#     the first shows no difference, and the second brings {{ times(few.less("8")) }} less memory instead of
 #     {{ times(few.less("1")) }}, at {{ times(few.row("8").time_ratio) }} the time.
 
 # %%
@@ -359,7 +364,7 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #         It let modules share, at four levels
 #         ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first is
 #         a general tool. The second, in its place, shares gradients, of which each module kept its own:
-#         they come to {{ mib(gradients, 0) }} in the step above. Autograd frees a gradient once it is
+#         they come to {{ mib(gradients, 0) }} or more in the step above, counted on PyTorch's modules. Autograd frees a gradient once it is
 #         used, so PyTorch has that saving already. The third also shares what layers concatenate,
 #         and the fourth their normalised copies too, computed again in the backward pass: Pleiss's
 #         way, with running statistics put back.
@@ -367,8 +372,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # !!! note "Autograd"
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
-#     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
-#     fall into the trap above. The last can do everything, and asks you to write the backward pass,
+#     form. `autograd.Function`: this block is one operation, and here is its gradient. The first
+#     falls into the trap above, and the second unless it keeps what normalisations have computed. The last can do everything, and asks you to write the backward pass,
 #     by hand or with autograd inside it.
 #
 #     ??? note "Pleiss's idea as a policy"
@@ -394,8 +399,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
 # unknown layers inside runs as it is, with a warning. Whether bfloat16 is faster our
-# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient is [another](3-2b-other-ways.py#fewer-bits).
-# In it shared storage needs {{ percent(less_in_half[0], 0) }} and
+# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient [differs from float32's](3-2b-other-ways.py#fewer-bits).
+# In bfloat16 shared storage needs {{ percent(less_in_half[0], 0) }} and
 # {{ percent(less_in_half[1], 0) }} less than recomputing each layer ({{ card }}, 32 and 128 images), on a
 # CPU, with 8 images in eight slices, {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
 #

@@ -301,6 +301,20 @@ plain, paired = (
     study.weights_of_layers(replace(book, bn_size=size)) for size in (None, config.bn_size)
 )
 assert plain < paired and bare > d121.parameters
+least = config.minimum_resolution
+
+
+def shrinking(side):
+    """Height after each halving: two of the stem, which round up, and three transitions."""
+    sides = [side]
+    for _ in range(2):
+        sides.append((sides[-1] + 1) // 2)
+    for _ in range(3):
+        sides.append(sides[-1] // 2)
+    return ", ".join(map(str, sides))
+
+
+assert shrinking(least).endswith(" 1") and shrinking(least - 1).endswith(" 0")
 
 # %% [markdown]
 # !!! holds-with-a-condition "DenseNet-121 has 121 layers."
@@ -311,15 +325,17 @@ assert plain < paired and bare > d121.parameters
 #     By the same count it has {{ depth["DenseNet-264"] }}.
 #
 # !!! holds-with-a-condition "The bottleneck makes the network larger: it adds a convolution to every layer."
-#     If the layers read fewer than {{ cheaper }} channels, at $k$ = {{ k }}. The book's read
+#     If its layers read fewer than {{ cheaper }} channels on average, by the weights of the
+#     convolutions, at $k$ = {{ k }}. The book's read
 #     {{ min(book_reads) }} to {{ max(book_reads) }}: with bottlenecks their convolutions would have
 #     {{ count(paired) }} weights, {{ percent(paired / plain - 1, 0) }} more than without. Over the whole of
 #     DenseNet-121 bottlenecks save {{ percent(1 - d121.parameters / bare, 0) }}: without them it has
 #     {{ count(bare) }} parameters.
 #
 # !!! holds-with-a-condition "A DenseNet for ImageNet works for any image."
-#     It halves the image five times. Images under {{ config.minimum_resolution }} pixels are too
-#     small for that; our networks raise an error.
+#     It halves the image five times. The stem rounds up and transitions round down:
+#     {{ shrinking(least) }}, but {{ shrinking(least - 1) }}. So images under {{ least }} pixels are too
+#     small; our networks raise an error.
 #
 # ## Check yours
 #

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from densenet_solutions.exercises.saving_memory import claims as memory_claims
 from densenet_solutions.exercises.saving_memory import costs as strategies_cost
@@ -13,6 +14,7 @@ from densenet_solutions.exercises.saving_memory import timelines as step_timelin
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import StrategyCost
+from densenet_solutions.exercises.saving_memory.gradient_errors import gradient_errors
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
@@ -162,7 +164,7 @@ def test_accuracy_is_paired_by_seed_and_needs_complete_seeds() -> None:
     assert row.difference == pytest.approx(-0.02)
     assert row.half_width == pytest.approx(4.30265 * 0.01 / 3**0.5)  # sd 0.01, t with 2 degrees
     assert row.p == pytest.approx(0.0742, abs=1e-4)  # t = 3.4641, from a table
-    assert row.accuracy_at_change == 0.5
+    assert row.at_change == (0.5, 0.5, 0.5)
 
 
 def test_connections_are_those_of_the_patterns() -> None:
@@ -232,3 +234,21 @@ def test_a_thinned_timeline_keeps_its_peak() -> None:
     live = step_timelines.thinned(result, 20)
     assert len(live) == 20
     assert max(live) == result.peak_beyond_parameters
+
+
+def test_distances_between_gradients_are_those_of_two_plain_steps_by_hand() -> None:
+    images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
+    found = gradient_errors(
+        ["plain", "saved_in_8_bits"], strategies_cost.small_network, images, labels
+    )
+    by_type = []
+    for dtype in (torch.float32, torch.float64):
+        model = strategies_cost.small_network().to(dtype).train()
+        cross_entropy(model(images.to(dtype)), labels).backward()
+        by_type.append(torch.cat([p.grad.double().flatten() for p in model.parameters()]))
+    ours, truth = by_type
+    assert found.from_plain["plain"] == 0
+    assert found.from_truth["plain"] == pytest.approx(float((ours - truth).norm() / truth.norm()))
+    bits = found.from_truth["saved_in_8_bits"]
+    assert abs(bits - found.from_plain["saved_in_8_bits"]) <= 1.01 * found.from_truth["plain"]
+    assert bits > 100 * found.from_truth["plain"]

@@ -32,12 +32,12 @@ GIB = 2**30
 #: and NVIDIA's gigabytes are partly decimal. H100 and H200 are nvidia-smi's 81,559 and 143,771 MiB
 #: less what torch does not see.
 CARDS = {
-    "T4": 14.56,
-    "V100": 15.75,
+    "T4": 14.5,
+    "V100": 15.7,
     "RTX 4090": 23.5,
     "RTX 5090": 31.3,
-    "A100": 39.4,
-    "L40S": 44.4,
+    "A100": 39.3,
+    "L40S": 44.3,
     "H100": 79.1,
     "H200": 139.8,
 }

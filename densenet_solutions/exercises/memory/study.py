@@ -191,7 +191,7 @@ def summaries(batch: int = 8, side: int = 224) -> dict[str, Summary]:
     rows = {}
     for name, build, channels in (
         ("the book's DenseNet", book_densenet, 1),
-        ("the book's ResNet-18", book_resnet18, 1),
+        ("our writing of its ResNet-18", book_resnet18, 1),
         ("DenseNet-121", densenet121, 3),
     ):
         shape = (batch, channels, side, side)

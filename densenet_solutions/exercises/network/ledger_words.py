@@ -62,18 +62,19 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         )
     if moment.phase == "backward":
         most = _each(ledgers, [max(m.peak_channels for m in b.moments) for b in ledgers])
+        at_work = sum(shown(b.moments[at]) for b in ledgers if b.strategy == "shared_storage")
         parts = (
-            f" Shared storage has {different} channels three times: features, the gradient that "
-            "came, the one it collects."
+            f" Shared storage has {different} channels three times (features, the gradient that "
+            f"came, the one it collects) and {round(at_work) - 3 * different} of the slice at work."
         )
         return (
             f"The gradient passes layer {moment.layer}. "
             f"Channels at once, gradients included: {held}."
             + parts * (shared and moment.layer == book.num_layers)
             + (
-                " No pile is higher."
+                " No other moment holds more."
                 if most == held
-                else f" A step needs room for its highest pile: {most}."
+                else f" A step needs room for the most at once: {most}."
             )
         )
     return "Everything is let go but the gradient of the block's input."

@@ -57,7 +57,7 @@ class AccuracyChange:
     difference: float
     half_width: float | None
     p: float | None = None
-    accuracy_at_change: float | None = None
+    at_change: tuple[float, ...] = ()
 
 
 def costs(record: Record) -> dict[str, StrategyCost]:
@@ -330,7 +330,7 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
             difference=statistics.fmean(differences),
             half_width=half_width,
             p=p,
-            accuracy_at_change=statistics.fmean(at_change) if at_change else None,
+            at_change=tuple(at_change),
         )
     return result
 
