@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from densenet_solutions.exercises.saving_memory.costs import TRIAL_SHAPE
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
@@ -16,6 +15,7 @@ from densenet_solutions.records.recorder import Recipe
 #: The plain network, two exact ways that round in another order, and one that rounds on purpose.
 COMPARED = ("plain", "shared_storage", "pool_first", "saved_in_8_bits")
 SEEDS = 10
+INPUT_SHAPE = (8, 3, 96, 96)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def measure(seed: int, device: str) -> GradientErrors:
             return densenet121().to(device)
 
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(*TRIAL_SHAPE, generator=generator)
-    labels = torch.randint(1000, TRIAL_SHAPE[:1], generator=generator)
+    images = torch.randn(*INPUT_SHAPE, generator=generator)
+    labels = torch.randint(1000, INPUT_SHAPE[:1], generator=generator)
     return gradient_errors(COMPARED, model_fn, images.to(device), labels.to(device))
 
 
