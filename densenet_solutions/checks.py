@@ -317,6 +317,8 @@ def output_folder(path: str | Path) -> Path:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()  # its name may be too long
         there = next(above for above in (path, *path.absolute().parents) if os.path.lexists(above))
+        if not there.exists():
+            raise ValueError(f"{there} is a link to nothing, and a folder is needed")
         if not there.is_dir():
             raise ValueError(f"{there} is a file, and a folder is needed")
         with tempfile.TemporaryFile(dir=there) as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -79,7 +80,7 @@ def start(folder: str | Path = "densenet-exercises") -> tuple[Path, ...]:
     folder, written = checks.output_folder(folder), []
     for file in EXERCISES:
         path = folder / file
-        if not path.exists():
+        if not os.path.lexists(path):  # a link to nothing is there, too
             written.append(write_text_atomically(path, _template(file).read_text(encoding="utf-8")))
     return tuple(written)
 
@@ -185,10 +186,9 @@ def _seen(path: Path, exercise: Exercise) -> list[Finding]:
         for report in exercise.reports(mine):
             if not report.passed:
                 return list(report.wrong)
-            for finding in report.findings:
-                if finding.kind != "right":
-                    text = finding.text.split(" (And in ")[0]
-                    remarks.setdefault(text, Finding(finding.kind, text))
+            for finding in report.remarks:
+                text = finding.text.split(" (And in ")[0]
+                remarks.setdefault(text, Finding(finding.kind, text))
         if left := left_changed():
             text = f"Your file calls {left}. In a program of your own, all that runs has it."
             remarks[left] = Finding("note", text)

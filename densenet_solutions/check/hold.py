@@ -14,7 +14,6 @@ from densenet_solutions.check.lines import line
 from densenet_solutions.check.prepared import Prepared
 from densenet_solutions.check.recorder import run
 from densenet_solutions.check.report import Finding, any_wrong
-from densenet_solutions.check.rows import Authority
 from densenet_solutions.check.side_by_side import Difference, SideBySide, Target
 
 
@@ -36,7 +35,7 @@ def held(target: Target, theirs: Prepared) -> tuple[list[Finding], SideBySide]:
     if _match_biases(ours, both):
         both.ours = SideBySide(target, run(ours, probe)[1], seen).ours
     computed = SameFunction(ours, theirs, both, probe, out).findings()
-    findings = _told(found, same=not any_wrong(computed), authority=target.authority)
+    findings = _told(found, same=not any_wrong(computed), target=target)
     return findings + ([] if any_wrong(findings) else computed), both
 
 
@@ -84,16 +83,22 @@ def _match_biases(ours: nn.Module, both: SideBySide) -> bool:
     return changed
 
 
-def _told(differences: Sequence[Difference], *, same: bool, authority: Authority) -> list[Finding]:
+def _told(differences: Sequence[Difference], *, same: bool, target: Target) -> list[Finding]:
     """Differences as findings: the first of each kind, and how often it comes again."""
     groups: dict[str, list[Difference]] = {}
     for difference in differences:
         groups.setdefault(grouped(difference.text), []).append(difference)
     only_harmless = all(d.same_function for d in differences)
+
+    def said(topic: str) -> str:
+        """The line of the book or paper; the sizes of a part are the reader's own."""
+        own = target.is_part and topic in ("growth", "layers")
+        return "" if own else line(topic, target.authority)
+
     findings = []
     for first, *rest in groups.values():
         harmless = (same and not first.strict) or (first.same_function and not only_harmless)
         more = f" (And in {len(rest)} more place{'s' * (len(rest) > 1)}.)" if rest else ""
         findings.append(Finding("harmless" if harmless else "wrong", first.text + more,
-                                line(first.topic, authority), first.where))  # fmt: skip
+                                said(first.topic), first.where))  # fmt: skip
     return findings

@@ -236,6 +236,8 @@ def _where(cause: BaseException) -> str:
 
 def _place(file: str, number: int | None, line: str) -> str:
     """A line of the reader's, for people; in a notebook there is a cell in place of a file."""
+    if file.startswith("<your call "):
+        return file.strip("<>")
     cell = "ipykernel" in file or file.startswith("<ipython")
     return f"{'your cell' if cell else Path(file).name}, line {number}: {line}"
 
@@ -259,11 +261,14 @@ def loaded(target: str) -> Iterator[Any]:
     called, bracket, _ = name.partition("(")
     path = Path(f"{file}.py")
     if not colon or not called.isidentifier() or (bracket and not name.endswith(")")):
-        raise ValueError(f"give FILE.py:NAME, such as my_net.py:MyNet, got {target!r}")
+        raise ValueError(
+            "give FILE.py:NAME or 'FILE.py:NAME(arguments)', such as my_net.py:MyNet or "
+            f"'my_net.py:MyNet(32)', got {target!r}"
+        )
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
     try:
-        call = compile(name, "your call", "eval")
+        call = compile(name, f"<your call {name}>", "eval")  # in <>, or the file's lines would do
     except SyntaxError as cause:
         raise ValueError(f"give FILE.py:NAME(arguments), got {target!r}") from cause
     spec = importlib.util.spec_from_file_location(path.stem, path)

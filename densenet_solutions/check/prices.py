@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ RECORDED = {
 }
 
 
+_ERROR = "The error of log price"
+
+
 @dataclass(frozen=True)
 class HousePricesReport(Report):
     """How well prices are predicted, and whether honestly.
@@ -41,6 +44,12 @@ class HousePricesReport(Report):
 
     rmse: float
     ruler: Mapping[str, float]
+
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """With the score, which is what a solution is after."""
+        score = (f for f in self.findings if f.kind == "right" and f.text.startswith(_ERROR))
+        return (*(replace(f, kind="note") for f in score), *super().remarks)
 
 
 def house_prices(predict: Predict | str | Path) -> HousePricesReport:
@@ -217,15 +226,20 @@ def _recorded(record: str, suffix: str) -> dict[str, float]:
 def _standing(rmse: float, ruler: Mapping[str, float], where: str) -> list[Finding]:
     """Where a score stands between those of others."""
     better = {score: name for name, score in ruler.items() if score < rmse}
-    text = f"The error of log price {where} is {rmse:.4f}."
+    text = f"{_ERROR} {where} is {rmse:.4f}."
     if better:
-        text += f" The next lower one on the ruler is {better[max(better)]}, {max(better):.4f}."
-    others = ", ".join(f"{name} {score:.4f}" for name, score in ruler.items())
+        text += (
+            f" The next lower error of others is that of {better[max(better)]}, {max(better):.4f}."
+        )
+    others = "; ".join(f"{name}: {score:.4f}" for name, score in ruler.items())
     worse = rmse >= ruler["the mean of log prices"]
     text += (
         " Predicting the mean of the training houses' log prices does no worse." if worse else ""
     )
-    return [Finding("wrong" if worse else "right", text), Finding("note", f"Ruler: {others}.")]
+    return [
+        Finding("wrong" if worse else "right", text),
+        Finding("note", f"Errors of others there: {others}."),
+    ]
 
 
 def _rmse(error: np.ndarray) -> float:

@@ -80,6 +80,11 @@ class Report:
         """The findings that fail the check."""
         return tuple(finding for finding in self.findings if finding.kind == "wrong")
 
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """What is worth telling of a solution that passes."""
+        return tuple(finding for finding in self.findings if finding.kind != "right")
+
     def to_json(self) -> str:
         """The report as a JSON object: `title`, `passed` and the fields of the class."""
         return json.dumps({"passed": self.passed} | asdict(self), ensure_ascii=False, indent=2)
@@ -109,6 +114,8 @@ class Report:
             for more in finding.more:
                 grid.add_row("", Padding(Text(more, style="dim"), (0, 0, 0, 2), expand=False))
             yield grid
+        if self.passed and any(finding.kind == "harmless" for finding in self.findings):
+            yield Text("○ differs, and does no harm", style="dim")
 
     def _repr_html_(self) -> str:
         items = []

@@ -16,7 +16,14 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from densenet_solutions import checks
-from densenet_solutions.cli.options import IMAGENET, SMALL, Batch, faults_in_words, names
+from densenet_solutions.cli.options import (
+    IMAGENET,
+    SMALL,
+    Batch,
+    faults_in_words,
+    folder_path,
+    names,
+)
 from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
@@ -86,7 +93,12 @@ Channels = Annotated[int, typer.Option(min=1, help="Channels that it reads.")]
 @app.callback(invoke_without_command=True)
 def _check(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Option(help="Where the exercises are.")] = Path(),
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--folder", parser=folder_path, metavar="FOLDER", help="Where the exercises are."
+        ),
+    ] = Path(),
     only: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="One of them: exercise_4.py.")
     ] = None,
@@ -135,8 +147,7 @@ def number(
             )
         if not re.fullmatch(WRITTEN, count.strip()):
             raise ValueError(
-                "COUNT is a whole number, with three digits after each comma if it has any, such "
-                f"as 7,989,096, got {count!r}"
+                f"COUNT is a whole number, such as 7989096, 7,989,096 or 7 989 096, got {count!r}"
             )
         report = parameter_count(checks.integer("COUNT", int(re.sub("[^0-9]", "", count))))
     _tell(report, json)
@@ -236,13 +247,32 @@ def houses(
 
     with faults_in_words():
         if target.endswith(".py"):
-            raise ValueError(f"a function is given as FILE.py:NAME: write {target}:predict")
+            raise ValueError(
+                f"a function is given as FILE.py:NAME: write {target}:predict, or its other name"
+            )
         if Path(target).is_dir():
             raise ValueError(f"SUBMISSION.csv is a file, got the folder {target!r}")
     if ".py:" in target:
-        _run_on(target, check.house_prices, json)
+        called = target.endswith(")")
+        _run_on(target, lambda named: check.house_prices(_made(named, target, called)), json)
     else:
         _run(lambda _: check.house_prices(Path(target)), json)
+
+
+def _made(named: Any, target: str, called: bool) -> Any:
+    """What a name stands for; with arguments, what the call returns: it is to be a function."""
+    from densenet_solutions.check.prepared import their_code
+
+    if not called:
+        return named
+    with their_code(f"Calling {target.partition('.py:')[2]}"):
+        made = named()
+    if not callable(made):
+        raise typer.BadParameter(
+            f"{target} returns {type(made).__name__}, and a function is needed: write "
+            f"{target.partition('(')[0]}"
+        )
+    return made
 
 
 def _known(network: str) -> None:
@@ -277,7 +307,8 @@ def _run_on(target: str, check: Callable[[Any], Report], json: bool, sizes: str 
         with loaded(target) as named:
             if not callable(named):
                 raise typer.BadParameter(
-                    f"{target} is {named!r:.60}, and a function, a class or a network is needed"
+                    f"{target} is of the type {type(named).__name__}, and a function, a class or a "
+                    "network is needed"
                 )
             return check(named)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from densenet_solutions.cli.options import Force, faults_in_words, new_file
+from densenet_solutions.cli.options import Force, faults_in_words, file_path, new_file
 from densenet_solutions.progress import progress
 
 if TYPE_CHECKING:
@@ -110,9 +110,10 @@ def cv(
             predictions[:, fold == k] = answer
         result = scores(predictions, log_price(train), fold)
     for k, rmse in enumerate(result.fold_rmse, start=1):
-        typer.echo(f"fold {k}    RMSE of log price {rmse:.4f}")
-    typer.echo(f"one network (mean)     {np.mean(result.member_rmse):.4f}")
-    typer.echo(f"ensemble of {len(predictions):<3}        {result.rmse:.4f}")
+        typer.echo(f"fold {k}, average of {len(predictions)}, RMSE of log price {rmse:.4f}")
+    networks = len(predictions)
+    typer.echo(f"all rows, one network (mean of {networks}) {np.mean(result.member_rmse):.4f}")
+    typer.echo(f"all rows, average of {networks} {result.rmse:.4f}")
 
 
 @app.command()
@@ -145,6 +146,7 @@ def submit(
         Path,
         typer.Option(
             metavar="FILE",
+            parser=file_path,
             help="The file to write; missing folders are made, and a file that is there is refused "
             "without --force.",
         ),
@@ -178,10 +180,16 @@ def submit(
 @app.command()
 def score(
     path: Annotated[
-        Path, typer.Argument(metavar="SUBMISSION.csv", help="With the columns Id and SalePrice.")
+        Path,
+        typer.Argument(
+            metavar="SUBMISSION.csv", parser=file_path, help="With the columns Id and SalePrice."
+        ),
     ],
 ) -> None:
-    """Score a submission as the competition does, offline; `check houses` looks for leaks too."""
+    """Score a submission as the competition does, offline; `check houses` looks for leaks too.
+
+    Exit code: 0 scored, 1 refused for what is in the file, 2 wrong usage.
+    """
     with faults_in_words():
         from densenet_solutions.houses import score_submission
         from densenet_solutions.houses.submission import COLUMNS

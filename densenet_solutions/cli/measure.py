@@ -69,7 +69,8 @@ def _print_strategies(ctx: typer.Context, asked: bool) -> None:
     + "\n\nSTRATEGY, by family (--list-strategies says what each does):\n\n"
     + names(**STRATEGIES)
     + "\n\nROWS of the table: activations are kept for the backward pass; temporaries are the rest "
-    "that operations return; workspace is scratch space inside of them, which only measuring sees."
+    "that operations return; workspace is scratch space inside of them, which only measuring sees. "
+    "Peak resident is the most that the whole process has had, Python and libraries included."
 )
 def measure(
     network: Network,
@@ -147,8 +148,9 @@ def measure(
                 "--autocast casts float32, bfloat16 and float16, got --dtype float64, which it "
                 "leaves alone: leave out one of them"
             )
-        # torch.distributed tells of a missing platform feature; a table has no use for it
-        logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+        # they tell of what the platform lacks; a table has no use for it
+        for name in ("torch.distributed.elastic", "torch.utils.cpp_extension"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         options = {
             "train": train,
             "optimizer": optimizer,

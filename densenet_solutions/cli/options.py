@@ -43,6 +43,20 @@ def names(**groups: Iterable[str]) -> str:
     return "\n\n".join(f"{what}: {', '.join(known)}." for what, known in groups.items())
 
 
+def file_path(value: str | Path) -> Path:
+    """A path of a file as it was typed; Typer's parser of options."""
+    if str(value).endswith(("/", os.sep)):
+        raise typer.BadParameter(f"the name of a file is needed, got {str(value)!r}")
+    return folder_path(value)
+
+
+def folder_path(value: str | Path) -> Path:
+    """A path of a folder as it was typed; an empty one may be a variable that is not set."""
+    if not str(value).strip():
+        raise typer.BadParameter(f"a path is needed, got {str(value)!r}")
+    return Path(value)
+
+
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="By its name, see above.")]
 Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images of a step.")]
 Resolution = Annotated[
@@ -60,7 +74,8 @@ Autocast = Annotated[
     Literal["bfloat16", "float16"] | None,
     typer.Option(
         metavar="TYPE",
-        help="bfloat16 or float16: run the forward pass in 16 bits; parameters stay as they are.",
+        help="bfloat16 or float16: run the forward pass in 16 bits; parameters stay as they are. A "
+        "CPU may take very long in float16.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")]

@@ -15,6 +15,7 @@ from densenet_solutions.cli.options import (
     Device,
     chosen_device,
     faults_in_words,
+    folder_path,
     names,
     resumption,
 )
@@ -40,6 +41,7 @@ def record(
         Path | None,
         typer.Option(
             metavar="FOLDER",
+            parser=folder_path,
             help="Where NAME.json is written, ./records without; missing folders are made. What "
             "--list reads; without, the package's records.",
         ),
@@ -52,7 +54,10 @@ def record(
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Replace what was made on another device or by other code."),
+        typer.Option(
+            "--force",
+            help="Replace what was made on another device, by other code, or is no record.",
+        ),
     ] = False,
     show: Annotated[
         bool,
@@ -108,7 +113,7 @@ def _list(folder: Path | None, name: str | None) -> None:
     from densenet_solutions.records import load_record, record_names
 
     if folder is not None and not folder.is_dir():
-        raise ValueError(f"--out is a folder with records, got {str(folder)!r}")
+        raise ValueError(f"{folder} is no folder: give one with records, or leave out --out")
     where = () if folder is None else (folder,)  # those of the package without
     try:
         there = {found: load_record(found, *where) for found in record_names(*where)}

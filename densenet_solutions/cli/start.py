@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from densenet_solutions.cli.options import faults_in_words
+from densenet_solutions.cli.options import faults_in_words, folder_path
 
 #: Where the exercises are written by default.
 FOLDER = "densenet-exercises"
@@ -22,7 +22,8 @@ app = typer.Typer(add_completion=False)
 )
 def start(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="It is made if it is not there.")
+        Path,
+        typer.Argument(metavar="FOLDER", parser=folder_path, help="It is made if it is not there."),
     ] = Path(FOLDER),
 ) -> None:
     with faults_in_words():

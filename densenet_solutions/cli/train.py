@@ -17,6 +17,7 @@ from densenet_solutions.cli.options import (
     Network,
     chosen_device,
     faults_in_words,
+    file_path,
     is_first_process,
     names,
     new_file,
@@ -84,6 +85,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=file_path,
             help="Resume from this file, or begin if it is not there; written after every epoch. "
             "All must be the same again but --epochs, and with --schedule cosine these too.",
         ),
@@ -92,6 +94,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=file_path,
             help="Write the metrics to this JSON file, at the end: what stops before leaves none, "
             "and --checkpoint keeps its epochs. Missing folders are made; a file that is there is "
             "refused without --force.",
@@ -190,7 +193,7 @@ def _in_words(
     parts = [
         network,
         *([f"{pooling} pooling"] if "densenet" in network else []),
-        f"{images:,} images of {s.resolution} × {s.resolution}",
+        f"{images:,} image{'s' * (images > 1)} of {s.resolution} × {s.resolution}",
         f"batch {s.batch_size}"
         + f" ({per_epoch:,} images an epoch, whole batches alone)" * (per_epoch < images),
         f"{s.optimizer} with learning rate {s.learning_rate:g} ({s.schedule}), "

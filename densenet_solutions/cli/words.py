@@ -136,8 +136,11 @@ def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any])
         said = words.replace("this strategy", f"--strategy {given['strategy']}")
         words = said + ": give another NETWORK or --strategy" * (said != words)
     for name, value in given.items():  # a file or a folder is called by its option
-        if isinstance(value, Path) and words.startswith(f"{value} "):
-            words = f"{options[name]} {words}"
+        if isinstance(value, Path):
+            if words.startswith(f"{value} "):
+                words = f"{options[name]} {words}"
+            elif any(words.startswith(f"{above} ") for above in value.parents):
+                words = f"{options[name]} {value}: {words}"
     return _ARGUMENT.sub(option, words)
 
 

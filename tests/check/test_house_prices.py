@@ -107,7 +107,7 @@ def test_an_honest_model_passes_with_the_score_of_cross_validation():
     assert report.rmse == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
     scores = list(report.ruler.values())
     assert scores[0] == max(scores) > report.rmse > min(scores)
-    assert "The next lower one on the ruler is " in str(report)
+    assert "The next lower error of others is that of " in str(report)
 
 
 @pytest.mark.parametrize(

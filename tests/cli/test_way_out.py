@@ -119,3 +119,84 @@ def test_a_size_that_nobody_can_train_on_is_no_mistake_of_the_network(tmp_path: 
     done = RUNNER.invoke(app, ["check", "memory", f"{file}:net", *TOO_SMALL])
     assert done.exit_code == 2
     assert "give a larger --batch or --resolution" in words(done.output)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["start", ""], "a path is needed, got ''"),
+        (["check", "--folder", " "], "a path is needed, got ' '"),
+        (["record", "how-far", "--out", ""], "a path is needed, got ''"),
+        (["houses", "submit", "--out", "d/"], "the name of a file is needed, got 'd/'"),
+        (["train", "book-densenet", "--out", "d/"], "the name of a file is needed, got 'd/'"),
+        (["train", "book-densenet", "--checkpoint", ""], "a path is needed, got ''"),
+        (["record", "--list", "--out", "nowhere"], "nowhere is no folder: give one with records"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_path_that_is_none_is_refused_and_nothing_is_written(
+    command: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = RUNNER.invoke(app, command)
+    assert done.exit_code == 2
+    assert said in words(done.output)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_nothing_is_there_already_and_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "exercise_2.py").symlink_to(tmp_path / "elsewhere")
+    done = RUNNER.invoke(app, ["start", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "exercise_2.py" not in done.output
+    assert not (tmp_path / "elsewhere").exists()
+    done = RUNNER.invoke(app, ["start", str(tmp_path / "exercise_2.py")])
+    assert done.exit_code == 2
+    assert "exercise_2.py is a link to nothing, and a folder is needed" in words(done.output)
+
+
+def test_the_folder_of_a_file_to_write_is_told_with_the_option(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    out = tmp_path / "mine" / "m.json"
+    done = RUNNER.invoke(app, ["train", "book-densenet", "--device", "cpu", "--out", str(out)])
+    assert done.exit_code == 2
+    said = f"--out {out}: {tmp_path / 'mine'} is a file, and a folder is needed"
+    assert said in words(done.output)
+
+
+def test_a_call_that_makes_a_function_is_checked_and_another_is_wrong_usage(tmp_path: Path) -> None:
+    file = tmp_path / "h.py"
+    file.write_text(
+        "import numpy as np\n"
+        "class Mean:\n"
+        "    def __call__(self, train, houses):\n"
+        "        return np.full(len(houses), np.exp(np.log(train['SalePrice']).mean()))\n"
+        "def none():\n"
+        "    return 3\n",
+        encoding="utf-8",
+    )
+    done = RUNNER.invoke(app, ["check", "houses", f"{file}:Mean()"])
+    assert "over the book's five folds is 0.3995" in words(done.output)
+    done = RUNNER.invoke(app, ["check", "houses", f"{file}:none()"])
+    assert done.exit_code == 2
+    assert f"{file}:none() returns int, and a function is needed: write" in words(done.output)
+    done = RUNNER.invoke(app, ["check", "houses", f"{file}:Mean(k)"])
+    assert done.exit_code == 1
+    assert "Calling Mean(k) raises NameError: name 'k' is not defined your call" in words(
+        done.output
+    )
+
+
+def test_sizes_that_a_reader_gave_are_not_the_books(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from densenet_solutions.models import book_densenet\n"
+        "def block():\n"
+        "    return book_densenet().features.denseblock1\n",
+        encoding="utf-8",
+    )
+    sizes = ["--in-channels", "64", "--growth-rate", "32", "--layers", "3", "--no-bottleneck"]
+    done = RUNNER.invoke(app, ["check", "block", f"{file}:block", *sizes])
+    assert done.exit_code == 1
+    assert "goes on after 3 layers; it should have 3." in words(done.output)
+    assert "Book, section" not in words(done.output)

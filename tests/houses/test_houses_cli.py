@@ -51,7 +51,7 @@ def test_options_change_every_network_and_are_printed():
     assert lines[0] == lines[1]
     assert lines[0].startswith("plain: 2 layers of 5, relu, norm none, init he, dropout 0 (inputs")
     assert lines[0].endswith("1 epoch, features bins")
-    assert "ensemble of 4" in result.output
+    assert "average of 4" in result.output
 
 
 @pytest.mark.parametrize("features", networks.ENCODERS)

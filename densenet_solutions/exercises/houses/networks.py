@@ -60,7 +60,7 @@ def in_words(network: Network) -> str:
     return (
         f"{o['connection']}: {layers} layer{'s' * (layers > 1)} of {o['growth_rate']}, "
         f"{o['activation']}, norm {o['norm']}, init {o['init']}, dropout {o['dropout']:g} "
-        f"(inputs {o['input_dropout']:g}), AdamW {t.learning_rate:g}, "
+        f"(inputs {o['input_dropout']:g}), AdamW, learning rate {t.learning_rate:g}, "
         f"weight decay {t.weight_decay:g}, batch {t.batch_size}, "
         f"{t.epochs} epoch{'s' * (t.epochs > 1)}, features {features_of(network)}"
     )
