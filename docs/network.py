@@ -149,9 +149,10 @@ table(
         "output": lambda row: "×".join(map(str, row.output_shape[1:])),
         "what it is": "what",
     },
-    caption="All stages but two normalisations, which have "
+    caption="All stages with parameters but two normalisations, which have "
     f"{count(total - sum(row.parameters for row in traced if row.parameters > 600))} parameters "
-    "together; outputs are channels × height × width",
+    "together. ReLUs and pools have none; the stem's maximum pool halves 48² to 24². Outputs are "
+    "channels × height × width",
 )
 
 # %%

@@ -203,8 +203,8 @@ pictures.stage_bars(
 # The paper's ImageNet networks economise twice. A *bottleneck*, a 1×1 convolution before each 3×3 one,
 # brings the channels that are read to $4k$, fewer than most layers read; the book leaves it out. And the
 # *compression* $\theta$ is the share of channels that a transition keeps: one half, in the book's network
-# too. What can be set without changing the layers are three numbers: the growth rate $k$, how many layers
-# a block has, and $\theta$.
+# too. With layers built like that, three things can be set: the growth rate $k$, the number of layers of
+# each block (below, of the third), and $\theta$.
 
 # %%
 assert all(check.formula == check.counted for check in study.check_closed_form())
@@ -446,7 +446,8 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # the steps gives the share.]. In the blocks' layers what is left lies above that floor, by
 # {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
 # filter that is read through a normalisation grows under any gradient. (Its length does not change what
-# comes out, so the gradient is at right angles to it, and each step lengthens it.) Is more left of the weights on
+# comes out, so the gradient is at right angles to it, and what it adds to a step lengthens the filter, against the
+# decay.) Is more left of the weights on
 # the layer just before than of those on earlier ones? Without the block's input,
 # {{ by_block }} points more on average over the readers of a block. Single readers differ by
 # {{ decimal(min(nearer), 1) }} to {{ decimal(max(nearer), 1) }} points^[The scale of the normalisation

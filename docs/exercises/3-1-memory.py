@@ -621,11 +621,12 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 #   it {{ percent(max(map(abs, without_any)), 0) }} at most would be missing. Of the
 #   {{ count(len(in_training)) }} steps that allocated more than 1 GiB one is off by more than a tenth, the
 #   book's DenseNet in bfloat16 with 64 images. {{ mib(missing, 0) }} are missing there, of which
-#   {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} may be those of a first step, see the next point.
+#   {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} may be those of a first step (see the note below).
 # - **Small steps.** From 8 images on and below 1 GiB, the median error of what training allocates is
 #   {{ percent(small_held.median) }} in float32, and the ninth decile
 #   {{ percent(small_held.ninth_decile, 0) }}. Two of these {{ count(len(small_steps)) }} steps are off by
-#   {{ percent(at_first[0], 0) }} and {{ percent(at_first[1], 0) }}, which is probably our instrument's.
+#   {{ percent(at_first[0], 0) }} and {{ percent(at_first[1], 0) }}. Both were probably first steps of a process, whose
+#   memory for cuBLAS our instrument counts (see the note below).
 #
 # None of the {{ count(len(grid)) }} cases ran out of memory. What is gone from the card is known of the
 # {{ count(len(alone)) }} that had it to themselves. The others ran beside other processes, where only
@@ -699,7 +700,7 @@ table(
         "reserved": ("reserved_bytes", mib, 0),
         "source": "where",
     },
-    caption=f"Tensors alone are {count(round(min(of_tensors)))} to {count(round(max(of_tensors)))} MiB "
+    caption=f"If the published sizes are binary: tensors alone are {count(round(min(of_tensors)))} to {count(round(max(of_tensors)))} MiB "
     f"short of what was published, what is reserved {count(round(min(binary_left)))} to "
     f"{count(round(max(binary_left)))} MiB; the factor is up to {times(tensor_factor, 2)} and "
     f"{times(reserved_factor, 2)}.",
@@ -866,7 +867,7 @@ table(
 # With {{ ", ".join(map(str, [*deeper][:-1])) }} and {{ [*deeper][-1] }} layers in its third block
 # DenseNet-121 has {{ ", ".join(millions(n) for n in [*deeper.values()][:-1]) }} and
 # {{ millions([*deeper.values()][-1]) }}. Their second differences are {{ count(min(bends)) }} each: {{ count(of_layers) }} of
-# the layers, the rest of the transition behind the block, which reads $24 k$ channels more each time. As many
+# the layers, the rest of the transition behind the block, which reads $24 k$ channels more each time and writes half as many more. As many
 # gradients come with them.
 #
 # ## A fair comparison
@@ -1021,7 +1022,7 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 # ## Check yours
 #
 # !!! check "Measure it on your GPU"
-#     A free one on Colab will do; the T4 there has about 14.6 GiB. With a batch of 128 our H100 said
+#     A free one on Colab will do; the T4 there has about 14.5 GiB. With a batch of 128 our H100 said
 #     {{ mib(allocated["DenseNet"], 0) }} allocated and {{ mib(reserved["DenseNet"], 0) }} reserved, without
 #     the {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} to {{ mib(before, 0) }} that PyTorch held before,
 #     probably for cuBLAS. Your numbers include them; on cards before Hopper they are less. (Ours is
@@ -1047,7 +1048,7 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #     To see *what* is alive, call `torch.cuda.memory._record_memory_history()` before the step and
 #     `torch.cuda.memory._dump_snapshot("step.pickle")` after it, and open the file at
 #     [pytorch.org/memory_viz](https://pytorch.org/memory_viz).
-#     `densenet-solutions record memory-grid --device cuda` measures the ten networks of [this section](#what-a-gpu-shows).
+#     `densenet-solutions record memory-grid --device cuda` measures the ten networks of [What a GPU shows](#what-a-gpu-shows).
 #
 # Your own answer is `exercise_3_1.py` in the
 # [course](../reference/check.md#the-exercises-as-a-course). The [explorer](../explorer.py) holds two

@@ -324,14 +324,14 @@ assert many.row("1").time_ratio - tf32 > 0.2
 
 # %% [markdown]
 # ??? note "Why a GPU takes longer, and two things that you can set"
-#     With 8 images both steps wait for the processor to start operations. The kernels of the plain
+#     With 8 images both steps wait for the processor to start operations. The kernels of torchvision's
 #     step take {{ milliseconds(few.kernel_seconds["torchvision"]) }} and the step
 #     {{ milliseconds(few.seconds("torchvision")) }}; those of shared storage
-#     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }} (medians; in
-#     the bench the two steps took {{ milliseconds(bench_8["torchvision"]) }} and
-#     {{ milliseconds(bench_8["shared_storage"]) }}). It
+#     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }} (kernels of one step each, by the profiler; steps are medians, in
+#     the bench {{ milliseconds(bench_8["torchvision"]) }} and
+#     {{ milliseconds(bench_8["shared_storage"]) }}). Shared storage
 #     calls {{ count(started["shared_storage 8"]) }} operations, torchvision's network
-#     {{ count(started["torchvision 8"]) }}. With 256 images, in one slice, the GPU is at work all the time, and has more to do.
+#     {{ count(started["torchvision 8"]) }}. With 256 images, in one slice, the GPU is at work nearly all the time, and has more to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after
@@ -372,8 +372,9 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # !!! note "Autograd"
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
-#     form. `autograd.Function`: this block is one operation, and here is its gradient. The first
-#     falls into the trap above, and the second unless it keeps what normalisations have computed. The last can do everything, and asks you to write the backward pass,
+#     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
+#     fall into the trap above; if the second keeps what normalisations have computed, the statistics are right and
+#     the batches are still counted twice. The last can do everything, and asks you to write the backward pass,
 #     by hand or with autograd inside it.
 #
 #     ??? note "Pleiss's idea as a policy"

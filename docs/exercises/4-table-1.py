@@ -19,7 +19,7 @@ from densenet_solutions.exercises.parameters.study import README_ERRORS
 from densenet_solutions.exercises.table_1 import pictures, study
 from densenet_solutions.models import TABLE_2, DenseNetConfig, book_densenet
 from densenet_solutions.models import densenet as module
-from densenet_solutions.site.numbers import apart, billions, count, percent
+from densenet_solutions.site.numbers import apart, billions, count, decimal, percent
 from densenet_solutions.site.page import how_made, source
 from densenet_solutions.site.tables import KEY, table
 
@@ -325,7 +325,7 @@ assert shrinking(least).endswith(" 1") and shrinking(least - 1).endswith(" 0")
 #     By the same count it has {{ depth["DenseNet-264"] }}.
 #
 # !!! holds-with-a-condition "The bottleneck makes the network larger: it adds a convolution to every layer."
-#     If its layers read fewer than {{ cheaper }} channels on average, by the weights of the
+#     If its layers read fewer than {{ decimal(36 * k / 5, 1) }} channels on average, by the weights of the
 #     convolutions, at $k$ = {{ k }}. The book's read
 #     {{ min(book_reads) }} to {{ max(book_reads) }}: with bottlenecks their convolutions would have
 #     {{ count(paired) }} weights, {{ percent(paired / plain - 1, 0) }} more than without. Over the whole of
