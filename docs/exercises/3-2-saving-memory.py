@@ -164,7 +164,7 @@ assert copies > 12 * distinct
 # %% [markdown]
 # With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
 # $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is {{ mib(copies) }}, in the formula and in the count, half of it read and half the same normalised, for
+# DenseNet-121 that is {{ mib(copies) }} by formula and by count, half of it read and half the same normalised, for
 # {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
@@ -373,9 +373,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
 #     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
-#     fall into the trap above; if the second keeps what normalisations have computed, the statistics are right and
-#     the batches are still counted twice. The last can do everything, and asks you to write the backward pass,
-#     by hand or with autograd inside it.
+#     fall into the trap above, the second only by the count of batches if it keeps normalisations. The last
+#     can do everything, and you write the backward pass.
 #
 #     ??? note "Pleiss's idea as a policy"
 #         Selective checkpointing keeps what a convolution has computed and runs everything else again,
@@ -400,8 +399,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
 # unknown layers inside runs as it is, with a warning. Whether bfloat16 is faster our
-# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient [differs from float32's](3-2b-other-ways.py#fewer-bits).
-# In bfloat16 shared storage needs {{ percent(less_in_half[0], 0) }} and
+# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient is [another one](3-2b-other-ways.py#fewer-bits).
+# Under it shared storage needs {{ percent(less_in_half[0], 0) }} and
 # {{ percent(less_in_half[1], 0) }} less than recomputing each layer ({{ card }}, 32 and 128 images), on a
 # CPU, with 8 images in eight slices, {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
 #

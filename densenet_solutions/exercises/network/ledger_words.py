@@ -65,8 +65,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         at_work = sum(shown(b.moments[at]) for b in ledgers if b.strategy == "shared_storage")
         parts = (
             f" Shared storage has {different} channels three times (features, the gradient that "
-            f"came, the one it collects), the gradient of the layer's own {k}, and "
-            f"{round(at_work) - 3 * different - k} for the slice of the batch that is at work."
+            f"came, the one it collects), {k} of the layer's own gradient, and "
+            f"{round(at_work) - 3 * different - k} for the slice of the batch at work."
         )
         return (
             f"The gradient passes layer {moment.layer}. "
