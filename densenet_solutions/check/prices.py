@@ -178,9 +178,9 @@ def _leaks(
     if without < 0.9 * mean:
         found.append(Finding(
             "wrong",
-            f"Leak: trained on shuffled prices it still predicts with {without:.3f}, and the mean "
-            f"with {mean:.3f}. It knows prices from elsewhere: a file, a global variable, or "
-            "numbers written into it.",
+            f"Trained on shuffled prices it still predicts with {without:.3f}, and the mean with "
+            f"{mean:.3f}. So it knows of prices from elsewhere: a file or a global variable, which "
+            "is a leak, or numbers written into it.",
             "Train on the frame that is given and on nothing else.",
         ))  # fmt: skip
     found = found or [Finding("right", "No leak was found.")]
