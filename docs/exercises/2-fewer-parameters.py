@@ -445,9 +445,9 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over
 # the steps gives the share.]. In the blocks' layers what is left lies above that floor, by
 # {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
-# filter that is read through a normalisation grows under any gradient. (Its length does not change what
-# comes out, so the gradient is at right angles to it, and what it adds to a step lengthens the filter, against the
-# decay.) Is more left of the weights on
+# filter that is read through a normalisation grows under any gradient. (A filter's length does not change
+# what comes out, so its gradient is at right angles to the filter. The gradient's part of a step lengthens the
+# filter, while decay shortens it.) Is more left of the weights on
 # the layer just before than of those on earlier ones? Without the block's input,
 # {{ by_block }} points more on average over the readers of a block. Single readers differ by
 # {{ decimal(min(nearer), 1) }} to {{ decimal(max(nearer), 1) }} points^[The scale of the normalisation

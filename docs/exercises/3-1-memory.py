@@ -700,7 +700,7 @@ table(
         "reserved": ("reserved_bytes", mib, 0),
         "source": "where",
     },
-    caption=f"If the published sizes are binary: tensors alone are {count(round(min(of_tensors)))} to {count(round(max(of_tensors)))} MiB "
+    caption=f"If the published MB and GB mean MiB and GiB, tensors alone are {count(round(min(of_tensors)))} to {count(round(max(of_tensors)))} MiB "
     f"short of what was published, what is reserved {count(round(min(binary_left)))} to "
     f"{count(round(max(binary_left)))} MiB; the factor is up to {times(tensor_factor, 2)} and "
     f"{times(reserved_factor, 2)}.",
@@ -866,9 +866,9 @@ table(
 # *Parameters* are quadratic in depth in any implementation, because a deeper layer reads more channels.
 # With {{ ", ".join(map(str, [*deeper][:-1])) }} and {{ [*deeper][-1] }} layers in its third block
 # DenseNet-121 has {{ ", ".join(millions(n) for n in [*deeper.values()][:-1]) }} and
-# {{ millions([*deeper.values()][-1]) }}. Their second differences are {{ count(min(bends)) }} each: {{ count(of_layers) }} of
-# the layers, the rest of the transition behind the block, which reads $24 k$ channels more each time and writes half as many more. As many
-# gradients come with them.
+# {{ millions([*deeper.values()][-1]) }}. Their second differences are {{ count(min(bends)) }} each:
+# {{ count(of_layers) }} belong to the layers, and {{ count((24 * 32) ** 2) }} to the transition behind the block,
+# which reads $24 k$ channels more each time and writes $12 k$ more. Every parameter has a gradient of its size.
 #
 # ## A fair comparison
 #

@@ -373,7 +373,7 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
 #     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
-#     fall into the trap above, the second only by the count of batches if it keeps normalisations. The last
+#     fall into the trap above, the second, if it keeps normalisations, only in the count of batches. The last
 #     can do everything, and you write the backward pass.
 #
 #     ??? note "Pleiss's idea as a policy"
@@ -399,8 +399,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
 # unknown layers inside runs as it is, with a warning. Whether bfloat16 is faster our
-# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient is [another one](3-2b-other-ways.py#fewer-bits).
-# Under it shared storage needs {{ percent(less_in_half[0], 0) }} and
+# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient [differs](3-2b-other-ways.py#fewer-bits).
+# In bfloat16 shared storage needs {{ percent(less_in_half[0], 0) }} and
 # {{ percent(less_in_half[1], 0) }} less than recomputing each layer ({{ card }}, 32 and 128 images), on a
 # CPU, with 8 images in eight slices, {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
 #

@@ -158,11 +158,12 @@ assert (
 #
 # {{ source(saved_in_8_bits.EightBit) }}
 #
-# The loss stays exact, the peak falls to {{ mib(bits.training_peak) }}, and the gradient is off by
-# {{ percent(bits_error) }} in a small network^[Two dense blocks of two layers, 4 images of 32 × 32, live.]
-# and, against float64, by {{ percent(min(in_bits_off), 1) }} to {{ percent(max(in_bits_off), 1) }} in DenseNet-121,
-# float32 without that rounding by {{ percent(min(in_float32_off), 1) }} to
-# {{ percent(max(in_float32_off), 1) }} ([ten draws](3-2c-bench.py#is-it-the-same-gradient)). The gradient in
+# The loss stays exact, and the peak falls to {{ mib(bits.training_peak) }}. The gradient lies
+# {{ percent(bits_error) }} from the plain one in a small network^[Two dense blocks of two layers, 4 images of
+# 32 × 32, live.]. In DenseNet-121, untrained, it lies {{ percent(min(in_bits_off), 1) }} to
+# {{ percent(max(in_bits_off), 1) }} from that in float64 ([ten draws](3-2c-bench.py#is-it-the-same-gradient));
+# float32 without that rounding lies {{ percent(min(in_float32_off), 1) }} to
+# {{ percent(max(in_float32_off), 1) }} from it. The gradient in
 # bfloat16 lies {{ percent(half_apart, 0) }} from that in float32 there^[Untrained, 8 images of 96 × 96, one draw,
 # recorded.]. What the two
 # do to a training of a smaller network is [below](#what-it-does-to-accuracy). One line of the 8 bits holds a lesson. ReLU's
@@ -215,7 +216,8 @@ assert (
 # connections of a trained network and keep, once, those with the largest mean absolute
 # weight. (The tables' peak is that of an untrained network, whose weights choose by chance.) A gate multiplies the scale and the shift of a normalisation, since
 # $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$, so it costs no activation; a closed one is
-# not read at all. The gates left are 1, whatever their parameter becomes.
+# not read at all. A gate that stays open is 1 in the forward pass, and the number behind it only collects a
+# gradient.
 #
 # {{ source(gates.GatedNorm) }}
 #
@@ -451,7 +453,7 @@ assert by_hand.peak == by_hand.reference_peak and free.peak < free.reference_pea
 #     A dense tensor stores its zeros, so what a step holds depends on shapes alone. A sparse format
 #     stores indices: PyTorch's (coordinates) has four of 64 bits for each value that is not zero, of a
 #     convolution's weight or of a feature map. It takes {{ times(sparse[0.5]) }} the bytes if half is zero, and at 90% zeros still
-#     {{ times(sparse[0.9], 2) }}^[Counted on 2 × 8 × 16 × 16 numbers; the size does not matter.]. Leaner formats save more, but convolutions read neither.
+#     {{ times(sparse[0.9], 2) }}^[Counted on 2 × 8 × 16 × 16 numbers; the size does not matter.]. Leaner formats save more. PyTorch's `conv2d` refuses a weight in this one.
 #     Zeros save memory when whole channels are removed.
 #
 # !!! does-not-hold "ReLU6 gives sparser activations than ReLU, which saves memory."

@@ -75,7 +75,7 @@ def changes(train, houses):
 
 WRONG = [
     (standardises_together, "the predictions of 289 others change"),
-    (knows_the_prices, "trained on shuffled prices it still predicts with 0.000"),
+    (knows_the_prices, "Trained on shuffled prices it still predicts with 0.000"),
     (by_position, "depend on the order of the houses"),
     (mean_price, "Predicting the mean of the training houses' log prices does no worse"),
     (logarithms, "looks like a logarithm"),

@@ -66,7 +66,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         parts = (
             f" Shared storage has {different} channels three times (features, the gradient that "
             f"came, the one it collects), {k} of the layer's own gradient, and "
-            f"{round(at_work) - 3 * different - k} for the slice of the batch at work."
+            f"{round(at_work) - 3 * different - k} for the slice of the batch at work: what the "
+            "layer reads, normalised, and its gradient."
         )
         return (
             f"The gradient passes layer {moment.layer}. "
