@@ -20,9 +20,10 @@ app = typer.Typer(
     add_completion=False,
     help="Predict house prices with a dense MLP (exercise 5).\n\n"
     "Without options it is the ensemble that the recorded search chose, several different "
-    "networks. Options change each of them. A line says of each network: how its layers are connected, "
-    "how many there are and how wide, activation, normalization, initialization, dropout of hidden "
-    "features and (of the inputs), how it is trained, and which features of a house it reads.",
+    "networks. Options change each of them.\n\n"
+    "A line says of each network: how its layers are connected, how many there are and how wide, "
+    "activation, normalization, initialization, dropout of hidden features and (of the inputs), how "
+    "it is trained, and which features of a house it reads.",
 )
 
 #: What decides how much memory a network needs.
