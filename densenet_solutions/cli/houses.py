@@ -22,8 +22,8 @@ app = typer.Typer(
     "Without options it is the ensemble that the recorded search chose, several different "
     "networks. Options change each of them.\n\n"
     "A line says of each network: how its layers are connected, how many there are and how wide, "
-    "activation, normalization, initialization, dropout of hidden features and (of the inputs), how "
-    "it is trained, and which features of a house it reads.",
+    "activation, normalization, initialization, dropout of hidden features and (of the inputs), "
+    "how it is trained, and which features of a house it reads.",
 )
 
 #: What decides how much memory a network needs.
