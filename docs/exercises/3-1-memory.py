@@ -633,20 +633,21 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # what a process's own allocator counts was recorded, allocated and reserved.
 #
 # ??? note "What our instrument probably adds to first steps, and misses of small ones"
-#     Our instrument leaves out what is on the card when a case begins, and PyTorch keeps {{
-#     mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on such cards for every thread that needs it, so {{
-#     mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} for the two of a training step. Of the {{
-#     count(len(maybe_first)) }} cases that by their times may have been the first of a process on the
+#     Our instrument leaves out what is on the card when a case begins, and PyTorch keeps
+#     {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on such cards for every thread that needs it, so
+#     {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} for the two of a training step. Of the
+#     {{ count(len(maybe_first)) }} cases that by their times may have been the first of a process on the
 #     H100, {{ count(len(first)) }} have {{ mib(min(first), 0) }} to {{ mib(max(first), 0) }} of
-#     workspace, two of them with a single image; later float32 training steps with a single image have {{
-#     mib(max(later), 0) }} at most. The other two have {{ mib(not_first[0], 0) }} and {{
-#     mib(not_first[1], 0) }}, so by this account they were not first: times were noted in whole seconds.
-#     On the H200 {{ count(len(one_thread)) }} steps with a single image have {{ mib(min(one_thread), 0)
-#     }} to {{ mib(max(one_thread), 0) }}, all others {{ mib(without_first, 0) }} at most; that may be one
-#     thread's. The simulation counts {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere. Reserved bytes of small
-#     steps may be recorded too low as well. Segments from before a case are not counted, and a step may
-#     find room in them: in {{ count(len(too_little)) }} cases, of {{ mib(too_little[-1], 0) }} at most,
-#     less was recorded as reserved than as allocated.
+#     workspace, two of them with a single image; later float32 training steps with a single image have
+#     {{ mib(max(later), 0) }} at most. The other two have {{ mib(not_first[0], 0) }} and
+#     {{ mib(not_first[1], 0) }}, so by this account they were not first: times were noted in whole
+#     seconds. On the H200 {{ count(len(one_thread)) }} steps with a single image have
+#     {{ mib(min(one_thread), 0) }} to {{ mib(max(one_thread), 0) }}, all others
+#     {{ mib(without_first, 0) }} at most; that may be one thread's. The simulation counts
+#     {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere. Reserved bytes of small steps may be recorded too low as
+#     well. Segments from before a case are not counted, and a step may find room in them: in
+#     {{ count(len(too_little)) }} cases, of {{ mib(too_little[-1], 0) }} at most, less was recorded as
+#     reserved than as allocated.
 #
 # ### On other people's cards
 
