@@ -6,6 +6,7 @@ import ast
 import contextlib
 import math
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,8 +114,9 @@ def course(
     here = [file for file in wanted if (Path(folder) / file).is_file()]
     if not here:
         inside = Path(folder) / "densenet-exercises"
+        new = "" if Path(folder) == Path() else f" {shlex.quote(str(folder))}"
         way = f"give folder={str(inside)!r}" if inside.is_dir() else (
-            "`densenet-solutions start` writes a folder with all of them"
+            f"`densenet-solutions start{new}` writes a folder with all of them"
         )  # fmt: skip
         raise ValueError(f"there is no {only or 'exercise'} in {str(folder)!r}: {way}")
     missing = [file for file in wanted if file not in here]
@@ -232,7 +234,7 @@ def _crossings(crossing: Any) -> Iterator[Report]:
                     f"You say {n} for images of {resolution}². An answer may be a fifth off, and "
                     f"even with {batch} DenseNet {'already' if ours > other else 'still'} needs "
                     f"{'more' if ours > other else 'less'}: {ours / 2**20:.0f} MiB against "
-                    f"{other / 2**20:.0f} MiB, predicted."
+                    f"{other / 2**20:.0f} MiB at the peak, parameters included, predicted."
                 )
                 yield Report("crossing", (Finding("wrong", text),))
 

@@ -159,7 +159,10 @@ def _copies(kept: Mapping[str, int], plain: Mapping[str, int]) -> Finding:
         "of copies."
     )
     if copies > usual / 2:
-        line = "Exercise 3.2: each feature needs to be kept once."
+        line = (
+            "Exercise 3.2: each feature needs to be kept once. At most half of the plain network's "
+            "copies pass."
+        )
         return Finding("wrong", f"Copies of earlier features are {text}", line)
     return Finding("right", f"Few copies of earlier features, {mib(copies)}, are {text}")
 

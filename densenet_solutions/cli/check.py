@@ -120,7 +120,10 @@ def _check(
         if len(only or ()) > 1:
             raise ValueError(f"--only is given once, got {' and '.join(only or ())}")
         if folder.is_file():
-            raise ValueError(f"--folder is a folder, got a file: write --only {folder}")
+            way = _meant(str(folder))
+            raise ValueError(
+                "--folder is a folder, got a file" + f": write check {way}" * bool(way)
+            )
         file = None
         if only:
             folder, file = folder / Path(only[0]).parent, Path(only[0]).name
@@ -209,7 +212,8 @@ def transition(
 @app.command(
     help="Say what a network keeps for its backward pass, and whether its peak is that of the "
     "plain network, of recomputation or of shared storage. One passes that needs clearly less than "
-    "the plain network; the plain one does not.\n\n" + names(NETWORK=CHECKED)
+    "the plain network and keeps at most half of its copies of earlier features.\n\n"
+    + names(NETWORK=CHECKED)
 )
 def memory(
     target: Target,

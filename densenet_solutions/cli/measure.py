@@ -70,7 +70,8 @@ def _print_strategies(ctx: typer.Context, asked: bool) -> None:
     + names(**STRATEGIES)
     + "\n\nROWS of the table: activations are kept for the backward pass; temporaries are the rest "
     "that operations return; workspace is scratch space inside of them, which only measuring sees. "
-    "Peak resident is the most that the whole process has had, Python and libraries included."
+    "Without a strategy, peak resident is the most that the whole process has had, Python and "
+    "libraries included."
 )
 def measure(
     network: Network,
@@ -381,7 +382,7 @@ def _notes(name: str, results: Sequence[MemoryResult]) -> list[str]:
     if name == "quantized_inference":
         notes.append("its 8-bit weights are buffers, so they do not count as parameters")
     if name == "shared_storage":
-        of, more = ("a GPU's", "") if _on_gpu(last) else ("a CPU's", "; a GPU's need more")
+        of, more = ("a GPU's", "") if _on_gpu(last) else ("a CPU's", "; a GPU's need more memory")
         notes.append(f"shared_storage works in {of} slices, at most {_slices(last)} a batch{more}")
     return [_in_rows(note) for note in notes]
 

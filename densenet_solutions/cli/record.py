@@ -94,12 +94,21 @@ def record(
         if where == "cpu" and shipped and not any(d.startswith("CPU") for d in shipped):
             typer.echo(f"made on {', '.join(shipped)}; here it runs on the CPU", err=True)
         with progress(name) as told:
+            measured = []
+
+            def progressed(case: str, done: int, total: int) -> None:
+                measured.append(case)
+                told(case, done, total)
+
             made = run_recipe(
-                chosen, device=where, directory=folder, only=only, force=force, progress=told
+                chosen, device=where, directory=folder, only=only, force=force, progress=progressed
             )
     failed = len(made.out_of_memory)
     typer.echo(f"{folder / name}.json")
-    typer.echo(f"{len(made.cases)} of {len(chosen.cases)} cases, {failed} of them out of memory")
+    typer.echo(
+        f"{len(made.cases)} of {len(chosen.cases)} cases, {failed} of them out of memory"
+        + "; nothing was left to measure" * (not any(measured))
+    )
 
 
 def _shipped(name: str) -> list[str]:
@@ -148,7 +157,10 @@ def _list_cases(name: str, made: Record | None) -> None:
             state = f"{age}, made on {_device(made.devices[case])}"
         typer.echo(f"  {shlex.quote(case)}  {state}")
     if stale:
-        typer.echo("stale: its code has changed since; record it again, with --force in its folder")
+        typer.echo(
+            f"stale: its code has changed since; renew it with record {name} --force --out FOLDER, "
+            "FOLDER being the one that holds the record"
+        )
 
 
 def _device(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,5 +46,5 @@ def start(
         typer.echo(f"wrote {path}")
     if not written:
         typer.echo(f"all files are in {folder} already")
-    there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     typer.echo(f"Write your answers into them; then: {there}densenet-solutions check")

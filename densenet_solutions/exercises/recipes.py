@@ -32,7 +32,7 @@ RECORDINGS = {
         "saving_memory.bench:gpu_recipe", "the same on a GPU, batches and depths more", "3 min"
     ),
     "explorer-grid": Recording(
-        "explorer.predictions:recipe", "the explorer's networks by strategy and batch", "3 min"
+        "explorer.predictions:recipe", "what the site's explorer shows, by network and way", "3 min"
     ),
     "explorer-shared-storage": Recording(
         "explorer.predictions:shared_storage_recipe", "the same with shared storage", "2 min"

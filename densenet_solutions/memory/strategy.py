@@ -116,7 +116,10 @@ def copy_of(model: nn.Module) -> DenseNet:
         TypeError: it is something else, or compiled: the copy would not be.
     """
     if not isinstance(model, DenseNet):
-        raise TypeError(f"this strategy takes a DenseNet, got {type(model).__name__}")
+        name, room = type(model).__name__, type(model).__module__
+        if name == "DenseNet":  # somebody else's
+            raise TypeError(f"this strategy takes densenet_solutions' DenseNet, got {room}.{name}")
+        raise TypeError(f"this strategy takes a DenseNet, got {name}")
     refuse_compiled(model)
     return copy.deepcopy(model)
 

@@ -140,7 +140,10 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
             "--folder, --only before a command is",
         ),
         (["--only", "a.py", "--only", "b.py"], "--only is given once, got a.py and b.py"),
-        (["--folder", "{net}"], "--folder is a folder, got a file: write --only {net}"),
+        (
+            ["--folder", "{net}"],
+            "--folder is a folder, got a file: write check densenet {net}:NAME",
+        ),
         (["."], "'.' is no command; write check --folder ."),
         (["7978856"], "write check number 7978856"),
         (["mine.csv"], "write check houses mine.csv"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torchvision.models import densenet121
 
 from densenet_solutions.cli import app
+from densenet_solutions.memory import STRATEGIES
 from tests.framed import RUNNER, words
 
 TOO_SMALL = ["--batch", "1", "--resolution", "32"]
@@ -200,3 +202,33 @@ def test_sizes_that_a_reader_gave_are_not_the_books(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "goes on after 3 layers; it should have 3." in words(done.output)
     assert "Book, section" not in words(done.output)
+
+
+def test_commands_that_are_printed_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "my ex"
+    done = RUNNER.invoke(app, ["start", str(folder)])
+    assert f"then: cd '{folder}' && densenet-solutions check" in words(done.output)
+    done = RUNNER.invoke(app, ["check", "--folder", str(tmp_path / "no ex")])
+    assert f"`densenet-solutions start '{tmp_path / 'no ex'}'` writes a folder" in words(
+        done.output
+    )
+    file = folder / "exercise_1.py"
+    done = RUNNER.invoke(app, ["check", "--folder", str(file)])
+    assert f"got a file: write check --only '{file}'" in words(done.output)
+
+
+def test_a_recording_with_nothing_to_do_says_so(tmp_path: Path) -> None:
+    command = ["record", "memory-grid-rehearsal", "--device", "cpu", "--out", str(tmp_path)]
+    listed = RUNNER.invoke(app, ["record", "memory-grid-rehearsal", "--list"]).output
+    case = listed.splitlines()[1].strip().removesuffix("not recorded").strip().strip("'")
+    first = RUNNER.invoke(app, [*command, "--only", case])
+    assert "nothing was left" not in first.output
+    again = RUNNER.invoke(app, [*command, "--only", case])
+    assert "1 of 8 cases, 0 of them out of memory; nothing was left to measure" in again.output
+
+
+def test_somebody_elses_densenet_is_told_from_ours() -> None:
+    with pytest.raises(
+        TypeError, match=r"takes densenet_solutions' DenseNet, got torchvision\.mod"
+    ):
+        STRATEGIES["gates"].apply(densenet121())
