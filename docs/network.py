@@ -156,6 +156,8 @@ table(
 )
 
 # %%
+assert [0 < row.parameters <= 600 for row in traced].count(True) == 2
+assert traced[0].output_shape[-1] == 48 and blocks[0].output_shape[-1] == 24
 in_blocks = sum(row.parameters for row in blocks)
 at_96 = count_flops(model, (1, 1, 96, 96)).multiply_adds
 

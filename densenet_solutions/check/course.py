@@ -148,14 +148,23 @@ def course(
 
 
 def begun(path: Path) -> bool:
-    """Whether there is other code in a file than `start` writes."""
+    """Whether there is other code in a file than `start` writes; words about it do not count."""
     try:
-        mine, empty = (
-            ast.dump(ast.parse(file.read_bytes())) for file in (path, _template(path.name))
-        )
+        mine, empty = (_code(file) for file in (path, _template(path.name)))
     except (SyntaxError, ValueError):  # what cannot be parsed was written by somebody
         return True
     return mine != empty
+
+
+def _code(path: Path) -> str:
+    """A file's syntax without docstrings, which may be those of an earlier version."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def _missing(folder: Path, files: Sequence[str]) -> list[Finding]:

@@ -257,17 +257,16 @@ def houses(
         if Path(target).is_dir():
             raise ValueError(f"SUBMISSION.csv is a file, got the folder {target!r}")
     if ".py:" in target:
-        called = target.endswith(")")
-        _run_on(target, lambda named: check.house_prices(_made(named, target, called)), json)
+        _run_on(target, lambda named: check.house_prices(_made(named, target)), json)
     else:
         _run(lambda _: check.house_prices(Path(target)), json)
 
 
-def _made(named: Any, target: str, called: bool) -> Any:
+def _made(named: Any, target: str) -> Any:
     """What a name stands for; with arguments, what the call returns: it is to be a function."""
     from densenet_solutions.check.prepared import their_code
 
-    if not called:
+    if not target.endswith(")"):
         return named
     with their_code(f"Calling {target.partition('.py:')[2]}"):
         made = named()

@@ -137,9 +137,9 @@ def _list(folder: Path | None, name: str | None) -> None:
         table.add_row(known, what)
         table.add_row("", f"[dim]{_state(known, there.get(known))}[/]")
     Console(highlight=False).print(table)
-    typer.echo(
+    Console(highlight=False).print(
         "\nabout: all cases, where they were recorded. stale: the code that a case depends on has "
-        "changed since;\nits page says so, and recording it again on such a device renews it. NAME "
+        "changed since. Its page says so, and recording it again on such a device renews it. NAME "
         "--list has the cases."
     )
 
@@ -170,9 +170,9 @@ def _device(name: str) -> str:
 
 def _state(name: str, made: Record | None) -> str:
     """How many cases are recorded and stale, where and when, and about how long all take."""
-    about = f"about {RECORDINGS[name].takes}" if name in RECORDINGS else ""
+    about = [f"about {RECORDINGS[name].takes}"] if name in RECORDINGS else []
     if made is None:
-        return "; ".join(["not recorded", *([about] if about else [])])
+        return "; ".join(["not recorded", *about])
     try:
         cases = len(recipe(name).cases)
     except (ModuleNotFoundError, ValueError):  # without the extra, or no recording of ours
@@ -182,6 +182,4 @@ def _state(name: str, made: Record | None) -> str:
     age = f"{stale} stale" if stale else "up to date"
     devices = ", ".join(sorted({_device(device) for device in made.devices.values()}))
     number = f"{len(made.cases)}{of} case{'s' * (cases > 1)}"
-    return "; ".join(
-        [f"{number}, {age}", f"{devices}, {made.date[:10]}", *([about] if about else [])]
-    )
+    return "; ".join([f"{number}, {age}", f"{devices}, {made.date[:10]}", *about])

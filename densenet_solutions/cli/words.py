@@ -146,7 +146,11 @@ def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any])
 
 def _path(context: Any) -> str:
     """The command as it is typed after the program: `"check number"`."""
-    return str(context.command_path).partition(" ")[2]
+    names: list[str] = []
+    while context.parent is not None:  # the last is the program, which may be several words
+        names.insert(0, context.info_name)
+        context = context.parent
+    return " ".join(names)
 
 
 def _arguments(command: Any) -> list[Any]:

@@ -823,9 +823,8 @@ first, second = depth.first_differences("recomputed"), depth.second_differences(
 deeper = study.parameters_by_depth()
 steps_up = [b - a for a, b in pairwise(deeper.values())]
 bends = {b - a for a, b in pairwise(steps_up)}
-of_layers = (
-    24 * 24 * 32 * (4 * 32 + 2)
-)  # of a layer, 4k weights and 2 of the normalization a channel
+# each channel that a layer reads has 4k weights in its convolution and 2 in its normalization
+of_layers = 24 * 24 * 32 * (4 * 32 + 2)
 assert min(bends) == of_layers + (24 * 32) ** 2
 assert {b - a for a, b in pairwise(deeper)} == {24} and len(bends) == 1 and min(bends) > 0
 k, layers, channel = 32, 4, 4 * 32 * 32  # growth rate, layers from row to row, bytes of a channel

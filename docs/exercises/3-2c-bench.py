@@ -508,7 +508,7 @@ assert all(bits > plain for bits, plain in zip(of_bits, from_truth["plain"], str
 
 # %%
 table(
-    {name: name for name in COMPARED},
+    dict.fromkeys(COMPARED),
     {
         "strategy": (KEY, words),
         "from float64's gradient": over_draws("from_truth"),

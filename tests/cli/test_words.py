@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -158,3 +160,11 @@ def test_words_of_a_file_that_is_checked_are_not_options(tmp_path) -> None:
     file.write_text("def block(in_channels, growth_rate): ...\n", encoding="utf-8")
     sizes = ["--in-channels", "4", "--growth-rate", "2", "--layers", "2"]
     assert "needs in_channels, growth_rate" in refusal("check", "block", f"{file}:block", *sizes)
+
+
+def test_the_command_to_write_is_without_the_program_however_that_was_called() -> None:
+    program = [sys.executable, "-m", "densenet_solutions"]
+    done = subprocess.run(
+        [*program, "check", "number"], capture_output=True, text=True, check=False
+    )
+    assert "COUNT is missing: write check number COUNT; --help" in words(done.stderr)
