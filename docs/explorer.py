@@ -256,7 +256,7 @@ table(
 # 1, {{ percent(miss["book-densenet"], 0) }} for the book's DenseNet and
 # {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18, both in bfloat16. In inference above 1 GiB it was up to
 # {{ percent(wide, 0) }} for DenseNet-161 and {{ percent(max(narrow), 0) }} for the other four of Table 1;
-# [exercise 3.1](exercises/3-1-memory.py#what-a-gpu-shows) has the cases. Smaller steps reserved up to
+# [exercise 3.1b](exercises/3-1b-trust.py#on-our-own-gpus) has the cases. Smaller steps reserved up to
 # {{ percent(worst[True], 0) }} more in training ({{ percent(later, 0) }} without what were probably first
 # steps of processes) and {{ percent(worst[False], 0) }} in inference, but never more than
 # {{ mib(most_more, 0) }}; for them the band can end too early. Besides what a step

@@ -30,7 +30,7 @@ shared = saving_memory.timelines(load_record("step-timelines"))["shared_storage"
 plain = saving_memory.plain_timeline()
 assert plain.peak > 6 * shared.peak
 plain_mlp = houses.connections()["plain"].difference
-assert plain_mlp.low < 0 < plain_mlp.high  # "is not shown"
+assert plain_mlp.low < 0 < plain_mlp.high  # "not clearly"
 depth = TABLE_1["densenet264"].config.depth
 ledgers = [ledger("plain"), ledger("shared_storage")]
 block = ledgers[0]
@@ -44,7 +44,7 @@ assert kept_once < sum(block.kept().values()) / 2  # "most" are copies
 # pass is copies of the same features, raw or normalised. Shared storage, the answer to exercise 3.2,
 # keeps each once.
 #
-# The book's first block · 8 × 56² · float32 · counted, shared storage in a CPU's slices
+# The book's first block · 8 images, 56 × 56 · float32 · counted
 # { .ds-setup }
 
 # %%
@@ -87,7 +87,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [3.2 · How else can memory be saved?](exercises/3-2-saving-memory.py)
 #
-# Features once, the rest recomputed, in slices of the batch: {{ mib(plain.peak, 0) }} become
+# Keep each feature once, recompute the rest: DenseNet-121 falls from {{ mib(plain.peak, 0) }} to
 # {{ mib(shared.peak, 0) }}.
 #
 # </div>
@@ -106,7 +106,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [5 · A dense MLP for house prices](exercises/5-house-prices.py)
 #
-# That dense connections lower the error, tuned alike, is not shown.
+# Tuned alike, dense connections did not clearly lower the error.
 #
 # </div>
 # </div>
@@ -120,14 +120,14 @@ ledger_frames(ledgers, small=True)
 #     ResNet-152 is far more accurate. [Exercise 2](exercises/2-fewer-parameters.py) compares fairly.
 #
 # !!! holds-with-a-condition "DenseNet's memory grows quadratically with depth."
-#     What is kept of features does, if every layer keeps its own copies. Recomputing makes that
-#     linear: [exercise 3.1](exercises/3-1-memory.py).
+#     What is kept of features does, if every layer keeps its own copy of all that came before. If the
+#     copies are recomputed instead, it grows linearly: [exercise 3.1](exercises/3-1-memory.py).
 #
 # Hold two training steps side by side in the [explorer](explorer.py), and see which cards they fit. Or
 # import the code behind the pages: it is a package with a [reference](reference/index.md).
 #
 # ??? apparatus "How these numbers were made"
 #     3.1: the book's networks, 128 images of 224², predicted. 3.2: DenseNet-121, 8 images of 224²,
-#     plain predicted and shared storage measured on a CPU, beyond the model.
+#     plain predicted and shared storage measured on a CPU, without weights and input.
 #
 #     {{ how_made() }}

@@ -3,7 +3,7 @@
 #
 # This page shows the small DenseNet of [D2L, section
 # 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html): how it grows, what a training step
-# keeps of it, and its shapes. The exercises lean on these names.
+# keeps of it, and its shapes. The exercises use the [words](#words) that it introduces.
 
 # %%
 from densenet_solutions.check.box import number_box
@@ -27,9 +27,11 @@ widths = model.config.block_widths
 
 # %% [markdown]
 # !!! turn "Your turn"
-#     The book's DenseNet begins with 64 channels. It has four blocks of four layers, each layer adds
-#     32 channels, and a transition after each block but the last halves them. How many channels reach
-#     the classifier? And how many parameters has the network, for one channel and ten classes?
+#     The book's DenseNet begins with a *stem*: a 7 × 7 convolution from one channel to 64, and a
+#     normalisation. It has four blocks of four layers; a layer is a normalisation and a 3 × 3 convolution,
+#     and adds 32 channels. After each block but the last a transition, a normalisation and a 1 × 1
+#     convolution, halves the channels. One more normalisation stands before the classifier. How many
+#     channels reach the classifier? And how many parameters does the network have, for ten classes?
 #
 #     [guess: channels] [guess: parameters]
 #
@@ -46,7 +48,7 @@ widths = model.config.block_widths
 #     ??? solution "Compare"
 #         {{ widths[-1][1] }} channels, and {{ count(total) }} parameters.
 #
-# ## Everybody reads everything before
+# ## Every layer reads all earlier ones
 #
 # In a chain each layer reads only its predecessor. In a **dense block** layer $H_\ell$ reads the
 # block's input $x_0$ *and* what all layers before it wrote: $x_\ell = H_\ell([x_0, x_1, \dots,
@@ -56,7 +58,7 @@ widths = model.config.block_widths
 pictures.dense_connections(4, "Four layers have ten connections; a chain would have four.")
 
 # %% [markdown]
-# ## So what is read gets wider
+# ## So each layer reads more than the last
 #
 # Every layer appends the same small number of new channels, the **growth rate** $k$. Step through a
 # block.
@@ -68,18 +70,23 @@ widening()
 # ## What a training step keeps
 #
 # The gradient of a convolution's weights needs what the convolution read, and a normalisation's needs
-# what it read. So in the *plain* block, as PyTorch runs it, every layer keeps all that it reads (from the
-# second on joined anew) and a copy that is normalised and rectified, until the gradient has passed. Most
-# of that is copies of the same features. Two other ways stand beside it. *Recomputing* a layer lets go of
-# what is inside it, and runs it again in the backward pass. *Shared storage* has one buffer for all
-# features of a block, and works through the batch in slices. Drag through one step, forward and back.
+# what it read. So in the *plain* block, as PyTorch runs it, every layer keeps two tensors until its
+# gradient has been computed: what it reads, and the same after normalisation and ReLU. From the second
+# layer on, what it reads is a fresh concatenation. So most of this is copies of the same features.
 #
-# The book's first block · 8 × 56² · float32 · counted, shared storage in a CPU's slices
+# Two other ways stand beside it. *Recomputing* a layer lets go of what is inside it, and runs it again in
+# the backward pass. *Shared storage* has one buffer for all features of a block. Layers append to it and
+# read from it, and the backward pass computes the rest again, for a few images of the batch at a time (a
+# *slice*), so that what passes stays small. Drag through one step, forward and back.
+#
+# The book's first block · 8 images of 224², 56 × 56 here · float32 · counted
 # { .ds-setup }
 
 # %%
 plain, again, shared = (ledger(name) for name in ("plain", "recompute_layer", "shared_storage"))
 assert sum(plain.kept().values()) > 4 * sum(shared.kept().values())
+most = [max(m.peak_channels for m in book.moments) for book in (plain, again, shared)]
+assert sum(again.kept().values()) < sum(shared.kept().values()) and most[0] > most[1] > most[2]
 ledger_frames([plain, again, shared])
 
 # %% tags=["lines"]
@@ -110,17 +117,26 @@ round(channels, 2)
 assert 0 <= channels - sum(plain.kept().values()) < 0.1
 
 # %% [markdown]
+# At the turn recomputing seems to keep least. But its output, dashed, is a second copy, which the
+# transition will keep; with shared storage the output is the buffer. What a step needs is the most that it
+# holds at once: {{ count(round(most[0])) }} channels in the plain block, {{ count(round(most[1])) }} with
+# recomputing, {{ count(round(most[2])) }} with shared storage.
+#
 # Why that matters is [exercise 3.1](exercises/3-1-memory.py); how to keep each feature once is
 # [exercise 3.2](exercises/3-2-saving-memory.py).
 #
 # ## Layer and transition
 #
-# The book's layer is normalisation, ReLU, a 3×3 convolution. The paper's ImageNet networks put a
-# 1×1 *bottleneck* convolution before it, as drawn here. Between two blocks a **transition** halves
-# channels and image.
+# The book's layer is normalisation, ReLU, a 3×3 convolution. The paper's ImageNet networks put
+# normalisation, ReLU and a 1×1 convolution before that, the *bottleneck*. Between two blocks a
+# **transition** halves channels and image. Drawn are the first layer and the first transition of
+# DenseNet-121.
 
 # %%
 operations()
+
+# %% [markdown]
+# What a bottleneck does to the weights of a layer, see with one and without:
 
 # %%
 bottleneck()
@@ -149,7 +165,7 @@ table(
         "output": lambda row: "×".join(map(str, row.output_shape[1:])),
         "what it is": "what",
     },
-    caption="All stages with parameters but two normalisations, which have "
+    caption="Not listed are two normalisations, with "
     f"{count(total - sum(row.parameters for row in traced if row.parameters > 600))} parameters "
     "together. ReLUs and pools have none; the stem's maximum pool halves 48² to 24². Outputs are "
     "channels × height × width",
@@ -176,12 +192,18 @@ pprint(book_densenet().config)
 # %% [markdown]
 # ## Words
 #
-# **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
+# **Stem**: what stands before the first block. **Head**: what stands after the last one, pooling and
+# classifier. **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
 # brings what a layer reads to $4k$ channels, fewer than most layers of the ImageNet networks read.
 # **Compression** $\theta$: the share of channels that a transition keeps. **BC** in a network's name: with
-# a bottleneck in every layer, and $\theta = ½$. **Recomputation** (gradient
-# checkpointing): forget what is inside a layer or a block and compute it again in the backward pass. **Shared storage**: one
-# buffer for all features of a block.
+# a bottleneck in every layer, and $\theta = ½$. **Recomputation** (gradient checkpointing): forget what
+# is inside a layer or a block and compute it again in the backward pass. **Shared storage**: one buffer for
+# all features of a block.
+#
+# Over every figure and table stands where its numbers are from. *Counted*: added up from the shapes of
+# tensors or from the network itself. *Predicted*: a step was followed on PyTorch's meta device, where
+# tensors have no contents. *Measured*: a clock, an allocator or a test set said so. *Recorded*: it was
+# measured before this site was built, and the file is in the repository.
 #
 # !!! check "Check yours"
 #     Type the book's block, and be told what differs: `check.dense_block(MyBlock(64, 32, 4), 64, 32, 4,

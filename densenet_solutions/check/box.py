@@ -29,7 +29,7 @@ def number_box(example: int = 7_989_096) -> Html:
         '<output class="ds-check-found"></output>\n'
         f'<script type="application/json">{data}</script>\n'
         "</form>\n"
-        '<p class="ds-check-command">On the command line: '
+        '<p class="ds-check-command">On the command line, with your number: '
         f"<code>densenet-solutions check number {example}</code></p>\n"
         "</div>"
     )

@@ -69,7 +69,7 @@ def test_frames_say_who_holds_and_who_reserves_more(by_side: dict[int, Any]) -> 
     assert "ResNet-18 reserves more, simulated." in one
     assert "DenseNet holds more: 4,006 MiB against 2,640 MiB" in many
     assert "DenseNet reserves more, simulated and measured." in many
-    assert "DenseNet's was probably measured in a first step; see below." in many
+    assert "DenseNet's was probably measured in the first step of a process." in many
     assert "first step" not in one
     drawn = {item["data-label"]: item.svg.text for item in items}
     assert "reserved: 5,636 MiB simulated, 5,570 MiB measured" in drawn["128 images of 224 × 224"]

@@ -13,7 +13,7 @@ from densenet_solutions.site.numbers import mib
 
 #: Frames that stand without a script, and the one that is seen first.
 _KEY = ((1, 96), (128, 96), (1, 224), (128, 224))
-_FIRST = (1, 224)
+_FIRST = (128, 224)
 _ROW = 78  # height of a network's part of a drawing
 
 
@@ -46,7 +46,7 @@ def batch_frames(
             )
             for name in networks:
                 if (name, side, batch) in begun:
-                    caption += f" {name}'s was probably measured in a first step; see below."
+                    caption += f" {name}'s was probably measured in the first step of a process."
             numbers = "; ".join(f"{name}, {_reserved(simulated, said, name)}" for name in networks)
             label = f"{batch} image{'s' if batch > 1 else ''} of {side} × {side}"
             key = (batch, side) in _KEY

@@ -13,6 +13,7 @@ from densenet_solutions.exercises.memory.grid import (
     GridPredicted,
     grid,
 )
+from densenet_solutions.exercises.memory.lines import NETWORKS
 from densenet_solutions.exercises.memory.published import without_workspace
 from densenet_solutions.measure import CudaCache, Step
 from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE_HOPPER
@@ -80,6 +81,42 @@ def held(record: Record, predicted: Mapping[str, Any]) -> tuple[Held, ...]:
         and case.name.removesuffix(" benchmark") in predicted
         and case.name not in record.out_of_memory
     )
+
+
+def large_steps(rows: Iterable[Held]) -> dict[str, list[Held]]:
+    """The steps with 8 images or more and a peak above 1 GiB, by purpose and precision."""
+    return {
+        f"{purpose}, {precision}": [row for row in chosen if row.measured.peak_bytes > 2**30]
+        for (purpose, precision), chosen in _by_kind(rows).items()
+    }
+
+
+def small_training(rows: Iterable[Held]) -> list[Held]:
+    """The training steps in float32 with 8 images or more and a peak of at most 1 GiB."""
+    chosen = _by_kind(rows)["training", "float32"]
+    return [row for row in chosen if row.measured.peak_bytes <= 2**30]
+
+
+def _by_kind(rows: Iterable[Held]) -> dict[tuple[str, str], list[Held]]:
+    rows = [row for row in rows if not row.case.benchmark and row.case.batch >= 8]
+    return {
+        (purpose, precision): [
+            row for row in rows if (row.case.train, bool(row.case.autocast)) == (train, autocast)
+        ]
+        for purpose, train in (("training", True), ("inference", False))
+        for precision, autocast in (("float32", False), ("bfloat16", True))
+    }
+
+
+def book_training(rows: Iterable[Held]) -> dict[tuple[str, int, int], Held]:
+    """The book's networks' training steps in float32, by network, resolution and batch."""
+    keys = {key: name for name, key in NETWORKS.items()}
+    return {
+        (keys[row.case.network], row.case.resolution, row.case.batch): row
+        for row in rows
+        if row.case.network in keys
+        if row.case.train and not row.case.autocast and not row.case.benchmark
+    }
 
 
 def reserved_without_workspace(case: GridCase) -> int:

@@ -75,13 +75,13 @@ def thin_out(points: Sequence[MemoryPoint], count: int) -> list[MemoryPoint]:
 def batch_lines(
     peaks: Mapping[int, Mapping[str, Peaks]],
     crossings: Mapping[int, int],
-    measured: Mapping[int, Mapping[str, Mapping[int, Held]]],
+    measured: Mapping[tuple[str, int, int], Held],
     last: int,
 ) -> Html:
     """What tensors hold against the batch size, up to `last`; the crossing is marked.
 
-    There is a panel for each resolution of `peaks`.
-    `measured` has what a GPU allocated, by resolution, network and batch; it is drawn as rings.
+    There is a panel for each resolution of `peaks`. `measured` has what a GPU allocated, by
+    network, resolution and batch; it is drawn as rings.
     """
 
     def draw(width: float, height: float, wide: bool) -> Plot:
@@ -92,10 +92,13 @@ def batch_lines(
                 colour = COLOURS[HUES[name]]
                 held = {n: v for n, v in zip(found.batches, found.held, strict=True) if n <= last}
                 ax.plot(list(held), [v / MIB for v in held.values()], color=colour)
-                said = measured.get(side, {}).get(name, {})
-                at = [batch for batch in said if batch <= last]
+                said = {
+                    batch: row.measured.peak_bytes / MIB
+                    for (key, pixels, batch), row in measured.items()
+                    if (key, pixels) == (name, side) and batch <= last
+                }
                 ax.plot(
-                    at, [said[batch].measured.peak_bytes / MIB for batch in at], linestyle="none",
+                    list(said), list(said.values()), linestyle="none",
                     marker="o", markersize=10, markerfacecolor="none", color=colour,
                 )  # fmt: skip
                 offset = (-8, 2) if name == "DenseNet" else (0, -32)

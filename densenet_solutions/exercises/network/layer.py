@@ -21,7 +21,7 @@ from densenet_solutions.site.numbers import count
 
 
 def bottleneck(
-    channels: Sequence[int] = (64, 128, 192, 256, 384, 512, 768, 992),
+    channels: Sequence[int] = (64, 128, 192, 224, 256, 384, 512, 768, 992),
     growth_rate: int = 32,
     bn_size: int = 4,
 ) -> Html:

@@ -36,19 +36,19 @@ _LOOK = {  # kind → colour, opacity
 
 
 def ledger_frames(ledgers: Sequence[Ledger], *, small: bool = False) -> Html:
-    """What two or three strategies hold, side by side, through one step of the same block.
+    """What up to three strategies hold, side by side, through one step of the same block.
 
     `small` leaves out labels and the course of the step, for the home page.
 
     Raises:
-        ValueError: the ledgers are not two or three of one block, or do not go through the same
+        ValueError: the ledgers are not one to three of one block, or do not go through the same
             moments.
     """
     blocks = {(b.in_channels, b.growth_rate, b.num_layers, b.channel_bytes) for b in ledgers}
     moments = {tuple((m.phase, m.layer) for m in b.moments) for b in ledgers}
-    if len(ledgers) not in (2, 3) or len(blocks) != 1 or len(moments) != 1:
+    if len(ledgers) not in (1, 2, 3) or len(blocks) != 1 or len(moments) != 1:
         raise ValueError(
-            "two or three ledgers of one block that go through the same moments stand side by "
+            "one to three ledgers of one block that go through the same moments stand side by "
             f"side, got {[b.strategy for b in ledgers]} of {len(blocks)} blocks"
         )
     book = ledgers[0]

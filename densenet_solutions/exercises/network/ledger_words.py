@@ -51,14 +51,14 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "forward":
         return (
             f"Layer {moment.layer} reads {reads} channels to write {k}. "
-            f"{'; '.join(_does(b, moment.layer) for b in ledgers)}. Channels left then: {held}."
+            f"{'; '.join(_does(b, moment.layer) for b in ledgers)}. Channels held now: {held}."
         )
     if moment.phase == "turn":
         return (
             f"The forward pass is over. The block has {different} channels of features. "
-            f"Kept for the backward pass: {held}. The block lets go of its output (dashed), "
-            "which is kept by what reads it"
-            + ("; with shared storage it is the buffer itself." if shared else ".")
+            f"Kept for the backward pass: {held}. Dashed is the block's output. The block itself "
+            "needs it no more, and what reads it keeps it"
+            + ("; with shared storage it is the buffer, and no copy." if shared else ".")
         )
     if moment.phase == "backward":
         most = _each(ledgers, [max(m.peak_channels for m in b.moments) for b in ledgers])
@@ -66,8 +66,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         parts = (
             f" Shared storage has {different} channels three times (features, the gradient that "
             f"came, the one it collects), {k} of the layer's own gradient, and "
-            f"{round(at_work) - 3 * different - k} for the slice of the batch at work: what the "
-            "layer reads, normalised, and its gradient."
+            f"{round(at_work) - 3 * different - k} for what the layer reads, normalised, and its "
+            "gradient, for one part of the batch after the other."
         )
         return (
             f"The gradient passes layer {moment.layer}. "
@@ -87,7 +87,7 @@ def _each(ledgers: Sequence[Ledger], channels: Sequence[float]) -> str:
         f"{TITLES[book.strategy]} {count(round(n))}"
         for book, n in zip(ledgers, channels, strict=True)
     ]
-    return f"{', '.join(sizes[:-1])} and {sizes[-1]}"
+    return " and ".join(part for part in (", ".join(sizes[:-1]), sizes[-1]) if part)
 
 
 def _does(book: Ledger, layer: int) -> str:
