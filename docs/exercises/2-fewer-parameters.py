@@ -65,8 +65,8 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 
 # %% [markdown]
 # !!! turn "Your turn"
-#     A 3×3 convolution from $c$ to $c'$ channels has $9\,c\,c'$ weights. How many has the last one
-#     of the book's ResNet-18, which reads and writes 512 channels? And the last one of its
+#     A 3×3 convolution from $c$ to $c'$ channels has $9\,c\,c'$ weights. How many does the last one
+#     of the book's ResNet-18 have, which reads and writes 512 channels? And the last one of its
 #     DenseNet, which reads {{ last.densenet_reads }} and writes 32?
 #
 #     [guess: ResNet-18] [guess: DenseNet]
@@ -89,13 +89,14 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 #         {{ times(last.resnet / last.densenet, 0) }} as many.
 #
 # !!! answer "The answer"
-#     A dense layer writes only 32 channels and finds the rest with its predecessors, whose channels
-#     stay readable. In ResNet-18's stages a convolution writes as many as it reads, or twice as many.
-#     DenseNet-169 has {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same
-#     accuracy {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's matched experiment,
-#     interpolated between ResNet-50 and ResNet-101. DenseNet-201 and 264 too have about half, and by a rough comparison DenseNet-121 a third; see
-#     [below](#a-fair-comparison-equal-accuracy).]. [Bottleneck and compression](#three-dials) save,
-#     too: with neither it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}.
+#     Each layer writes only 32 channels and reads the rest from earlier layers; ResNet-18's write up to
+#     512. In the paper's networks two economies come on top: a 1×1 *bottleneck* before each convolution, and
+#     transitions that halve the channels (*compression*). DenseNet-169 has
+#     {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same accuracy
+#     {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's [matched
+#     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. Narrow
+#     layers alone would not do it: with neither economy it would have
+#     {{ millions(bare["DenseNet-169"].without_both, 0) }}.
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
 #       {{ rough }}
@@ -106,11 +107,11 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 # ## A narrow output is cheap
 #
 # Draw the weights of a convolution as a rectangle: as wide as the channels it reads, as high as
-# those it writes. In the stages of ResNet-18 and ResNet-34 a convolution reads and writes $c$ channels, a
-# square, but for the first of each later stage, which reads half as many. When the resolution halves, $c$ doubles and
-# the square becomes four times as large. (From ResNet-50 on, the 3×3 convolution stands between two
-# 1×1 convolutions and, but for the first block, is narrower than what the block reads.) A dense
-# layer writes only the growth rate $k$ = 32. Its rectangle gets longer, never higher.
+# those it writes. In the stages of ResNet-18 a convolution reads and writes $c$ channels, a square^[But for
+# the first of each later stage, which reads half as many. From ResNet-50 on, the 3×3 convolution stands
+# between two 1×1 convolutions and, but for the first block, is narrower than what the block reads.]. When
+# the resolution halves, $c$ doubles and the square becomes four times as large. A dense layer writes only
+# the growth rate $k$ = 32. Its rectangle gets longer, never higher.
 #
 # The book's networks · last 3×3 convolution of each stage · areas to scale · counted
 # { .ds-setup }
@@ -153,16 +154,19 @@ assert wide.block < wide.one_convolution / 2
 # Part of this is only that ResNet-18 becomes wider. So take **equal width**. The last block of the
 # book's DenseNet grows from {{ wide.entering }} to {{ wide.leaving }} channels. Its four
 # convolutions have {{ count(wide.block) }} weights together. One single convolution from
-# {{ wide.leaving }} to {{ wide.leaving }} channels has {{ count(wide.one_convolution) }}. A
-# block of such 3×3 layers that grows from $c_0$ to $c$ costs about $\tfrac92 (c^2 - c_0^2)$. That
-# is quadratic too, but less than half of one $9c^2$ convolution.
+# {{ wide.leaving }} to {{ wide.leaving }} channels has {{ count(wide.one_convolution) }}.
+#
+# In general: $n$ such layers that grow a block from $c_0$ to $c = c_0 + nk$ channels read about
+# $(c_0 + c)/2$ on average, and write $k$. So they have about
+# $9\,nk\,(c_0 + c)/2 = \tfrac92 (c^2 - c_0^2)$ weights. That is quadratic too, but less than half of one
+# $9c^2$ convolution.
 #
 # ## Why narrow layers may suffice
 #
 # The paper's explanation: a narrow layer need not carry everything that later layers need. What an
 # earlier layer found stays readable, unchanged. A new layer only *adds* something. ResNet adds too,
-# but into one sum (and a ReLU follows it, which the picture leaves out). That reading earlier features is
-# why narrow layers suffice has not been measured, neither there nor [here](3-2b-other-ways.py#what-it-does-to-accuracy).
+# but into one sum (and a ReLU follows it, which the picture leaves out). Whether this is really why narrow
+# layers suffice nobody has measured that we know of, and neither have we.
 
 # %%
 sum_or_concatenation()
@@ -188,7 +192,7 @@ pictures.stage_bars(
 # images accuracy does not tell them apart, see [below](#a-fair-comparison-equal-accuracy).
 #
 # ??? lines "The whole network in one formula"
-#     With a [bottleneck](#three-dials), a layer that reads $c$ channels has
+#     With a [bottleneck](#bottleneck-and-compression), a layer that reads $c$ channels has
 #     $p(c) = (2 + 4k)\,c + 8k + 36k^2$ parameters, normalisations included; without, $(2 + 9k)\,c$. The $n$ layers of a block read $c_0, c_0 + k, \dots$
 #     channels, in sum $s = n c_0 + k\,n(n-1)/2$. A transition from $m$ channels adds
 #     $2m + m\lfloor\theta m\rfloor$, where it keeps the share $\theta$ of them. With stem and classifier
@@ -198,13 +202,12 @@ pictures.stage_bars(
 #
 #     {{ source(study.closed_form) }}
 #
-# ## Three dials
+# ## Bottleneck and compression
 #
 # The paper's ImageNet networks economise twice. A *bottleneck*, a 1×1 convolution before each 3×3 one,
 # brings the channels that are read to $4k$, fewer than most layers read; the book leaves it out. And the
 # *compression* $\theta$ is the share of channels that a transition keeps: one half, in the book's network
-# too. With layers built like that, three things can be set: the growth rate $k$, the number of layers of
-# each block (below, of the third), and $\theta$.
+# too. Besides, the growth rate $k$ and the number of layers of each block (below, of the third) can be set.
 
 # %%
 assert all(check.formula == check.counted for check in study.check_closed_form())
@@ -225,7 +228,8 @@ pictures.sweeps(
 )
 
 # %% [markdown]
-# The growth rate enters squared. Leaving compression out ($\theta = 1$) costs
+# The growth rate enters squared (not quite four times, since some parts, the classifier among them, grow
+# only with $k$). Leaving compression out ($\theta = 1$) costs
 # {{ times(keeping[1.0] / keeping[0.5], 2) }}. The bottleneck saves too: without it the same layers
 # would need {{ millions(without) }} parameters instead of {{ millions(with_bottleneck) }}.
 #
@@ -272,23 +276,44 @@ table(
     {
         "DenseNet": "densenet.name",
         "fewer parameters": ("parameter_ratio", times),
-        "multiply-adds": (lambda row: 1 / row.multiply_add_ratio, decimal),
+        "share of the multiply-adds": (lambda row: 1 / row.multiply_add_ratio, decimal),
         "error": ("densenet.top1_error", "{:.2f}%".format),
-        "by torchvision's errors": lambda row: (
-            times(torchvisions[row.densenet.name].parameter_ratio)
-            if row.densenet.name in torchvisions
-            else None
-        ),
-        "and its error": lambda row: (
-            f"{again[row.densenet.name]:.2f}%" if row.densenet.name in again else None
-        ),
     },
     caption="Against a ResNet of the same error, interpolated between two published ones "
     "(DenseNet-264 against ResNet-152, which it beats by 0.01 points)",
 )
 
+# %%
+by_torchvision = table(
+    penalised,
+    {
+        "DenseNet": "densenet.name",
+        "torchvision's error": lambda row: f"{again[row.densenet.name]:.2f}%",
+        "fewer parameters by it": ("parameter_ratio", times),
+    },
+    caption="The same comparison by the errors in torchvision's metadata",
+)
+
 # %% [markdown]
-# Do the narrow layers save that alone? For ImageNet the paper has no network with neither bottleneck nor
+# ??? note "Why torchvision's figures differ, and two cautions"
+#     {{ by_torchvision }}
+#
+#     torchvision's DenseNet weights are the authors' own, ported from Torch. Evaluated in torchvision's
+#     pipeline, they lose {{ decimal(min(loss), 1) }} to {{ decimal(max(loss), 1) }} points against Table 3
+#     of the paper, and {{ decimal(min(by_authors), 1) }} to {{ decimal(max(by_authors), 1) }} against the
+#     errors in the authors' README. The ResNets were trained *and* evaluated there. So that comparison
+#     handicaps one side.
+#
+#     Two cautions for both: the interpolation between ResNet-34 and ResNet-50 crosses a change of design, so
+#     DenseNet-121's row is rough, and by torchvision's errors DenseNet-169's too; and every published error
+#     is one training run. DenseNet-161 is left out: Table 3 does not list it. The authors' README does, to
+#     one decimal, and with lower errors for two others: {{ study.README_ERRORS["DenseNet-169"] }}% for
+#     DenseNet-169 ({{ decimal(by_name["DenseNet-169"].top1_error) }}% in Table 3) and
+#     {{ study.README_ERRORS["DenseNet-201"] }}% for DenseNet-201
+#     ({{ decimal(by_name["DenseNet-201"].top1_error) }}%). With those each would need
+#     {{ times(by_readme[0]) }} fewer.
+#
+# Would narrow layers alone save as much? For ImageNet the paper has no network with neither bottleneck nor
 # compression. Without both, DenseNet-169, 201 and 264 would have *more* parameters than the ResNet of their
 # published error, and DenseNet-121 roughly
 # {{ percent(1 - bare["DenseNet-121"].without_both / resnets["DenseNet-121"], 0) }} fewer. What their errors
@@ -307,21 +332,6 @@ table(
     },
     caption="Parameters, counted. The ResNet is that of the published network's error",
 )
-
-# %% [markdown]
-# **Why torchvision's figures differ.** Its DenseNet weights are the authors' own, ported from
-# Torch. Evaluated in torchvision's pipeline, they lose {{ decimal(min(loss), 1) }} to
-# {{ decimal(max(loss), 1) }} points against Table 3 of the paper, and {{ decimal(min(by_authors), 1) }}
-# to {{ decimal(max(by_authors), 1) }} against the errors in the authors' README. The ResNets were trained
-# *and* evaluated there. So that column handicaps one side^[Two cautions for both: the interpolation
-# between ResNet-34 and ResNet-50 crosses a change of design, so DenseNet-121's row is rough, and by
-# torchvision's errors DenseNet-169's too; and every published error is one training run. DenseNet-161
-# is left out: Table 3 does not list it. The authors' README does, to one decimal, and with lower errors
-# for two others: {{ study.README_ERRORS["DenseNet-169"] }}% for DenseNet-169
-# ({{ decimal(by_name["DenseNet-169"].top1_error) }}% in Table 3) and
-# {{ study.README_ERRORS["DenseNet-201"] }}% for DenseNet-201
-# ({{ decimal(by_name["DenseNet-201"].top1_error) }}%). With those each would need
-# {{ times(by_readme[0]) }} fewer.].
 
 # %%
 alike = converged()
@@ -347,18 +357,30 @@ assert abs(at_next[1] - at_next[0]) < 0.001  # "level"
 plain_40, plain_100, small = (TABLE_2[n] for n in ("L=40, k=12", "L=100, k=12", "BC, L=100, k=12"))
 assert plain_40.printed_parameters == "1.0M" and plain_100.printed_parameters == "7.0M"
 assert small.printed_parameters == "0.8M" and 10.2e6 / small.parameters > 12.5
+on_cifar = [  # network, parameters, error as published
+    ("DenseNet (100, 12), neither", plain_100.parameters, 4.10),
+    ("DenseNet (40, 12), neither", plain_40.parameters, 5.24),
+    ("DenseNet-BC (100, 12), both", small.parameters, 4.51),
+    ("ResNet-1001, pre-activation", 10.2e6, 4.62),
+    ("ResNet-164, pre-activation", 1.7e6, 5.46),
+]
 
 # %% [markdown]
-# On CIFAR-10 with augmentation the paper does have them (Table 2), one published figure each. With
-# neither, {{ millions(plain_100.parameters, 1) }} parameters reach 4.10% error and
-# {{ millions(plain_40.parameters, 1) }} reach 5.24%. Of the pre-activation ResNets, ResNet-1001 reaches 4.62%
-# with 10.2 M and ResNet-164 5.46% with 1.7 M^[Medians of five runs, from the ResNets' own paper
-# ([arXiv:1603.05027](https://arxiv.org/abs/1603.05027)), which trained in another way. So this is rougher than
-# the matched experiment.]. There DenseNets with neither have fewer parameters and a lower error, and with
-# both it goes further: a DenseNet-BC (bottleneck, and compression to ½) of {{ millions(small.parameters, 1) }}
-# parameters reaches 4.51%, with about 13 times fewer than ResNet-1001. Over a range of sizes the paper's figure shows about one
-# third of the parameters at equal error.
-#
+# On CIFAR-10 the paper did train DenseNets with neither (Table 2). There narrow layers alone have fewer
+# parameters *and* a lower error than ResNets, and with bottleneck and compression it goes further, to about
+# 13 times fewer than ResNet-1001^[The ResNets' figures are medians of five runs, from their own paper
+# ([arXiv:1603.05027](https://arxiv.org/abs/1603.05027)), which trained in another way. So this is rougher
+# than the matched experiment.]. Over a range of sizes the paper's figure 4 shows about one third of the
+# parameters at equal error.
+
+# %%
+table(
+    on_cifar,
+    {"network (depth, k)": 0, "parameters": (1, millions, 1), "error": (2, "{:.2f}%".format)},
+    caption="CIFAR-10 with augmentation, errors as published; the DenseNets' parameters counted here",
+)
+
+# %% [markdown]
 # And the book's own two? We trained them alike on Fashion-MNIST at 64², five seeds each, as in
 # [exercise 1](1-average-pooling.py#what-our-training-says)^[Each with its learning rate, the best of
 # three by accuracy on held-out images. At the highest of them ResNet-18 diverged; for both the
@@ -367,17 +389,15 @@ assert small.printed_parameters == "0.8M" and 10.2e6 / small.parameters > 12.5
 # ResNet-18, with {{ times(resnet_total / dense_total, 0) }} the parameters, is right in
 # {{ percent(accuracies[1], 2) }}. The difference is {{ decimal(100 * in_accuracy.mean, 3) }} points,
 # interval {{ points }}: accuracy does not tell them apart^[Student's 95% intervals over five pairs, for
-# other seeds and these 10,000 test images. Of the two comparisons only the loss is told apart from 0
-# after Holm's correction.]. Test loss does, {{ decimal(losses[0], 3) }} against
-# {{ decimal(losses[1], 3) }}; the interval of the difference is
-# {{ interval(*in_loss.interval, 3) }}. But in a shorter training at the same rate it was the other
-# way round. After five epochs, on held-out images, ResNet-18's loss was the lower one,
-# {{ decimal(half_way[1], 3) }} against {{ decimal(half_way[0], 3) }} (one seed); at rate 0.1 the two
-# were level.
+# other seeds and these 10,000 test images. Of accuracy and test loss only the loss is clearly different
+# after Holm's correction: {{ decimal(losses[0], 3) }} against {{ decimal(losses[1], 3) }}, interval of the
+# difference {{ interval(*in_loss.interval, 3) }}. But after five epochs at the same rate ResNet-18's loss on
+# held-out images was the lower one, {{ decimal(half_way[1], 3) }} against {{ decimal(half_way[0], 3) }} (one
+# seed); at rate 0.1 the two were level.].
 #
 # {{ record_note(load_record("pooling-converged")) }}
 #
-# ## Does a trained network reuse early features?
+# ## Can reuse be seen in the weights?
 
 # %%
 reuse = load_feature_reuse()
@@ -424,11 +444,10 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # {{ record_note() }}
 #
 # A column is a reader, a row a source, and a square the mean absolute weight, as a share of its
-# column's largest (faintest: half or less). The paper reads reuse from its figure 5, in which layers
-# spread their weights over many sources. Ours do too: no source of a block's layers gets less
+# column's largest (full colour: 100%, faintest: 60% or less). The paper reads reuse from its figure 5, in
+# which layers spread their weights over many sources. Ours do too: no source of a block's layers gets less
 # than {{ percent(evenest[0], 0) }} of the largest weight. But before training it was
-# {{ percent(evenest[1], 0) }}, since random weights are alike on average. So our picture cannot show
-# reuse.
+# {{ percent(evenest[1], 0) }}, since random weights are alike on average. So our picture cannot show reuse.
 #
 # It shows two others of the paper's observations. The classifier concentrates on late features: it
 # gives the block's input {{ percent(classifier[0], 0) }} of its largest weight, untrained
@@ -439,20 +458,23 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # second block, and from {{ percent(untrained_to_input[2], 0) }} to {{ percent(to_input[2], 0) }} in the
 # third (one run). The paper concludes that a transition hands on features of which many are redundant.
 #
-# How much of each weight is left after training? Divide each mean absolute weight after training by
-# the same one before. Weight decay alone, without any gradient, would
-# leave {{ percent(floor) }}^[SGD with momentum {{ run.settings.momentum }}, weight decay
-# {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight: a recursion over
-# the steps gives the share.]. In the blocks' layers what is left lies above that floor, by
-# {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
-# filter that is read through a normalisation grows under any gradient. (A filter's length does not change
-# what comes out, so its gradient is at right angles to the filter. The gradient's part of a step lengthens the
-# filter, while decay shortens it.) Is more left of the weights on
-# the layer just before than of those on earlier ones? Without the block's input,
-# {{ by_block }} points more on average over the readers of a block. Single readers differ by
-# {{ decimal(min(nearer), 1) }} to {{ decimal(max(nearer), 1) }} points^[The scale of the normalisation
-# before each weight is not counted in.]. One run does not tell them apart. What happens when connections
-# are cut is in [exercise 3.2b](3-2b-other-ways.py#what-it-does-to-accuracy).
+# ??? note "How much of each weight is left after training?"
+#     Divide each mean absolute weight after training by the same one before. Weight decay alone, without
+#     any gradient, would leave {{ percent(floor) }}: SGD with momentum {{ run.settings.momentum }}, weight
+#     decay {{ run.settings.weight_decay }} and a cosine schedule is linear in such a weight, and a recursion
+#     over the steps gives the share. In the blocks' layers what is left lies above that floor, by
+#     {{ decimal(min(above), 1) }} to {{ decimal(max(above), 1) }} percentage points. That says little: a
+#     filter that is read through a normalisation grows under any gradient. (A filter's length does not
+#     change what comes out, so its gradient is at right angles to the filter. The gradient's part of a step
+#     lengthens the filter, while decay shortens it.)
+#
+#     Is more left of the weights on the layer just before than of those on earlier ones? Without the block's
+#     input, {{ by_block }} points more on average over the readers of a block. Single readers differ by
+#     {{ decimal(min(nearer), 1) }} to {{ decimal(max(nearer), 1) }} points, the scale of the normalisation
+#     before each weight not counted in. One run cannot say whether that is chance.
+#
+# What happens when connections are cut is in [exercise
+# 3.2b](3-2b-other-ways.py#what-it-does-to-accuracy).
 #
 # ## Fewer parameters does not mean less of everything else
 

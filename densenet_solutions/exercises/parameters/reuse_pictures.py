@@ -14,7 +14,7 @@ def heat_maps(blocks: Sequence[BlockReuse], caption: str) -> Html:
     """One panel a block: a column is a reader, a row a source, a darker square a larger weight.
 
     Readers have different numbers of inputs and so different scales: each column is drawn in
-    shares of its own largest weight, from white (0.5 and below) to the full colour (1).
+    shares of its own largest weight, from faint (0.6 and below) to the full colour (1).
     """
 
     def draw(width: float, height: float, **panels: int) -> Plot:
@@ -22,7 +22,7 @@ def heat_maps(blocks: Sequence[BlockReuse], caption: str) -> Html:
         for ax, block in zip(axes.flat, blocks, strict=True):
             for reader, column in enumerate(shares(block)):
                 for source, share in enumerate(column):
-                    _square(ax, reader, source, max(0.04, 2 * share - 1))
+                    _square(ax, reader, source, max(0.04, (share - 0.6) / 0.4))
             ax.set_title(block.block.replace("denseblock", "Block "))
             ax.set_xticks(range(len(block.readers)), [_short(name) for name in block.readers])
             ax.set_yticks(range(len(block.sources)), [_short(name) for name in block.sources])
