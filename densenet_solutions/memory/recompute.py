@@ -105,7 +105,8 @@ def recompute(module: nn.Module, function: Callable[..., Tensor], *inputs: Tenso
     The random state is restored for the second run, so dropout drops the same features. Parameters
     (by identity and by autograd's version counter), running statistics in evaluation mode, and
     modes must be at the backward pass what they were; otherwise that pass raises a `RuntimeError`.
-    A tensor written through `.data` and what `function` reads besides are not noticed. Under
+    A tensor written through `.data` or by an optimizer with `fused=True` is not noticed, since
+    autograd does not count these writes, nor is what `function` reads besides. Under
     `torch.compile` the compiler recomputes: it applies every update of a buffer once.
     """
     if not torch.is_grad_enabled():

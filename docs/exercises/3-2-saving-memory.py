@@ -16,7 +16,6 @@ from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.saving_memory import claims, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.dial import IN_TF32, Dial
-from densenet_solutions.exercises.saving_memory.kept import Kept
 from densenet_solutions.memory import recompute, selective_checkpointing
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
@@ -24,6 +23,7 @@ from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import count, mib, milliseconds, percent, times
 from densenet_solutions.site.page import how_made, record_note, source
+from densenet_solutions.site.tables import KEY, table
 
 record = load_record("bench-memory")
 bench = from_json(MemoryBench, record.cases["densenet121-8x224-float32-one-thread"])
@@ -48,11 +48,14 @@ in_bfloat16 = sorted(
 beside_last_on_cpu = [
     study.beside(found["shared_storage"], found["torchvision channels_last"])
     for found in in_float32
+    if found["torchvision channels_last"].page_faults == 0
 ]
-in_all = [found["shared_storage"].time_ratio for found in in_float32] + [
-    from_json(Kept, case).by_share()[0.0].time_ratio
-    for case in load_record("shared-storage-kept").cases.values()
+in_all = [  # without the runs in which the system handed out new pages in torchvision's step
+    found["shared_storage"].time_ratio
+    for found in in_float32
+    if found["torchvision"].page_faults == 0
 ]
+assert len(in_all) == 3 and max(in_all) == in_float32[0]["shared_storage"].time_ratio
 assert min(peak, key=peak.get) == "shared_storage"
 gpu_record = load_record("bench-memory-gpu")
 gpu = study.gpu_benches(gpu_record)
@@ -116,21 +119,21 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #         ```
 #
 # !!! answer "The answer"
-#     Keep each feature once. PyTorch keeps a copy of all earlier features for every layer, and a
-#     normalised one. Give a block one buffer that layers append to; compute the rest of a layer, stem
-#     and transitions again in the backward pass, on a CPU in eight slices of the batch. The network does
-#     not change; what autograd saves does.
+#     Keep each feature once. For every layer autograd keeps a copy of all earlier features, and a
+#     normalised one. Give a block one buffer instead, to which layers append, and compute everything else
+#     again in the backward pass. The network stays the same. A framework that did this by itself would
+#     need a `cat` that copies nothing, and one plan of memory for both passes.
 #
 #     - **{{ times(ratio) }}** less memory at DenseNet-121's peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224², beyond parameters, buffers and input. {{ card }}, one slice:
+#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224²; weights, running statistics and the images are left out. {{ card }}:
 #       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. [The book's
-#       network](3-2c-bench.py#the-books-own-network), predicted: {{ times(books_ratio) }} in slices.]
+#       network](3-2c-bench.py#the-books-own-network), predicted for a CPU: {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
-#       float32; in [all such runs](3-2c-bench.py), on one thread or two, {{ times(min(in_all), 2) }} to
+#       float32. On [another occasion](3-2c-bench.py) {{ times(min(in_all), 2) }}; on two threads
 #       {{ times(max(in_all), 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }} and
-#       {{ times(in_bfloat16[1], 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} to
+#       {{ times(in_bfloat16[1], 2) }}. Beside `channels_last`, {{ times(min(beside_last_on_cpu), 2) }} and
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
-#     - **{{ times(large["shared_storage"].time_ratio) }}** its time on an {{ card }} with 256
+#     - **{{ times(large["shared_storage"].time_ratio) }}** torchvision's time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
 #       `channels_last`, {{ times(beside_last[256]) }} with 256 and {{ times(beside_last[8]) }} with 8.]
 
@@ -142,7 +145,7 @@ assert kept_channels == 896
 #
 # Move through one training step. A row is a tensor that is held, a column a channel.
 #
-# The book's first block · 8 images, 56 × 56 · float32 · counted, shared storage in a CPU's slices
+# The book's first block · 8 images, 56 × 56 · float32 · counted, shared storage as on a CPU
 # { .ds-setup }
 
 # %%
@@ -162,16 +165,15 @@ assert kept["concatenated features"] == kept["normalised features"] == study.rea
 assert copies > 12 * distinct
 
 # %% [markdown]
-# With $n$ layers, $c_0$ channels at the start and growth rate $k$ the rows add up to
-# $2 n c_0 + k\,n(n-1)$ channels, which is quadratic in $n$, for $c_0 + nk$ channels of features. In
-# DenseNet-121 that is {{ mib(copies) }} by formula and by count, half of it read and half the same normalised, for
-# {{ mib(distinct) }} of features ([8 images of 224²](3-2c-bench.py#what-is-kept)).
+# The rows add up to $2 n c_0 + k\,n(n-1)$ channels for $n$ layers. In DenseNet-121 that is {{ mib(copies) }},
+# half copies and half the same normalised, for {{ mib(distinct) }} of features ([8 images of
+# 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
 #
-# Concatenation and normalisation fill most of the memory, and are little arithmetic. So Pleiss and
-# others let go of what stands before each *bottleneck*, the 1×1 convolution before the 3×3 one, and
-# run it again when the gradient comes.
+# Concatenation and normalisation fill most of the memory, and are little arithmetic. So [Pleiss and others
+# (2017)](https://arxiv.org/abs/1707.06990) let go of what stands before each *bottleneck*, the 1×1
+# convolution before the 3×3 one, and run it again when the gradient comes.
 
 # %%
 assert 0.45 < peak["recompute_bottleneck_input"] / peak["torchvision"] < 0.55
@@ -180,13 +182,11 @@ bottlenecks = kept["bottleneck outputs"] + kept["normalised bottlenecks"]
 assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 
 # %% [markdown]
-# That halves the {{ mib(peak["torchvision"], 0) }} of DenseNet-121 to
-# {{ mib(peak["recompute_bottleneck_input"], 0) }}, mostly bottlenecks. Run the *layers*, and the
-# transitions, *as a whole* again, and these go too: {{ mib(peak["recompute_layer"], 0) }}.
-#
-# !!! does-not-hold "The more you recompute, the less memory you need."
-#     Run a whole *block* (and transition) again: less is kept between the passes, but the peak is
-#     {{ mib(peak["recompute_block"], 0) }}. What is recomputed together is in memory together.
+# That halves DenseNet-121's {{ mib(peak["torchvision"], 0) }} to
+# {{ mib(peak["recompute_bottleneck_input"], 0) }}. More than half of the rest is what bottlenecks wrote.
+# Recompute whole *layers*, and transitions, and that goes too: {{ mib(peak["recompute_layer"], 0) }}. Whole
+# *blocks* are too much: less is kept between the passes, but the peak is
+# {{ mib(peak["recompute_block"], 0) }}. What is recomputed together is in memory together.
 #
 # ## The trap: batch normalisation remembers
 #
@@ -203,15 +203,14 @@ updates = claims.running_statistics(
         *("selective_checkpointing", "shared_storage"),
     ]
 )
-naive, *ours = updates
-assert set(naive.layers_by_count) == {1, 2}
+naive, *ours = updates  # in blocks of 3 and 4 layers
+assert naive.layers_by_count[2] == 3 + 4 and set(naive.layers_by_count) == {1, 2}
 assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row in ours)
 
 # %% [markdown]
 # The gradients are right, so no gradient check finds this. torchvision's `memory_efficient=True` walks
-# into it: in a network with blocks of 3 and 4 layers it updates {{ naive.layers_by_count[2] }} of
-# {{ sum(naive.layers_by_count.values()) }} normalisations twice. The cure is a context around the second run,
-# which keeps the statistics as they are.
+# into it, in the first normalisation of every dense layer. The cure is a context manager around the second
+# run, which keeps the statistics as they are.
 #
 # ??? note "In code, and one more condition"
 #     {{ source(recompute.BottleneckInputRecomputed) }}
@@ -220,40 +219,58 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 #
 #     Recomputing is exact only while parameters, buffers and the mode stay what they were in the
 #     forward pass. `torch.utils.checkpoint` does not notice changed parameters or buffers, and gives
-#     another gradient without a word. Ours raises an error for parameters, modes, and running statistics
-#     that are used.
+#     another gradient without a word. Ours raises an error for modes, and for parameters and running
+#     statistics that are used where autograd counts the write. It does not count a write through `.data`,
+#     or a step of an optimizer with `fused=True`.
 #
 # ## Share
 #
 # The concatenated copies need not even be made, and of the normalised ones only one layer's at a time.
-# The block gets *one buffer*. A layer reads a view of it, which
-# costs nothing, and writes its 32 channels behind the others.
+# The block gets *one buffer*. A layer reads a view of it, which costs nothing, and writes its 32 channels
+# behind the others.
 
 # %%
 buffer_frames()
 
 # %% [markdown]
-# In ten lines, with one pixel a row and `c` the channels before a layer:
-#
 # ```python
-# def forward(x):
-#     buffer = empty(pixels, c0 + n * k)
+# def forward(x):  # pseudo-code; a row of the buffer is a pixel
+#     buffer, c = empty(pixels, c0 + n * k), c0
 #     buffer[:, :c0] = x
 #     for layer in layers:
-#         buffer[:, c : c + k] = layer(buffer[:, :c])  # a view, not a copy
+#         buffer[:, c : c + k] = layer(buffer[:, :c])  # reads a view
+#         c += k
 #     keep(buffer)  # and nothing else
 #
 # def backward(gradient):  # a second buffer, as large as the first
 #     for layer in reversed(layers):
+#         c -= k
 #         again = layer(buffer[:, :c])  # bottleneck and all
-#         gradient[:, :c] += again.backward(gradient[:, c : c + k])
+#         gradient[:, :c] += gradient_of(again, gradient[:, c : c + k])
 # ```
 #
-# By prediction, sharing inside the blocks brings DenseNet-121's step to {{ mib(blocks_only, 0) }}, with
-# stem and transitions, in functions of the same kind, to {{ mib(whole, 0) }} (an {{ card }} took
-# {{ mib(on_gpu[8]["shared_storage"].peak_beyond_parameters, 0) }}). In eight slices, on a CPU, it is
-# {{ mib(peak["shared_storage"], 0) }}; each slice is normalised by the whole batch's statistics.
+# Stem and transitions are made in the same way. What a layer computes in between is still large, so on a CPU
+# it works on part of the batch at a time, on large maps an eighth: a *slice*. It is normalised by the whole
+# batch's statistics, so the result is the same.
 #
+# DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · measured, but where *predicted* is written
+# { .ds-setup }
+
+# %%
+table(
+    {
+        "plain, torchvision's": peak["torchvision"],
+        "recompute what stands before bottlenecks": peak["recompute_bottleneck_input"],
+        "recompute layers and transitions": peak["recompute_layer"],
+        "instead, one buffer for each block (predicted)": blocks_only,
+        "and the same for stem and transitions (predicted)": whole,
+        "and in slices: shared storage on a CPU": peak["shared_storage"],
+    },
+    {"step by step": KEY, "peak": (lambda size: size, mib, 0)},
+    caption="Recomputing brings most; one buffer and slices more than halve what is left.",
+)
+
+# %% [markdown]
 # ??? note "The block as runnable code, in its shortest form"
 #     With the features before a layer as $X$, a layer is
 #     $h = \mathrm{ReLU}(\gamma\,(X - \mu)/\sqrt{\sigma^2 + \varepsilon} + \beta)$ and
@@ -265,7 +282,7 @@ buffer_frames()
 #
 # ## What it saves, and what it costs
 #
-# DenseNet-121 · 224² · float32 · CPU, limited to 1 thread, and {{ card }} · one bench a panel
+# DenseNet-121 · 224² · float32 · CPU, limited to 1 thread, and {{ card }} · one bench per panel
 # { .ds-setup }
 
 # %%
@@ -274,11 +291,9 @@ pictures.memory_and_time(
         "CPU, 8 images": (bench, pictures.ON_A_CPU),
         f"{card}, 256 images": (gpu[256], pictures.ON_A_GPU),
     },
-    caption="Shared storage saves most on both. Parameters, buffers and input are left out.",
+    caption="Shared storage needs least on both. On the CPU it costs next to no time, on the GPU "
+    f"{times(large['shared_storage'].time_ratio)}. Weights, running statistics and images are left out.",
 )
-
-# %% [markdown]
-# {{ record_note(record, gpu_record) }}
 
 # %%
 started = load_record("step-operations").cases
@@ -336,11 +351,13 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after
 #     `torch.set_float32_matmul_precision("high")` the step of 256 images takes {{ times(tf32) }} the plain one instead
-#     of {{ times(many.row("1").time_ratio) }}. And `apply(model, slices=8)` works on an eighth of the
-#     batch at a time: {{ times(many.less("8")) }} less memory instead of {{ times(many.less("1")) }}, at
+#     of {{ times(many.row("1").time_ratio) }}. And `apply(model, slices=8)` works on an eighth of a
+#     large batch at a time: {{ times(many.less("8")) }} less memory instead of {{ times(many.less("1")) }}, at
 #     {{ times(many.row("8").time_ratio) }} the time ([the dial](3-2c-bench.py#the-dial)). With 8 images
 #     the first shows no difference, and the second brings {{ times(few.less("8")) }} less memory instead of
 #     {{ times(few.less("1")) }}, at {{ times(few.row("8").time_ratio) }} the time.
+#
+#     {{ record_note(record, gpu_record) }}
 
 # %%
 selective = study.predicted_peaks(["selective_checkpointing"])["selective_checkpointing"]
@@ -352,41 +369,36 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # %% [markdown]
 # ## What the framework must change
 #
-# Autograd saves what each operation by itself needs. It does not see that a concatenation holds
-# nothing new. It can be told in three places.
+# Autograd saves what each operation by itself needs, and does not see that a concatenation holds nothing
+# new. To do all this by itself, a framework would need a `cat` that returns views of one buffer for a whole
+# chain of concatenations, and a plan of that buffer over both passes. Today you can tell it in three places.
 #
-# !!! note "The model's code"
-#     A *module* could own the memory of its results, and share it. In Lua Torch it
-#     did. In PyTorch, without an `autograd.Function`, it can read fewer features, as
-#     [VoVNet](https://arxiv.org/abs/1904.09730) does.
+# - **The model's code.** A *module* could own the memory of its results, and share it. In Lua Torch it did.
+#   In PyTorch, without an `autograd.Function`, it can read fewer features, as
+#   [VoVNet](https://arxiv.org/abs/1904.09730) does.
+# - **Autograd.** Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
+#   checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another form.
+#   `autograd.Function`: this block is one operation, and here is its gradient. The first two fall into the
+#   trap above. The last can do everything, and you write the backward pass.
+# - **The compiler.** It sees both passes and can choose what to keep under a budget
+#   (`torch._functorch.config.activation_memory_budget`). We know of no way to tell it that one buffer can
+#   serve a whole chain of concatenations.
 #
-#     ??? note "The authors' own implementation in Lua, 2017"
-#         It let modules share, at four levels
-#         ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first is
-#         a general tool. The second, in its place, shares gradients, of which each module kept its own:
-#         they come to {{ mib(gradients, 0) }} or more in the step above, counted on PyTorch's modules. Autograd frees a gradient once it is
-#         used, so PyTorch has that saving already. The third also shares what layers concatenate,
-#         and the fourth their normalised copies too, computed again in the backward pass: Pleiss's
-#         way, with running statistics put back.
+# ??? note "The authors' own implementation in Lua, 2017, and Pleiss's idea as a policy"
+#     The Lua code let modules share, at four levels
+#     ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first is a general
+#     tool. The second, in its place, shares gradients, of which each module kept its own: they come to
+#     {{ mib(gradients, 0) }} or more in the step above, counted on PyTorch's modules. Autograd frees a
+#     gradient once it is used, so PyTorch has that saving already. The third also shares what layers
+#     concatenate, and the fourth their normalised copies too, computed again in the backward pass: Pleiss's
+#     way, with running statistics put back.
 #
-# !!! note "Autograd"
-#     Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
-#     checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another
-#     form. `autograd.Function`: this block is one operation, and here is its gradient. The first two
-#     fall into the trap above, the second, if it keeps normalisations, only in the count of batches. The last
-#     can do everything, and you write the backward pass.
+#     Selective checkpointing keeps what a convolution has computed and runs everything else again, the
+#     second normalisation too. Predicted for the step above, with each layer and transition under
+#     `checkpoint` and this policy, it peaks at {{ mib(selective, 0) }}. (If it keeps normalisations instead,
+#     the trap is only in the count of batches.)
 #
-#     ??? note "Pleiss's idea as a policy"
-#         Selective checkpointing keeps what a convolution has computed and runs everything else again,
-#         the second normalisation too. Predicted for the step above, with each layer and transition
-#         under `checkpoint` and this policy, it peaks at {{ mib(selective, 0) }}.
-#
-#         {{ source(selective_checkpointing.keep_convolutions) }}
-#
-# !!! note "The compiler"
-#     A compiler sees both passes and can choose what to keep under a budget
-#     (`torch._functorch.config.activation_memory_budget`). We know of no way to tell it
-#     that one buffer can serve a whole *chain* of concatenations. `cat` would have to give views, and buffers to be planned over both passes.
+#     {{ source(selective_checkpointing.keep_convolutions) }}
 #
 # ## Which one when
 #
@@ -397,27 +409,18 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # | a GPU with bfloat16 | autocast: about half the plain peak |
 # | no training at all | `inference_mode()`: nothing is kept |
 #
-# Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or
-# unknown layers inside runs as it is, with a warning. Whether bfloat16 is faster our
-# [benches](3-2c-bench.py#on-a-gpu) do not tell; its gradient [differs](3-2b-other-ways.py#fewer-bits).
-# In bfloat16 shared storage needs {{ percent(less_in_half[0], 0) }} and
-# {{ percent(less_in_half[1], 0) }} less than recomputing each layer ({{ card }}, 32 and 128 images), on a
-# CPU, with 8 images in eight slices, {{ percent(less_on_cpu, 0) }}. [Everything else](3-2b-other-ways.py) has its own page.
+# Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or unknown layers
+# inside runs as it is, with a warning; and in bfloat16, whose gradient
+# [differs](3-2b-other-ways.py#fewer-bits), it needs only {{ percent(less_in_half[0], 0) }} to
+# {{ percent(less_in_half[1], 0) }} less than recomputing layers^[{{ card }}, 32 and 128 images. On a CPU,
+# with 8, {{ percent(less_on_cpu, 0) }} less.]. [Other ways](3-2b-other-ways.py) have their own page.
 #
 # ## Check yours
 #
 # !!! check "Check yours"
-#     Give `check.memory` a function that builds your network. It predicts the peak of a step, and
-#     says what your network keeps beside the answers above.
-#
-#     ```python
-#     from densenet_solutions import check
-#
-#     print(check.memory(MyNet, "densenet121", batch=8))
-#     ```
-#
-#     The book's network with less memory is `exercise_3_2.py` in the
-#     [course](../reference/check.md#the-exercises-as-a-course).
+#     `check.memory(MyNet, "densenet121", batch=8)` predicts the peak of a step of what `MyNet` builds,
+#     and says what it keeps beside the answers above. The book's network with less memory is
+#     `exercise_3_2.py` in the [course](../reference/check.md#the-exercises-as-a-course).
 #
 # ??? apparatus "Sources, records, versions"
 #     As copies `check.memory` counts what is joined and normalised after a block, too, and not the

@@ -172,7 +172,7 @@ assert (
 # ReLU) into zeros and stop their gradients. So a small positive number is rounded up. bfloat16 takes
 # {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. Is it faster? In
 # torchvision's default layout a step on an {{ card }} takes {{ milliseconds(in_half[32]) }} in
-# bfloat16 and {{ milliseconds(in_float32[32]) }} in float32 with 32 images,
+# bfloat16 and {{ milliseconds(in_float32[32]) }} in float32 (its convolutions in TF32) with 32 images,
 # {{ milliseconds(in_half[128]) }} and {{ milliseconds(in_float32[128]) }} with 128. The two types were not
 # timed in turn, and their rounds overlap, so these do not tell ([the
 # bench](3-2c-bench.py#on-a-gpu)).
@@ -213,8 +213,8 @@ assert (
 # because bottlenecks, transitions and stem stay. Or let chance decide: keep the layer before, and each
 # earlier source with probability ½. Five such patterns have {{ mib(min(drawn), 0) }} to
 # {{ mib(max(drawn), 0) }}; the tables below have the first of them, which is the largest. Gates go the other way: they start from all
-# connections of a trained network and keep, once, those with the largest mean absolute
-# weight. (The tables' peak is that of an untrained network, whose weights choose by chance.) A gate multiplies the scale and the shift of a normalisation, since
+# connections of a trained network and keep, once, half of them: always the layer before, and of the others
+# those with the largest mean absolute weight. (The tables' peak is that of an untrained network, whose weights choose by chance.) A gate multiplies the scale and the shift of a normalisation, since
 # $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$, so it costs no activation; a closed one is
 # not read at all. A gate that stays open is 1 in the forward pass, and the number behind it only collects a
 # gradient.
@@ -288,7 +288,7 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # price of the section before: each normalises its own part, unless `SyncBatchNorm` exchanges the
 # statistics. To shard parameters, gradients and the optimizer's state as well (ZeRO; in PyTorch `FSDP`)
 # divides what the step above has little of. And part of what a GPU reserves is not held by any tensor
-# ([3.1](3-1-memory.py#what-a-gpu-shows)). `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` is meant to
+# ([3.1](3-1-memory.py#what-a-gpu-shows)). `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (newer name: `PYTORCH_ALLOC_CONF`) is meant to
 # waste less. Simulated by the rules of PyTorch's allocator, {{ mib(usual.reserved_bytes, 0) }} reserved
 # become {{ mib(expandable.reserved_bytes, 0) }}, parameters, buffers and input included; on a GPU we
 # have not measured it.

@@ -89,10 +89,12 @@ def seconds(row):
 # parameters, buffers and input; the time from {{ one.repeats }} rounds in which all ways take turns,
 # as the median of the ratios to torchvision's network in the same round, with quartiles. A turn on a CPU is two
 # steps, and the second is timed. In training too a step follows one of the same network, and
-# finds the kernels that oneDNN has built for its shapes. oneDNN keeps the 1,024 that it used last, and
-# networks that take turns need more. *Busy* is the processor time of all threads together, again as a median of ratios. torchvision's
-# network runs in PyTorch's default layout (NCHW). Shared storage works in
-# `channels_last` inside, and on a CPU in eight slices of the batch. For convolutional networks PyTorch
+# finds the kernels that oneDNN has built for its shapes. (oneDNN keeps the 1,024 that it used last; in
+# bfloat16 the networks that take turns need more.) *Busy* is the processor time of all threads together,
+# again as a median of ratios. torchvision's network runs in PyTorch's default layout (NCHW). Shared storage
+# works in `channels_last` inside, and on a CPU in at most eight slices of the batch, fewer where maps are
+# small. On one thread PyTorch computes 1×1 convolutions of fewer than 16 images without oneDNN, on two with
+# it, so the two tables compare other code. For convolutional networks PyTorch
 # recommends `channels_last` on its own account. What the layout is worth to torchvision's network,
 # the row *torchvision channels_last* says.
 #
@@ -152,6 +154,15 @@ assert all(
     handed_out[name][1] < 12
     for name in ("shared_storage", "recompute_layer", "compiled", WHOLE_BUDGET)
 )
+own = sorted(  # of the rows that were handed out pages themselves
+    pages for name, (_, pages) in handed_out.items() if name != BASELINE and pages > 1000
+)
+least_own, most_own = own[0], own[-1]
+in_half_again = {
+    name: pair[1].page_faults for name, pair in on_two_occasions(half_rows, "bfloat16").items()
+}
+[paged] = [name for name, pages in in_half_again.items() if pages]
+assert len(own) == 4 and paged == "recompute_block"
 bench_table(
     half_rows,
     "bfloat16",
@@ -173,9 +184,11 @@ bench_table(
 # machine, and how much of it they use we cannot see. *Time again* on two threads in float32 has a flaw
 # besides. Then the system handed out {{ count(faults[1]) }} pages (of 4 KiB, new to the process, which takes
 # time) in torchvision's step, by whose time every row is divided, and next to none in shared storage's, in
-# recomputed layers and in compiled code. So these ratios are too small, and so is torchvision's
+# recomputed layers and in compiled code. So the ratios of these four are too small; of the others, with pages
+# of their own ({{ count(least_own) }} to {{ count(most_own) }}), we cannot tell. And so is torchvision's
 # {{ times(slower_by("float32", two_rows, BASELINE), 2) }} between the two occasions. Here it handed out none in
-# torchvision's step, and {{ count(handed_out["torchvision channels_last"][0]) }} in `channels_last`.
+# torchvision's step, and {{ count(handed_out["torchvision channels_last"][0]) }} in `channels_last`; in
+# bfloat16, then, {{ count(in_half_again[paged]) }} in recomputed blocks.
 #
 # ## What is kept
 #

@@ -59,12 +59,12 @@ assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseN
 #         tells more.
 #
 # !!! answer "The answer"
-#     One class builds them all. A network of Table 1 is a growth rate k, a stem of 2k channels and
-#     four numbers of layers. What the book's layer lacks is the bottleneck: a 1×1 convolution to 4k channels before each 3×3. With
-#     the same weights our DenseNet-121 gives torchvision's logits and gradients^[Two images of
-#     64², float64, training mode, a freshly initialised torchvision network; forward and backward,
-#     no optimiser step. Logits are equal {{ apart(parity.logits) }}, gradients
-#     {{ apart(parity.gradients) }}.].
+#     One class builds them all. A network of Table 1 is a growth rate k and four block lengths, such as
+#     6, 12, 24, 16; the stem has 2k channels, and transitions halve them. What the book's layer lacks is
+#     the *bottleneck*: a 1×1 convolution to 4k channels before each 3×3. With the same weights our
+#     DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
+#     {{ apart(parity.gradients) }}: two images of 64², float64, training mode, one forward and backward pass
+#     of a freshly initialised network.].
 #
 #     - **{{ count(d121.parameters) }}** parameters in DenseNet-121
 #     - **{{ count(d264.parameters) }}** in DenseNet-264
@@ -94,19 +94,22 @@ k, cheaper = config.growth_rate, 231
 assert 4 * k * cheaper + 36 * k**2 < 9 * k * cheaper and 4 * k * 230 + 36 * k**2 > 9 * k * 230
 reads = study.channels_read(config)
 wider = [c for c in reads if c > 4 * k]
-assert len(reads) == 58 and min(reads) == 64 < 96 < 4 * k
+assert len(reads) == 58 and sorted(reads)[:5] == [64, 96, 4 * k, 4 * k, 5 * k]
 
 # %% [markdown]
-# The 1×1 convolution brings what the layer reads to $4k$ channels. {{ len(wider) }} of DenseNet-121's
-# {{ len(reads) }} layers read more than that, its first two less. Drag: from {{ cheaper }} channels on the
-# pair has fewer weights than a 3×3 convolution alone.
+# The 1×1 convolution brings what the layer reads to $4k$ = {{ 4 * k }} channels. {{ len(wider) }} of
+# DenseNet-121's {{ len(reads) }} layers read more than that, two read as many, and the first two less. Drag:
+# from {{ cheaper }} channels on the pair has fewer weights than a 3×3 convolution alone.
 
 # %%
 bottleneck()
 
 # %% [markdown]
-# The bottleneck's output is scaffolding. The 3×3 convolution reads it, and nobody else does. Only
-# $k$ channels are appended.
+# Only the 3×3 convolution reads what the bottleneck writes. It is no feature; only the $k$ channels of the
+# 3×3 convolution are appended.
+#
+# What follows is the package's own code. That a layer is cut into `bottleneck` and `rest` serves [exercise
+# 3.2](3-2-saving-memory.py), where the first part is run again in the backward pass.
 #
 # {{ source(module.DenseLayer) }}
 #
@@ -125,7 +128,9 @@ bottleneck()
 #
 # {{ source(module.DenseNet.forward) }}
 #
-# ## The rows of data
+# ## The five configurations
+#
+# DenseNet-161, with $k$ = 48, stands in the paper's earlier versions only.
 
 # %% tags=["show"]
 from densenet_solutions.models import TABLE_1
@@ -138,7 +143,6 @@ for name, row in TABLE_1.items():
 # ## Table 1, from the running networks
 #
 # Output sizes are read from a forward pass, and layers are described by the modules themselves.
-# (DenseNet-161, with $k = 48$, stands in the paper's earlier versions.)
 
 
 # %%
@@ -148,8 +152,9 @@ def without_numbers(what):
 
 
 def number(row):
-    """Layers of a block; of other stages the channels that leave them."""
-    return f"×{row.what.rpartition('× ')[2]}" if "]" in row.what else str(row.channels)
+    """Channels that leave a stage, and the layers of a block."""
+    layers = f"×{row.what.rpartition('× ')[2]} → " if "]" in row.what else ""
+    return f"{layers}{row.channels}"
 
 
 together = list(zip(*printed.values(), strict=True))
@@ -165,8 +170,8 @@ table(
         "output": lambda stage: f"{stage[0].side}²",
         "what it is": lambda stage: without_numbers(stage[0].what),
     },
-    caption="Table 1 at 224². ×n: layers of a block, each a 1×1 convolution to 4k channels and a 3×3 "
-    "to k. Other numbers: channels that leave the stage",
+    caption="Table 1 at 224²: the channels that leave a stage. ×n → are the layers of a block, each a 1×1 "
+    "convolution to 4k channels and a 3×3 to k",
     align="lrrrrrll",
 )
 
@@ -202,8 +207,8 @@ counted = table(
 
 # %% [markdown]
 # ??? lines "Table 2: the networks for CIFAR"
-#     For 32² images in colour and ten classes the stem is one 3×3 convolution and there are three equal blocks of $n$ layers.
-#     Without a bottleneck the depth is $L = 3n + 4$, the stem has 16 channels, and transitions keep all
+#     For 32² images in colour and ten classes the stem is one 3×3 convolution and there are three equal
+#     blocks of $n$ layers. Without a bottleneck the depth is $L = 3n + 4$, the stem has 16 channels, and transitions keep all
 #     channels. *BC* means a bottleneck and θ = ½: the depth is $L = 6n + 4$ and the stem has $2k$
 #     channels.
 #
@@ -218,16 +223,16 @@ assert all(2 * sum(row.variant.config.block_config) + 5 == depth[row.name] for r
 # %% [markdown]
 # The number in a name counts weighted layers: two convolutions in a dense layer, one in each of
 # three transitions, one in the stem, and the classifier. With $n_b$ layers in block $b$ that makes
-# $2\sum_b n_b + 5$, which is always odd. All names are right but one. With blocks of 6, 12, 64 and 48 layers, 264 has
-# **{{ depth["DenseNet-264"] }}**. We keep the paper's name and the paper's blocks. torchvision has no
-# DenseNet-264; the authors published weights for it, with their technical report, as a Torch7 file
-# (256 MB, in their README, which calls its Torch models deprecated).
+# $2\sum_b n_b + 5$, which is always odd. All names but one are right. With blocks of 6, 12, 64 and 48
+# layers, 264 has **{{ depth["DenseNet-264"] }}**. We keep the paper's name and the paper's
+# blocks^[torchvision has no DenseNet-264. The authors published weights for it, with their technical report,
+# as a Torch7 file (256 MB, in their README, which calls its Torch models deprecated).].
 #
 # ## Which mistake gives which number
 #
-# A wrong count often tells the mistake. Here are seven counts, with three channels and
-# 1000 classes. Two do no harm: biases, which the paper's network has not, and
-# counting running statistics, which it has and which are no parameters.
+# A wrong count often tells the mistake. Here are seven counts, with three channels and 1000 classes. Two
+# are harmless: biases, which the paper leaves out, and running statistics, which are stored but are no
+# parameters.
 
 # %%
 wrong = [13_908_584, 10_869_096, 3_338_216, 7_976_808, 7_989_096, 8_062_625]
@@ -237,7 +242,7 @@ said = {n: findings[0].text.split(", but: ") for n, findings in found.items()}
 assert all(network == "DenseNet-121, 3 channels, 1000 classes" for network, _ in said.values())
 what = {n: mistake for n, (_, mistake) in said.items()}
 kinds = {
-    n: {"wrong": "wrong", "harmless": "no harm"}[findings[0].kind] for n, findings in found.items()
+    n: {"wrong": "wrong", "harmless": "harmless"}[findings[0].kind] for n, findings in found.items()
 }
 norm_last = module.DenseNet(config)
 for part in norm_last.modules():
@@ -249,12 +254,12 @@ for part in norm_last.modules():
 built = sum(p.numel() for p in norm_last.parameters())
 what[built] = "Norm and ReLU come after each convolution, not before it; the last norm stays."
 kinds[built] = "wrong"
-assert list(kinds.values()).count("no harm") == 2
+assert list(kinds.values()).count("harmless") == 2
 table(
     what,
-    {"parameters": (KEY, count), "what is different": what, "and": kinds},
-    caption="Other counts for DenseNet-121: six that `check.parameter_count` explains; the last "
-    "built, and unknown to it",
+    {"parameters": (KEY, count), "what is different": what, "verdict": kinds},
+    caption="Common mistakes in DenseNet-121 and their counts. The check knows all but the last, which "
+    "was built for this table",
 )
 
 # %% tags=["lines"]
@@ -266,9 +271,12 @@ def parameters(bottleneck, compression, biases, last_norm, channels, classes):
     total = c * (49 * channels + 2 + biases)  # 7×7 convolution and its norm
     for n in (6, 12, 24, 16):
         for _ in range(n):
-            b = bottleneck * k or c  # without a bottleneck the 3×3 reads c
-            total += 2 * c + b * 9 * k + biases * k
-            total += (c * b + 2 * b + biases * b) * (bottleneck > 0)
+            reads = c  # by the 3×3 convolution
+            total += 2 * c  # the layer's first norm
+            if bottleneck:
+                reads = bottleneck * k
+                total += (c + biases + 2) * reads  # the 1×1 convolution and its norm
+            total += (9 * reads + biases) * k
             c += k
         if n != 16:  # a transition
             total += 2 * c + (c + biases) * int(compression * c)
@@ -325,12 +333,11 @@ assert shrinking(least).endswith(" 1") and shrinking(least - 1).endswith(" 0")
 #     By the same count it has {{ depth["DenseNet-264"] }}.
 #
 # !!! holds-with-a-condition "The bottleneck makes the network larger: it adds a convolution to every layer."
-#     If its layers read fewer than {{ decimal(36 * k / 5, 1) }} channels on average, by the weights of the
-#     convolutions, at $k$ = {{ k }}. The book's read
-#     {{ min(book_reads) }} to {{ max(book_reads) }}: with bottlenecks their convolutions would have
-#     {{ count(paired) }} weights, {{ percent(paired / plain - 1, 0) }} more than without. Over the whole of
-#     DenseNet-121 bottlenecks save {{ percent(1 - d121.parameters / bare, 0) }}: without them it has
-#     {{ count(bare) }} parameters.
+#     True for small networks: where layers read fewer than {{ decimal(36 * k / 5, 1) }} channels on average
+#     (at $k$ = {{ k }}, by the weights of convolutions), the bottleneck costs more than it saves. The book's
+#     read {{ min(book_reads) }} to {{ max(book_reads) }}, and with bottlenecks their convolutions would have
+#     {{ percent(paired / plain - 1, 0) }} more weights. In DenseNet-121 bottlenecks save
+#     {{ percent(1 - d121.parameters / bare, 0) }}: without them it has {{ count(bare) }} parameters.
 #
 # !!! holds-with-a-condition "A DenseNet for ImageNet works for any image."
 #     It halves the image five times. The stem rounds up and transitions round down:
@@ -362,8 +369,9 @@ assert shrinking(least).endswith(" 1") and shrinking(least - 1).endswith(" 0")
 #
 #     For ten classes take `densenet121(num_classes=10)` and
 #     `load_densenet_weights(model, weights, other_classes=True)`, which leaves the classifier as it
-#     is. Other channels or growth rates have other shapes, which these weights do not fit. They are the authors' weights, ported (about 31 MB to download). The file spells some names in
-#     an old way, `norm.1` for `norm1`; both are taken.
+#     is. Other channels or growth rates have other shapes, which these weights do not fit. They are the
+#     authors' weights, ported (about 31 MB to download). The file spells some names in an old way, `norm.1`
+#     for `norm1`; both are taken.
 #
 # ??? apparatus "Sources, records, versions"
 #     - G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, *Densely Connected Convolutional
