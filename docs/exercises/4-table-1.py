@@ -275,7 +275,7 @@ def parameters(bottleneck, compression, biases, last_norm, channels, classes):
             total += 2 * c  # the layer's first norm
             if bottleneck:
                 reads = bottleneck * k
-                total += (c + biases + 2) * reads  # the 1×1 convolution and its norm
+                total += (c + biases + 2) * reads  # the 1×1 and its norm
             total += (9 * reads + biases) * k
             c += k
         if n != 16:  # a transition

@@ -1,0 +1,424 @@
+# %% [markdown]
+# # Exercise 5b: How carefully this was measured
+#
+# Nothing here is needed to understand [the dense MLP](5-house-prices.py). It is for those who want to know
+# what the intervals allow, which rules were set before the results, and what tilts a comparison.
+
+# %%
+import numpy as np
+
+from densenet_solutions.exercises.houses import baseline, histogram, pictures, search, study
+from densenet_solutions.exercises.houses.recordings import DEEP
+from densenet_solutions.exercises.houses.rivals import ROUNDS, SPACES, TREE_TRIALS, TREES, places
+from densenet_solutions.exercises.houses.today import TABM_MEMBERS
+from densenet_solutions.houses import BookEncoder, HouseEncoder, load_houses
+from densenet_solutions.records import load_record
+from densenet_solutions.site.numbers import count, decimal, interval, percent, signed
+from densenet_solutions.site.page import how_made, record_note
+from densenet_solutions.site.tables import KEY, table
+
+train, test = load_houses()
+mean, *_ = baseline.ladder().values()
+pytabkit = load_record("houses-judged-tabm").provenance.packages["pytabkit"]
+ensemble, _, errors = study.dense_on_the_books_folds()
+connections, averages, standings = study.connections(), study.averages(), study.standings()
+names = pictures.NAMES
+against = {c: j.difference for c, j in connections.items() if c != "dense"}
+rivals = {f: j.difference for f, j in standings.items() if f != "dense"}
+trials, linear = study.trials(), study.trials_of_ridge()
+
+
+def told(d):
+    """A difference and its interval."""
+    bounds = interval(d.low, d.high, 4).replace(" ", "\u00a0")
+    return f"{signed(d.difference, 4)} {bounds}"
+
+
+spread = study.spread()
+assert all(d.difference > 0 for d in against.values())
+by_book = sorted(connections, key=lambda c: connections[c].book)
+assert by_book == ["shortcut", "residual", "dense", "plain"]
+assert spread.partitions > spread.seeds > 0
+planned, alone = (study.differences(n)["plain"] for n in (search.COMPARISONS, 1))
+for narrow in (study.differences(search.COMPARISONS), study.differences(11)):
+    assert {n for n, d in narrow.items() if not d.low < 0 < d.high} == {"realmlp"}
+    assert not any(max(-d.low, d.high) < search.MARGIN for d in narrow.values())
+assert study.differences(11)["plain"] == against["plain"] and alone.low > 0
+overlap = np.sqrt(1 + connections["plain"].folds.size / (connections["plain"].folds.shape[1] - 1))
+by_fold = standings["dense"].folds
+pooled = np.sqrt((by_fold**2).mean(axis=1)).mean()  # folds are of one size
+assert by_fold.shape == (5, 5) and len(train) % 5 == 0 and 0 < pooled - by_fold.mean() < 0.001
+many = (against["plain"].high - against["plain"].low) / (alone.high - alone.low)
+
+# %% [markdown]
+# ## The rules
+#
+# They were written down and committed before any recorded trial ran^[They are the first lines of
+# `exercises/houses/search.py`. A first draft had more trials, wider spaces and ten partitions for
+# judging; it was cut to fit the time when some of its trials had run.]. Each connection gets the same
+# {{ search.TRIALS }} random configurations, {{ search.TRIALS // 4 }} at each depth from 2 to 16, with
+# about equal numbers of weights (within {{ percent(study.SIZE_TOLERANCE, 0) }}): dropout of features
+# and inputs, initialisation, normalisation, activation, learning rate, weight decay, bins. The best quarter
+# runs again on a second partition, and the best {{ search.MEMBERS }} are judged on five partitions that no
+# version of these pages had read. The features and the configurations were chosen on the same
+# {{ count(len(train)) }} houses.
+#
+# Wherever fresh folds are named, the error is the mean of the folds' errors. On the book's folds and in the
+# search it is that over all houses of a partition at once, which is a little higher. On the fresh ones the
+# average of three dense networks has {{ decimal(standings["dense"].mean, 4) }} by folds and would have
+# {{ decimal(pooled, 4) }} by partitions.
+#
+# ## What the intervals allow
+#
+# On fresh folds, single networks of a connection minus dense:
+#
+# Best three of each connection, single networks · fresh-6 to fresh-10, 25 folds · recorded
+# { .ds-setup }
+
+# %%
+table(
+    against,
+    {"minus dense": names, "difference, interval": told},
+    caption="No interval excludes zero; none lies inside the margin of equivalence.",
+)
+
+# %% [markdown]
+# {{ record_note(load_record("houses-judged")) }}
+#
+# The intervals are wide for two reasons. The formula allows for training rows that overlap^[The corrected
+# t-test of Nadeau and Bengio (2003), each at {{ percent(study.CONFIDENCE, 2) }}, so that eleven intervals hold
+# together at about 95%, three here and eight below. Eight had been planned; for three rivals that were added
+# later all intervals were widened. The formula was derived for random splits. For repeated cross-validation
+# it is a heuristic, and it speaks of the configurations that were chosen, not of those that another
+# search would have chosen.], which makes them {{ decimal(overlap, 1) }} times as wide. And eleven comparisons
+# are made at once, which makes them {{ decimal(many, 1) }} times as wide. Alone, at 95%, plain minus dense
+# would be {{ interval(alone.low, alone.high, 4) }}, and exclude zero. None of the eleven lies inside
+# ±{{ search.MARGIN }}, a quarter of a percent of the price, the margin that had been set for calling two
+# models equivalent.
+#
+# Under the rule that was set beforehand, with its eight comparisons, the data decide nothing here: the
+# plain network may be worse than the dense one by {{ decimal(planned.high, 4) }}, or better by
+# {{ decimal(-planned.low, 4) }}. With eleven it is {{ decimal(against["plain"].high, 4) }} and
+# {{ decimal(-against["plain"].low, 4) }}.
+#
+# On the book's folds single networks have {{ decimal(connections["plain"].book, 4) }} (plain),
+# {{ decimal(connections["shortcut"].book, 4) }} (one shortcut), {{ decimal(connections["residual"].book, 4) }}
+# (residual) and {{ decimal(connections["dense"].book, 4) }} (dense). Another seed moves the error of the best
+# dense network by {{ decimal(spread.seeds, 4) }} (one standard deviation), another partition by about
+# {{ decimal(spread.partitions, 4) }} (from {{ len(search.FRESH) }} partitions, so roughly known).
+#
+# ## Sixteen layers, and a straight line
+
+# %%
+sixteen = {
+    c: [t["rmse"] for t in ts if t["configuration"]["depth"] == 16] for c, ts in trials.items()
+}
+below_linear = sorted(e for e in sixteen["dense"] if e < min(linear))
+(residual,) = (e for e in sixteen["residual"] if e < min(linear))
+assert len(below_linear) == 2 and min(sixteen["shortcut"]) > min(linear)
+again = {c: dict(study.finalists(c)) for c in ("dense", "residual", "ridge")}
+linear_again = min(again["ridge"].values())
+once, twice = (again["dense"][e] for e in below_linear)
+assert max(once, again["residual"][residual]) < linear_again - 0.001 < twice < linear_again
+deepest = study.ridge_minus_deep_dense()
+assert deepest.low < 0 < deepest.high
+medians = {c: float(np.median([t["rmse"] for t in ts])) for c, ts in trials.items()}
+
+# %% [markdown]
+# Are deep networks of the search better than a linear model of the table? All {{ len(linear) }} trials of
+# ridge regression on its partition lie at {{ decimal(min(linear), 4) }} to {{ decimal(max(linear), 4) }}. The
+# median of the plain trials is {{ decimal(medians["plain"], 4) }}, with one shortcut
+# {{ decimal(medians["shortcut"], 4) }}, residual {{ decimal(medians["residual"], 4) }}, dense
+# {{ decimal(medians["dense"], 4) }}. At 16 layers two dense trials
+# ({{ " and ".join(decimal(e, 4) for e in below_linear) }}) and one residual one
+# ({{ decimal(residual, 4) }}) lie below the best of ridge regression, none with one shortcut. On the second
+# partition they have {{ decimal(once, 4) }}, {{ decimal(twice, 4) }} and
+# {{ decimal(again["residual"][residual], 4) }}, where ridge regression has {{ decimal(linear_again, 4) }}. On
+# the fresh folds the first of them is not clearly different from ridge regression^[Ridge regression minus
+# that network is {{ told(deepest) }}, alone at 95%.].
+#
+# That [training the layers helps](5-house-prices.py#what-the-connections-bring) in dense networks was
+# measured with every layer left at its start and only the head trained. A reader of these pages had run this
+# once before its rule was written down, on the same partition with the same seed. The rule stands in
+# `exercises/houses/frozen.py`.
+#
+# ### Sixteen layers, crossed
+#
+# None of the four plain trials at 16 layers had both He's start and no dropout of features. Here are
+# all four pairs, for networks of about equal size and otherwise the same (layers
+# {{ study.DEEP_WIDTHS["residual"] }} or {{ study.DEEP_WIDTHS["plain"] }} wide, dense adding
+# {{ study.DEEP_WIDTHS["dense"] }})^[Plain and dense were run first. One shortcut and residual had been
+# planned with them and ran later, when those results were known. The setting was drawn when an earlier
+# reading of these rows had found that plain networks train with He's start, without dropout of
+# features, at learning rates like this one, {{ DEEP["learning_rate"] }}.].
+
+# %%
+deep = study.deep()
+assert all(set(cell) == set(connections) for cell in deep.values()) and len(deep) == 4
+at_sixteen = [t["configuration"] for t in trials["plain"] if t["configuration"]["depth"] == 16]
+assert not any(c["init"] == "he" and c["dropout"] == 0 for c in at_sixteen)
+he, default = deep["0, He's start"], deep["0, default start"]
+dropped, dropped_he = deep["0.3, default start"], deep["0.3, He's start"]
+dense_cells, shortcut_cells = ([cell[c] for cell in deep.values()] for c in ("dense", "shortcut"))
+residual_fails = load_record("houses-deep").cases["residual, dropout 0.3, he"]["member_rmse"]
+residual_else = [cell["residual"] for cell in deep.values() if cell is not dropped_he]
+both_he = {
+    c: load_record("houses-deep").cases[f"{c}, dropout 0.0, he"]["member_rmse"] for c in connections
+}
+best_by_seed = [min(both_he, key=lambda c, i=i: both_he[c][i]) for i in (0, 1)]
+assert best_by_seed == ["plain", "shortcut"]
+assert min(residual_fails) > 0.2 > 0.125 > max(residual_else) and max(shortcut_cells) < 0.125
+assert all(cell["dense"] == min(cell.values()) for cell in deep.values())
+assert he["plain"] < 0.125 and default["plain"] > 0.9 * mean
+assert max(dense_cells) < standings["ridge"].book
+assert 0.2 < dropped["plain"] < min(dropped_he["plain"], default["plain"])
+table(
+    deep,
+    {
+        "dropout of features, start": KEY,
+        **{names[c]: (c, ".4f") for c in connections},
+    },
+    caption="16 layers, single networks, mean of two seeds, the book's folds",
+)
+
+# %% [markdown]
+# {{ record_note(load_record("houses-deep")) }}
+#
+# With He's start and no dropout of features the plain network has {{ decimal(he["plain"], 4) }}. So depth
+# alone does not stop it. In its other three cells it has {{ decimal(dropped["plain"], 3) }} or more. The
+# residual network fails in one cell, with {{ decimal(residual_fails[0], 3) }} and
+# {{ decimal(residual_fails[1], 3) }}, and has {{ decimal(max(residual_else), 4) }} at most in the others.
+# One shortcut has {{ decimal(min(shortcut_cells), 4) }} to {{ decimal(max(shortcut_cells), 4) }} in all
+# four, and the dense network {{ decimal(min(dense_cells), 4) }} to {{ decimal(max(dense_cells), 4) }}, the
+# lowest mean each time. In one cell (He's start, no dropout of features) it is lowest with neither seed: it has
+# {{ decimal(both_he["dense"][0], 4) }} and {{ decimal(both_he["dense"][1], 4) }}, the plain network
+# {{ decimal(both_he["plain"][0], 4) }} with the first and one shortcut
+# {{ decimal(both_he["shortcut"][1], 4) }} with the second. Tuned ridge regression has {{ decimal(standings["ridge"].book, 4) }}. Two seeds on one
+# partition show large differences and not small ones. Learning rate and dropout of inputs were not tuned here.
+#
+# ## What tilts the comparison
+#
+# Boosted trees had {{ TREE_TRIALS }} trials of up to {{ count(ROUNDS[-1]) }} *rounds*, each of which adds a
+# tree, read at {{ len(ROUNDS) }} numbers of rounds. All five tuned rivals read our features, the trees without
+# bins. The three that came later were added when the results of these were known, by rules that were
+# committed before their own^[They are the first lines of `exercises/houses/histogram.py` and `today.py`.
+# Histogram boosting cuts each number into 63 bins, to save time. Its space is wider in leaves and
+# columns; its rates start at {{ f"{histogram.SPACE['learning_rate'][0]:g}" }}.].
+# Scikit-learn's histogram boosting was tuned like the other trees. RealMLP and TabM run as pytabkit sets
+# them, with no search and one seed^[The defaults of pytabkit {{ pytabkit }}, but TabM has
+# {{ TABM_MEMBERS }} members instead of 32, to save time. Each keeps a fifth of its training rows aside to
+# choose the epoch. They read the numbers of our features without bins, and categories as they are.]. None of
+# the three was scored on the test rows.
+
+# %%
+trees = [f for f in standings if f in (*TREES, "histogram")]
+order = list(standings)
+assert {places(f) for f in TREES} == {histogram.PLACES}
+used = {f: study.boosting(f)["rounds"] for f in trees}
+light, hist = SPACES["lightgbm"], histogram.SPACE
+assert set(hist["max_leaf_nodes"]) > set(light["num_leaves"])
+assert set(hist["min_samples_leaf"]) > set(light["min_child_samples"])
+for f, columns in (
+    ("lightgbm", "colsample_bytree"),
+    ("xgboost", "colsample_bytree"),
+    ("catboost", "rsm"),
+):
+    assert set(hist["max_features"]) > set(SPACES[f][columns])
+    assert hist["learning_rate"][0] > SPACES[f]["learning_rate"][0]
+last_rounds = [
+    case["by_rounds"][str(ROUNDS[-2])] - case["by_rounds"][str(ROUNDS[-1])]
+    for case in load_record("houses-search-rivals").cases.values()
+    if case["family"] in TREES and case["configuration"] == study.boosting(case["family"])
+]
+assert len(last_rounds) == len(TREES) and min(last_rounds) > 0
+assert {used[f] for f in TREES} == {ROUNDS[-1]} and used["histogram"] < ROUNDS[-1]
+assert {f: study.at_the_edge(f) for f in trees} == {
+    "lightgbm": ({"subsample", "min_child_samples"}, {"num_leaves", "colsample_bytree"}),
+    "xgboost": ({"subsample", "min_child_weight"}, {"max_depth", "colsample_bytree"}),
+    "catboost": (set(), {"depth", "rsm"}),
+    "histogram": ({"max_features", "min_samples_leaf"}, set()),
+}
+assert order[:3] == trees[:3] and order[3:7] == ["svr", "dense", "histogram", "ridge"]
+assert rivals["realmlp"].low > 0
+table(
+    standings,
+    {
+        "model": names,
+        "mean error in a fold": ("mean", ".4f"),
+        "minus dense": lambda one: told(one.difference) if one is not standings["dense"] else None,
+        "book's folds": ("book", ".4f"),
+    },
+    caption="Dense is an average of three networks, every rival one model; fresh-6 to fresh-10",
+)
+
+# %% [markdown]
+# RealMLP's is the one interval that excludes zero. Its defaults, in one network, are worse here than three
+# dense networks tuned on these rows. What tuning, or an average of several, would bring it does not say.
+#
+# Three more things tilt the comparison. Trees had {{ TREE_TRIALS }} configurations and
+# {{ histogram.PLACES }} finalists, networks {{ search.TRIALS }} and {{ search.TRIALS // 4 }}. (Both
+# search spaces were drawn knowing earlier tuning on these rows^[An earlier version's average of three dense networks had 0.1139 on the book's folds. It was the best of a recipe
+# found by hand in 32 trials and 11 draws around it, compared on other partitions of these rows; the
+# book's folds had been read many times. Of today's trials only those chosen were scored on them.].) An average of
+# three networks stands against one model each (TabM averages {{ TABM_MEMBERS }} networks that share most of
+# their weights), and one dense network has
+# {{ decimal(connections["dense"].mean, 4) }}.
+#
+# And the trees could still have grown. LightGBM, XGBoost and CatBoost used all
+# {{ count(ROUNDS[-1]) }} rounds that were offered, though the last {{ ROUNDS[-1] - ROUNDS[-2] }} lowered their
+# error on the search's first partition by {{ decimal(min(last_rounds), 4) }} to
+# {{ decimal(max(last_rounds), 4) }} only. Their depth, or number of leaves, and their share of
+# columns are the largest that were offered; the share of rows and the smallest leaf of the first two
+# are the smallest. Histogram boosting, at faster rates, used {{ count(used["histogram"]) }} rounds, but
+# its share of columns and its smallest leaf are the smallest that were offered. CatBoost's own
+# treatment of categories was not tried, for lack of time. TabPFN was not run, because its package comes
+# without its weights. Of the first five CatBoost was judged last, when the other results were known;
+# its configuration is the one that the search had chosen.
+#
+# ### The test rows
+#
+# Each model of the table was scored once, after its own configuration was chosen by fixed rules that do not read
+# these scores. They were not scored together: ridge regression and SVR came before the networks were
+# chosen, and CatBoost's search ran last. The rows are not fresh either: earlier versions of this page
+# had scored other models on them, and the recipe was changed afterwards. Today's search spaces were
+# drawn knowing that.
+
+# %%
+final = study.scores_on_the_test_rows()
+
+
+def test_difference(score):
+    return told(score.against_dense)
+
+
+nets = ("shortcut", "dense", "residual")
+scored = [f for f in rivals if f not in study.ADDED]
+assert set(list(final)[:3]) == set(nets) and next(iter(final)) == "shortcut"
+assert {f for f, score in final.items() if score.against_dense.low > 0} == {"plain", *scored}
+corrected = {f for f, score in final.items() if score.corrected.low > 0}
+assert corrected == {"plain", *scored} - {"svr"} and len(final) - 1 == search.COMPARISONS
+assert max(final[c].without_two for c in nets) < min(final[f].without_two for f in scored)
+share_of_two = 1 - (final["dense"].without_two / final["dense"].rmse) ** 2 * (1457 / 1459)
+on_books_folds = {
+    **{c: a.book for c, a in averages.items()},
+    **{f: standings[f].book for f in scored},
+}
+assert all(standings[f].book < ensemble for f in trees) and len(trees) == 4
+assert all(final[f].rmse > final["dense"].rmse for f in TREES) and len(TREES) == 3
+alike = averages["plain"].difference
+assert all(a.difference.low < 0 < a.difference.high for c, a in averages.items() if c != "dense")
+two = [int(test["Id"].iloc[i]) for i in study.worst_test_rows()]
+table(
+    final,
+    {
+        "model": names,
+        "test rows": ("rmse", ".4f"),
+        "minus dense, 95%": ({f: s for f, s in final.items() if f != "dense"}, test_difference),
+        f"without Ids {two[0]} and {two[1]}": ("without_two", ".4f"),
+        "book's folds": (on_books_folds, ".4f"),
+    },
+    caption="RMSE of log price; networks are averages of three. The interval is over houses and "
+    "knows nothing of retraining",
+    align="lrlrr",
+)
+
+# %% [markdown]
+# {{ record_note(load_record("houses-final")) }}
+#
+# Here the three networks with shortcuts have the lowest errors. Minus dense, the intervals of the other
+# {{ len(final) - 3 }} models lie above zero, at 95% each.
+# Corrected for eight comparisons, that of SVR includes zero. Averages of three stand against single
+# rivals here too, and the fresh folds above did not show this. Like for like, averages of three have
+# {{ decimal(averages["plain"].mean, 4) }} (plain), {{ decimal(averages["shortcut"].mean, 4) }} (one
+# shortcut), {{ decimal(averages["residual"].mean, 4) }} (residual) and
+# {{ decimal(averages["dense"].mean, 4) }} (dense) on the fresh folds. Plain minus dense is then
+# {{ told(alike) }}^[By the formula of above. This comparison was not planned and is not among the
+# eleven.], and no difference from dense is shown. A handful of houses weighs heavily too:
+# the two that the dense ensemble gets most wrong carry {{ percent(share_of_two, 0) }} of its squared
+# error. So no place on the leaderboard is claimed.
+#
+# ## One house, and a leak
+
+# %%
+odd = 347
+worth, worth_without = (
+    np.subtract(*(baseline.books_model(leak=leak, without=ids) for leak in (False, True)))
+    for ids in ((), (odd,))
+)
+misc = int(train["MiscVal"].iloc[odd - 1])
+off_by = {
+    leak: np.abs(baseline.books_errors(leak=leak)[:, odd - 1]).mean() for leak in (False, True)
+}
+by_folds, by_all = baseline.deviations(odd, "MiscVal")
+assert np.mean(worth) > 0.004 > 0.001 > abs(np.mean(worth_without)) and by_folds > 1.5 * by_all
+assert min(worth_without) < -0.002 and max(worth_without) > 0.002
+assert abs(baseline.leak()) < 0.0002
+
+# %% [markdown]
+# The book standardises training rows together with the rows to be predicted. For ridge regression
+# that leak helps next to nothing (it lowers the error by {{ decimal(baseline.leak(), 4) }}). The book's own
+# model is better with it by {{ decimal(np.mean(worth), 4) }} on average ({{ signed(min(worth), 4) }} to
+# {{ signed(max(worth), 4) }}). One house makes the difference, Id {{ odd }}. Its MiscVal of
+# {{ count(misc) }} is {{ decimal(by_folds, 0) }} standard deviations by the training folds and
+# {{ decimal(by_all, 0) }} by all rows, and so far out its log price is missed by
+# {{ decimal(off_by[False], 1) }} without the leak and by {{ decimal(off_by[True], 1) }} with it. Leave that
+# house out of the score, and on average nothing is left of what the leak brings,
+# {{ signed(np.mean(worth_without), 4) }} ({{ signed(min(worth_without), 4) }} to
+# {{ signed(max(worth_without), 4) }}).
+#
+# ## Outliers, as De Cock advises
+#
+# De Cock, who published the data, recommends to remove houses above 4000 square feet. He counts five
+# in the whole data: three partial sales that likely do not represent actual market values, and two
+# very large houses with prices to match.
+
+# %%
+book_f, ours_f, _ = study.factors().values()
+giants = {
+    "ridge, the book's features": study.de_cock(BookEncoder),
+    "ridge, our features": study.de_cock(HouseEncoder),
+}
+(removed,) = {g.giants for g in giants.values()}
+others_book, others_ours = (g.trained_on_all[1] for g in giants.values())
+assert others_book - others_ours < (book_f["ridge"] - ours_f["ridge"]) / 2
+assert all(
+    g.trained_without[0] > g.trained_on_all[0] and g.trained_without[1] < g.trained_on_all[1]
+    for g in giants.values()
+)
+(all_book, rest_book), (all_ours, rest_ours) = (g.change for g in giants.values())
+assert rest_book.high < 0 and rest_ours.low < 0 < rest_ours.high
+assert all(d.low < 0 < d.high for d in (all_book, all_ours))
+famous = study.share_of((524, 1299), baseline.ridge(BookEncoder).errors)
+table(
+    giants,
+    {
+        "model": KEY,
+        "all rows": ("trained_on_all.0", ".4f"),
+        "all rows, trained without": ("trained_without.0", ".4f"),
+        "other rows": ("trained_on_all.1", ".4f"),
+        "other rows, trained without": ("trained_without.1", ".4f"),
+    },
+    caption=f"RMSE on all rows and on all but the {removed} large houses, trained with or without "
+    "them; the book's folds",
+)
+
+# %% [markdown]
+# For ridge regression on the book's features the advice helps for the houses that remain,
+# {{ told(rest_book) }}^[At 95%, over houses; the trained models are taken as given.]. With our features it
+# does not clearly help, {{ told(rest_ours) }}. Whether it costs anything on all rows is open with both,
+# {{ told(all_book) }} and {{ told(all_ours) }}. The competition scores large houses too, so here all rows stay in every scored
+# fold. Two of them, Ids 524 and 1299, carry {{ percent(famous, 0) }} of the squared error of ridge
+# regression on the book's features, and {{ percent(study.share_of((524, 1299), errors), 0) }} of the dense
+# ensemble's. Two of our columns were made with such houses in mind.
+#
+# Much of what our features do for ridge regression they do on these {{ removed }} houses. On all the others
+# its error falls from {{ decimal(others_book, 4) }} to {{ decimal(others_ours, 4) }}.
+#
+# ??? apparatus "Sources, records, versions"
+#     - C. Nadeau, Y. Bengio, *Inference for the Generalization Error*, Machine Learning 52, 2003.
+#     - D. De Cock, *Ames, Iowa: Alternative to the Boston Housing Data*, Journal of Statistics
+#       Education 19(3), 2011.
+#     - D. Holzmüller et al., [arXiv:2407.04491](https://arxiv.org/abs/2407.04491): RealMLP; Y. Gorishniy
+#       et al., [arXiv:2410.24210](https://arxiv.org/abs/2410.24210): TabM.
+#
+#     {{ how_made() }}
