@@ -94,9 +94,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 # %% [markdown]
 # !!! turn "Your turn"
 #     Take one dense block of the book: it gets 64 channels, and each of its four layers adds 32.
-#     A layer reads everything before it, as one concatenated tensor, and normalises it. Autograd
-#     keeps the tensor for the normalisation, and the normalised one for the convolution. How many
-#     channels are kept, and how many has the block?
+#     A layer reads everything before it, as one concatenated tensor, and normalises it. Autograd keeps
+#     both tensors. How many channels are kept, and how many does the block have?
 #
 #     [guess: kept] [guess: features]
 #
@@ -184,9 +183,11 @@ assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 # %% [markdown]
 # That halves DenseNet-121's {{ mib(peak["torchvision"], 0) }} to
 # {{ mib(peak["recompute_bottleneck_input"], 0) }}. More than half of the rest is what bottlenecks wrote.
-# Recompute whole *layers*, and transitions, and that goes too: {{ mib(peak["recompute_layer"], 0) }}. Whole
-# *blocks* are too much: less is kept between the passes, but the peak is
-# {{ mib(peak["recompute_block"], 0) }}. What is recomputed together is in memory together.
+# Recompute whole *layers*, and transitions, and that goes too: {{ mib(peak["recompute_layer"], 0) }}.
+#
+# !!! does-not-hold "The more you recompute, the less memory you need."
+#     With whole *blocks* less is kept between the passes, but the peak is
+#     {{ mib(peak["recompute_block"], 0) }}: what is recomputed together is in memory together.
 #
 # ## The trap: batch normalisation remembers
 #
@@ -225,9 +226,8 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 #
 # ## Share
 #
-# The concatenated copies need not even be made, and of the normalised ones only one layer's at a time.
-# The block gets *one buffer*. A layer reads a view of it, which costs nothing, and writes its 32 channels
-# behind the others.
+# The concatenated copies need not even be made. The block gets *one buffer*. A layer reads a view of it,
+# which costs nothing, and writes its 32 channels behind the others.
 
 # %%
 buffer_frames()

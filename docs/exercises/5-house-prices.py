@@ -210,7 +210,7 @@ pictures.four_connections(
 # Each connection gets the same {{ search.TRIALS }} random settings: {{ search.TRIALS // 4 }} at each depth
 # from 2 to 16, with about equal numbers of weights, and dropout, initialisation, normalisation, activation,
 # learning rate, weight decay and bins drawn at random. The rules were written down and committed before
-# any recorded trial ran ([they](5b-how-measured.py#the-rules)).
+# any recorded trial ran ([all of them](5b-how-measured.py#the-rules)).
 #
 # {{ search.TRIALS }} configurations per connection · one seed · partition {{ search.SEARCH }} ·
 # larger circles are deeper networks (2, 4, 8, 16 layers), lines are medians · recorded
@@ -444,7 +444,7 @@ pictures.ruler(
     {
         "predicting the mean": mean,
         f"the book's linear model, {baseline.SEEDS} seeds": book,
-        "the same, target centred": centred,
+        "the book's linear model, target centred": centred,
         "ridge, the book's features": ridge_book,
         "ridge, our features, untuned": ridge,
         **{

@@ -56,8 +56,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "turn":
         return (
             f"The forward pass is over. The block has {different} channels of features. "
-            f"Kept for the backward pass: {held}. Dashed is the block's output. The block itself "
-            "needs it no more, and what reads it keeps it"
+            f"Kept for the backward pass: {held}. Dashed is the block's output, which "
+            "only what reads it will keep"
             + ("; with shared storage it is the buffer, and no copy." if shared else ".")
         )
     if moment.phase == "backward":

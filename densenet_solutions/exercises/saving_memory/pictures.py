@@ -74,7 +74,7 @@ def memory_and_time(benches: Mapping[str, tuple[MemoryBench, Places]], *, captio
         return Plot(fig)
 
     count = len(benches)
-    return figure(draw(7, 3.4, columns=count), draw(3.6, 3.0 * count, rows=count), caption=caption)
+    return figure(draw(7, 3.1, columns=count), draw(3.6, 3.0 * count, rows=count), caption=caption)
 
 
 def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
