@@ -54,10 +54,16 @@ def memory(
     with faults_in_words(sizes="--batch or --resolution"):
         checks.choice("NETWORK", network, IMAGENET)
         where = chosen_device(device)
-        _check_size(network, batch, resolution)
         import torch
 
         from densenet_solutions.exercises.saving_memory.bench import bench_memory
+        from densenet_solutions.measure.options import StepOptions
+        from densenet_solutions.models import TABLE_1
+
+        build = TABLE_1[network].build
+        shape = StepOptions(build, (batch, 3, resolution, resolution)).shapes[0]
+        with torch.device("meta"):  # images that are too small or too many are told in our words
+            build().train()(torch.empty(shape))
 
         with progress(network) as told:
             bench = bench_memory(
@@ -73,66 +79,13 @@ def memory(
     Console().print(report(bench, torch.get_num_threads()))
 
 
-@app.command()
-def speed(
-    batch: Batch = 8,
-    resolution: Resolution = 224,
-    device: Device = None,
-    repeats: Repeats = 15,
-) -> None:
-    """Compare times of our DenseNet-121 and torchvision's: forward pass and training step."""
-    with faults_in_words(sizes="--batch or --resolution"):
-        device = chosen_device(device)
-        _check_size("densenet121", batch, resolution)
-        import torch
-
-        from densenet_solutions.exercises.table_1.speed import against_torchvision
-
-        with progress("densenet121, timing in turn"):
-            found = against_torchvision(
-                batch=batch, resolution=resolution, repeats=repeats, device=device
-            )
-    table = Table(
-        title=f"DenseNet-121, {batch} × 3 × {resolution} × {resolution}, float32, "
-        f"{_place(device, torch.get_num_threads())}, {_rounds(repeats)}",
-        caption="our time over torchvision's, "
-        + ("median and 95% interval of the rounds" if repeats > 1 else "of the only round"),
-    )
-    for column in ("", "ratio", "interval", "our seconds"):
-        table.add_column(column, justify="left" if not column else "right")
-    for name, ratio in found.items():
-        interval = f"{ratio.low:.2f} to {ratio.high:.2f}" if repeats > 1 else "—"
-        table.add_row(name, f"{ratio.median:.2f}", interval, f"{ratio.seconds:.3f}")
-    Console().print(table)
-
-
-def _check_size(network: str, batch: int, resolution: int) -> None:
-    """Raise a `ValueError` in our words where images are too small, too few or too many."""
-    import torch
-
-    from densenet_solutions.measure.options import StepOptions
-    from densenet_solutions.models import TABLE_1
-
-    shape = StepOptions(TABLE_1[network].build, (batch, 3, resolution, resolution)).shapes[0]
-    with torch.device("meta"):
-        TABLE_1[network].build().train()(torch.empty(shape))
-
-
-def _rounds(repeats: int) -> str:
-    return f"{repeats} round{'s' * (repeats > 1)}"
-
-
-def _place(device: str, threads: int) -> str:
-    """On a CPU, times are those of a number of threads."""
-    return f"{device} ({threads} thread{'s' * (threads > 1)})" if device == "cpu" else device
-
-
 def report(bench: MemoryBench, threads: int) -> Table:
     """The table that the command prints; the first row is what the others are compared with."""
     shape = " × ".join(map(str, bench.input_shape))
+    place = bench.device + f" ({threads} thread{'s' * (threads > 1)})" * (bench.device == "cpu")
     table = Table(
-        title=f"{bench.network}, {shape}, {bench.dtype}, {_place(bench.device, threads)}, "
-        f"{_rounds(bench.repeats)}",
+        title=f"{bench.network}, {shape}, {bench.dtype}, {place}, "
+        f"{bench.repeats} round{'s' * (bench.repeats > 1)}",
         caption="MiB: peak beyond parameters, buffers and input; less: the first row's MiB "
         "divided by the row's; time: over the first row's, median and quartiles of the rounds; "
         "CPU: likewise, processor time of all threads together",

@@ -73,11 +73,6 @@ Features = Annotated[
 ]
 
 
-@app.callback()
-def _houses() -> None:
-    pass
-
-
 @app.command()
 def cv(
     connection: Connection = "dense",
@@ -99,48 +94,25 @@ def cv(
     with faults_in_words(sizes=SIZES):
         import numpy as np
 
+        from densenet_solutions.exercises.houses import networks
         from densenet_solutions.houses import load_houses, partition
         from densenet_solutions.houses.cross_validation import scores, splits
         from densenet_solutions.houses.models import log_price
 
         fold = partition(folds)
         train = load_houses().train
-        model = _model(connection, depth, growth_rate, epochs, features)
-        _print(model, seeds, f"five folds, partition {folds}")
-        answers = _predict(model, splits(train, fold), seeds)
+        changed = {"depth": depth, "growth_rate": growth_rate, "epochs": epochs}
+        chosen = networks.ensemble(connection, **changed, features=features)
+        answers = _predict(chosen, splits(train, fold), seeds, f"five folds, partition {folds}")
         predictions = np.empty((len(answers[0]), len(train)))
         for k, answer in enumerate(answers):
             predictions[:, fold == k] = answer
         result = scores(predictions, log_price(train), fold)
     for k, rmse in enumerate(result.fold_rmse, start=1):
         typer.echo(f"fold {k}, average of {len(predictions)}, RMSE of log price {rmse:.4f}")
-    networks = len(predictions)
-    typer.echo(f"all rows, one network (mean of {networks}) {np.mean(result.member_rmse):.4f}")
-    typer.echo(f"all rows, average of {networks} {result.rmse:.4f}")
-
-
-@app.command()
-def train(
-    connection: Connection = "dense",
-    depth: Depth = None,
-    growth_rate: GrowthRate = None,
-    epochs: Epochs = None,
-    seeds: Seeds = 1,
-    features: Features = None,
-) -> None:
-    """Train on all 1460 houses and say how well they are fitted, in 15 seconds or more."""
-    with faults_in_words(sizes=SIZES):
-        import numpy as np
-
-        from densenet_solutions.houses import load_houses
-        from densenet_solutions.houses.models import Split, log_price
-
-        houses = load_houses().train
-        model = _model(connection, depth, growth_rate, epochs, features)
-        _print(model, seeds, "all 1460 training houses")
-        (predictions,) = _predict(model, [Split(houses, houses.drop(columns="SalePrice"))], seeds)
-        error = predictions.mean(axis=0) - log_price(houses)
-    typer.echo(f"RMSE of log price on the training rows {np.sqrt(np.mean(error**2)):.4f}")
+    n = len(predictions)
+    typer.echo(f"all rows, one network (mean of {n}) {np.mean(result.member_rmse):.4f}")
+    typer.echo(f"all rows, average of {n} {result.rmse:.4f}")
 
 
 @app.command()
@@ -166,15 +138,17 @@ def submit(
     with faults_in_words(sizes=SIZES):
         import numpy as np
 
+        from densenet_solutions.exercises.houses import networks
         from densenet_solutions.houses import load_houses, write_submission
         from densenet_solutions.houses.models import Split
         from densenet_solutions.houses.submission import output_path
 
         out = new_file(output_path(out), force=force)
         houses = load_houses()
-        model = _model(connection, depth, growth_rate, epochs, features)
-        _print(model, seeds, "all 1460 training houses")
-        (predictions,) = _predict(model, [Split(houses.train, houses.test)], seeds)
+        changed = {"depth": depth, "growth_rate": growth_rate, "epochs": epochs}
+        chosen = networks.ensemble(connection, **changed, features=features)
+        whole = [Split(houses.train, houses.test)]
+        (predictions,) = _predict(chosen, whole, seeds, "all 1460 training houses")
         prices = np.exp(predictions.mean(axis=0))
         path = write_submission(out, houses.test["Id"].tolist(), prices.tolist())
     typer.echo(f"wrote {len(prices)} prices to {path}")
@@ -208,29 +182,13 @@ def score(
     typer.echo(f"RMSE of log price on 1459 test houses {value:.5f}")
 
 
-def _model(
-    connection: str,
-    depth: int | None,
-    growth_rate: int | None,
-    epochs: int | None,
-    features: str | None,
-) -> Ensemble:
-    from densenet_solutions.exercises.houses import networks
-
-    return networks.ensemble(
-        connection, depth=depth, growth_rate=growth_rate, epochs=epochs, features=features
-    )
-
-
-def _print(model: Ensemble, seeds: int, rows: str) -> None:
+def _predict(model: Ensemble, parts: list[Split], seeds: int, rows: str) -> list[np.ndarray]:
+    """Say what the networks are, and train them."""
     from densenet_solutions.exercises.houses.networks import in_words
 
     for network in model.networks:
         typer.echo(in_words(network))
     typer.echo(f"each with seed{'' if seeds == 1 else 's 0 to'} {seeds - 1}, on {rows}")
-
-
-def _predict(model: Ensemble, parts: list[Split], seeds: int) -> list[np.ndarray]:
     epochs = sum(network.training.epochs for network in model.networks)
     total, done = epochs * seeds * len(parts), 0
     with progress("epochs of training") as told:

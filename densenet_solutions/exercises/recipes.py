@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,150 +15,64 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording measures, and about how long all its cases took where they were made.
-
-    `make` is the function that returns its recipe, as `module:function` below the exercises.
-    """
+    """`make` is the function that returns the recipe: `module:name` stands for `name_recipe`."""
 
     make: str
     what: str
     takes: str
 
 
+#: Name, what makes it, how long all its cases took where they were made, and what it measures.
+_TABLE = """
+bench-memory  saving_memory.bench  1 h  strategies beside torchvision, in turn: peak and time
+bench-memory-gpu  saving_memory.bench:gpu  3 min  the same on a GPU, batches and depths more
+explorer-grid  explorer.predictions  3 min  what the site's explorer shows, by network and way
+explorer-shared-storage  explorer.predictions:shared_storage  2 min  the same with shared storage
+feature-reuse  parameters.reuse  5 min  a trained network's weights, by what they read
+gpu-published  memory.published  30 min  simulation against published GPU measurements
+gradient-errors  saving_memory.gradient_errors  5 min  gradients in float32 against float64
+houses-deep  houses.recordings:deep  20 min  16 layers: connections, dropout, initialization
+houses-factors  houses.recordings:factors  30 min  one dense network: features and dropout
+houses-final  houses.recordings:final  5 min  test scores of the connections, read once
+houses-final-rivals  houses.rivals:final  1 h  test scores of the rivals, read once
+houses-finalists  houses.recordings:finalists  10 min  the search's best networks, chosen from
+houses-finalists-histogram  houses.histogram:finalists  2 min  the best histogram boosting, chosen from
+houses-finalists-rivals  houses.rivals:finalists  1.5 h  the search's best rivals, chosen from
+houses-frozen  houses.frozen  5 min  16 layers, trained and left at their start
+houses-judged  houses.recordings:judged  40 min  the chosen networks on all partitions
+houses-judged-histogram  houses.histogram:judged  2 min  histogram boosting on all partitions
+houses-judged-realmlp  houses.today:realmlp  20 min  RealMLP on all partitions
+houses-judged-rivals  houses.rivals:judged  1.5 h  the chosen rivals on all partitions
+houses-judged-tabm  houses.today:tabm  10 min  TabM on all partitions
+houses-search  houses.recordings:search  30 min  trials of every connection
+houses-search-histogram  houses.histogram:search  15 min  trials of histogram boosting
+houses-search-rivals  houses.rivals:search  1 h  trials of every rival
+how-far  saving_memory.reach  20 min  the largest batch and depth of a memory, predicted
+how-far-gpu  saving_memory.fits  5 min  the largest batch that a GPU trains in 8 GiB
+memory-fair  memory.fair  1 min  ImageNet networks: parameters, work, error, memory
+memory-grid  memory.grid  15 min  networks by resolution and batch on a GPU
+memory-grid-predicted  memory.grid:predicted  20 min  the same, predicted and simulated
+memory-grid-rehearsal  memory.grid:rehearsal  1 min  a few small cases of the grid, on any device
+memory-headline  memory.headline  2 min  the book's networks at batch 128, on a CPU
+memory-lines  memory.lines  1 min  the book's networks by batch and resolution
+memory-reported  memory.reported  1 min  steps that people reported, predicted
+memory-witness  memory.witness  1 min  the book's networks in PyTorch's own tracker
+pooling-converged  pooling.converged:converged  2 h  six transitions trained to the end
+pooling-feature-map  pooling.features:map  1 min  three channels of a trained network
+pooling-features  pooling.features:features  45 min  how trained networks' features pool
+pooling-learning-rates  pooling.converged:learning_rates  20 min  a learning rate for each of six
+shared-storage-kept  saving_memory.kept  10 min  keeping bottlenecks: memory against time
+shared-storage-slices  saving_memory.dial  2 min  slices on a GPU: memory against time
+step-operations  saving_memory.operations  1 min  operations that a step starts
+step-timelines  saving_memory.timelines  2 min  memory over one step at full size
+step-times  memory.times  1 min  a step of DenseNets and ResNets on a GPU
+strategies-accuracy  saving_memory.accuracy  1.5 h  what other functions do to accuracy
+strategies-study  saving_memory.costs  2 min  what every strategy saves and costs
+"""  # noqa: E501
 RECORDINGS = {
-    "bench-memory": Recording(
-        "saving_memory.bench:recipe", "strategies beside torchvision, in turn: peak and time", "1 h"
-    ),
-    "bench-memory-gpu": Recording(
-        "saving_memory.bench:gpu_recipe", "the same on a GPU, batches and depths more", "3 min"
-    ),
-    "explorer-grid": Recording(
-        "explorer.predictions:recipe", "what the site's explorer shows, by network and way", "3 min"
-    ),
-    "explorer-shared-storage": Recording(
-        "explorer.predictions:shared_storage_recipe", "the same with shared storage", "2 min"
-    ),
-    "feature-reuse": Recording(
-        "parameters.reuse:recipe", "a trained network's weights, by what they read", "5 min"
-    ),
-    "gpu-published": Recording(
-        "memory.published:recipe", "simulation against published GPU measurements", "30 min"
-    ),
-    "gradient-errors": Recording(
-        "saving_memory.gradient_errors:recipe", "gradients in float32 against float64", "5 min"
-    ),
-    "houses-deep": Recording(
-        "houses.recordings:deep_recipe", "16 layers: connections, dropout, initialization", "20 min"
-    ),
-    "houses-factors": Recording(
-        "houses.recordings:factors_recipe", "one dense network: features and dropout", "30 min"
-    ),
-    "houses-final": Recording(
-        "houses.recordings:final_recipe", "test scores of the connections, read once", "5 min"
-    ),
-    "houses-final-rivals": Recording(
-        "houses.rivals:final_recipe", "test scores of the rivals, read once", "1 h"
-    ),
-    "houses-finalists": Recording(
-        "houses.recordings:finalists_recipe", "the search's best networks, chosen from", "10 min"
-    ),
-    "houses-finalists-histogram": Recording(
-        "houses.histogram:finalists_recipe", "the best histogram boosting, chosen from", "2 min"
-    ),
-    "houses-finalists-rivals": Recording(
-        "houses.rivals:finalists_recipe", "the search's best rivals, chosen from", "1.5 h"
-    ),
-    "houses-frozen": Recording(
-        "houses.frozen:recipe", "16 layers, trained and left at their start", "5 min"
-    ),
-    "houses-judged": Recording(
-        "houses.recordings:judged_recipe", "the chosen networks on all partitions", "40 min"
-    ),
-    "houses-judged-histogram": Recording(
-        "houses.histogram:judged_recipe", "histogram boosting on all partitions", "2 min"
-    ),
-    "houses-judged-realmlp": Recording(
-        "houses.today:realmlp_recipe", "RealMLP on all partitions", "20 min"
-    ),
-    "houses-judged-rivals": Recording(
-        "houses.rivals:judged_recipe", "the chosen rivals on all partitions", "1.5 h"
-    ),
-    "houses-judged-tabm": Recording(
-        "houses.today:tabm_recipe", "TabM on all partitions", "10 min"
-    ),
-    "houses-search": Recording(
-        "houses.recordings:search_recipe", "trials of every connection", "30 min"
-    ),
-    "houses-search-histogram": Recording(
-        "houses.histogram:search_recipe", "trials of histogram boosting", "15 min"
-    ),
-    "houses-search-rivals": Recording(
-        "houses.rivals:search_recipe", "trials of every rival", "1 h"
-    ),
-    "how-far": Recording(
-        "saving_memory.reach:recipe", "the largest batch and depth of a memory, predicted", "20 min"
-    ),
-    "how-far-gpu": Recording(
-        "saving_memory.fits:recipe", "the largest batch that a GPU trains in 8 GiB", "5 min"
-    ),
-    "memory-fair": Recording(
-        "memory.fair:recipe", "ImageNet networks: parameters, work, error, memory", "1 min"
-    ),
-    "memory-grid": Recording(
-        "memory.grid:recipe", "networks by resolution and batch on a GPU", "15 min"
-    ),
-    "memory-grid-predicted": Recording(
-        "memory.grid:predicted_recipe", "the same, predicted and simulated", "20 min"
-    ),
-    "memory-grid-rehearsal": Recording(
-        "memory.grid:rehearsal_recipe", "a few small cases of the grid, on any device", "1 min"
-    ),
-    "memory-headline": Recording(
-        "memory.headline:recipe", "the book's networks at batch 128, on a CPU", "2 min"
-    ),
-    "memory-lines": Recording(
-        "memory.lines:recipe", "the book's networks by batch and resolution", "1 min"
-    ),
-    "memory-reported": Recording(
-        "memory.reported:recipe", "steps that people reported, predicted", "1 min"
-    ),
-    "memory-witness": Recording(
-        "memory.witness:recipe", "the book's networks in PyTorch's own tracker", "1 min"
-    ),
-    "pooling-converged": Recording(
-        "pooling.converged:converged_recipe", "six transitions trained to the end", "2 h"
-    ),
-    "pooling-feature-map": Recording(
-        "pooling.features:map_recipe", "three channels of a trained network", "1 min"
-    ),
-    "pooling-features": Recording(
-        "pooling.features:features_recipe", "how trained networks' features pool", "45 min"
-    ),
-    "pooling-learning-rates": Recording(
-        "pooling.converged:learning_rates_recipe", "a learning rate for each of six", "20 min"
-    ),
-    "shared-storage-kept": Recording(
-        "saving_memory.kept:recipe", "keeping bottlenecks: memory against time", "10 min"
-    ),
-    "shared-storage-slices": Recording(
-        "saving_memory.dial:recipe", "slices on a GPU: memory against time", "2 min"
-    ),
-    "step-operations": Recording(
-        "saving_memory.operations:recipe", "operations that a step starts", "1 min"
-    ),
-    "step-timelines": Recording(
-        "saving_memory.timelines:recipe", "memory over one step at full size", "2 min"
-    ),
-    "step-times": Recording(
-        "memory.times:recipe", "a step of DenseNets and ResNets on a GPU", "1 min"
-    ),
-    "strategies-accuracy": Recording(
-        "saving_memory.accuracy:recipe", "what other functions do to accuracy", "1.5 h"
-    ),
-    "strategies-study": Recording(
-        "saving_memory.costs:recipe", "what every strategy saves and costs", "2 min"
-    ),
-}  # fmt: skip
+    name: Recording(make, what, takes)
+    for name, make, takes, what in (re.split(" {2,}", row) for row in _TABLE.split("\n")[1:-1])
+}
 
 
 def recipe(name: str) -> Recipe:
@@ -172,4 +87,4 @@ def recipe(name: str) -> Recipe:
         checks.library("pandas", extra="houses")
     module, _, function = RECORDINGS[name].make.partition(":")
     room = importlib.import_module(f"densenet_solutions.exercises.{module}")
-    return getattr(room, function)()
+    return getattr(room, f"{function}_recipe" if function else "recipe")()

@@ -2,7 +2,8 @@
 
 - `text^[a side note]` is a note in the margin, and on a phone one that opens where it stands;
 - `[guess: channels kept]` is a field for the reader's guess, shown again beside `??? solution`;
-- `!!! answer` has at most 70 words and a list of three numbers, or the build stops.
+- `!!! answer` has at most 70 words and a list of three numbers, or the build stops;
+- `!!! does-not-hold "ReLU6 saves memory."` shows the claim, and after it *does not hold*.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from markdown.inlinepatterns import InlineProcessor
 from markdown.treeprocessors import Treeprocessor
 
 WORDS, NUMBERS = 70, 3
+VERDICTS = frozenset({"holds", "holds-with-a-condition", "does-not-hold", "not-decidable-here"})
+_TYPES = VERDICTS | {"question", "turn", "answer", "check", "note", "info", "tip", "warning"}
 
 
 class Lesson(Extension):
@@ -63,8 +66,26 @@ class _Finish(Treeprocessor):
             mark.text = str(number)
             text.set("data-number", str(number))
         for box in root.iter("div"):
-            if {"admonition", "answer"} <= set(box.get("class", "").split()):
+            first, *kinds = box.get("class", "").split() or [""]
+            if first != "admonition":
+                continue
+            if unknown := set(kinds) - _TYPES:
+                raise ValueError(
+                    f"an admonition has a type of {', '.join(sorted(_TYPES))}, got {unknown.pop()}"
+                )
+            if "answer" in kinds:
                 _check(box)
+            for verdict in VERDICTS.intersection(kinds):
+                _say(verdict, box[0])
+
+
+def _say(verdict: str, title: ET.Element) -> None:
+    """Write a verdict behind its claim, in words."""
+    if len(title):
+        title[-1].tail = f"{title[-1].tail or ''} "
+    else:
+        title.text = f"{title.text} "
+    ET.SubElement(title, "em", {"class": "ds-verdict"}).text = verdict.replace("-", " ")
 
 
 def _check(box: ET.Element) -> None:

@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 from densenet_solutions.cli.bench import app, report
 from densenet_solutions.exercises.saving_memory import bench as study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
-from densenet_solutions.exercises.table_1 import speed
-from densenet_solutions.exercises.table_1.speed import RatioOfTimes
 
 ROWS = (
     MemoryBenchRow("torchvision", 8 * 2**20, (1.0,), 1.0, 1.0, 1.0),
@@ -66,24 +64,3 @@ def test_the_table_is_whole_on_80_columns() -> None:
     assert any(row[1:] == ["1,177.4", "0.0x", "1.30", "1.20–1.40", "1.30"] for row in rows)
     assert "torchvision memory_efficient" in " ".join(row[0] for row in rows)
     assert "recompute_bottleneck_input" in "".join(row[0] for row in rows)
-
-
-def test_speed_prints_ratio_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"forward": RatioOfTimes(0.98, 0.95, 1.01, 4, 0.5)}
-    monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
-    result = CliRunner().invoke(app, ["speed", "--repeats", "4", "--device", "cpu"])
-    assert result.exit_code == 0, result.output
-    title = f"8 × 3 × 224 × 224, float32, cpu ({threads()}), 4 rounds"
-    assert title in " ".join(result.output.split())
-    assert "95% interval" in " ".join(result.output.split())
-    (line,) = (line for line in result.output.splitlines() if "forward" in line)
-    assert "0.98" in line
-    assert "0.95 to 1.01" in line
-
-
-def test_one_round_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"forward": RatioOfTimes(0.98, 0.98, 0.98, 1, 0.5)}
-    monkeypatch.setattr(speed, "against_torchvision", lambda **options: found)
-    result = CliRunner().invoke(app, ["speed", "--repeats", "1", "--device", "cpu"])
-    assert result.exit_code == 0, result.output
-    assert "95%" not in result.output

@@ -20,8 +20,8 @@ from tests.framed import RUNNER, words
 
 #: Every command that does something.
 LEAVES = [
-    *(["measure"], ["train"], ["record"], ["bench", "memory"], ["bench", "speed"]),
-    *(["houses", name] for name in ("cv", "train", "submit", "score")),
+    *(["measure"], ["train"], ["record"], ["bench", "memory"]),
+    *(["houses", name] for name in ("cv", "submit", "score")),
     *(["check", name] for name in ("number", "densenet", "memory", "houses")),
 ]
 
@@ -135,7 +135,6 @@ def test_help_and_refusals_load_no_more_than_they_need(
         ["measure", "book-densenet"],
         ["train", "book-densenet"],
         ["record", "how-far"],
-        ["bench", "speed"],
         ["bench", "memory"],
     ],
     ids=" ".join,
@@ -209,7 +208,6 @@ def test_a_misspelt_name_is_recognised(command: list[str], meant: str) -> None:
         ["measure", "book-densenet", "--device", "cuda:1"],
         ["measure", "book-densenet", "--strategy", "offload"],
         ["bench", "memory", "--device", "cuda:1"],
-        ["bench", "speed", "--device", "cuda:1"],
         ["record", "how-far", "--only", "nosuch"],
         ["houses", "submit", "--out", "/tmp"],
     ],
@@ -228,10 +226,6 @@ def test_a_refusal_is_all_that_is_said(command: list[str], monkeypatch: pytest.M
     ("command", "line"),
     [
         (["measure", "book-densenet", "--batch", "1", "--device", "cpu"], "book-densenet"),
-        (
-            ["bench", "speed", "--batch", "2", "--resolution", "32", "--repeats", "1"],
-            "densenet121, timing in turn",
-        ),
         (["check", "memory", "densenet_solutions.models:book_densenet"], "checking"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
@@ -313,19 +307,16 @@ def test_start_takes_a_folder_and_refuses_one_in_place_of_a_file(tmp_path: Path)
 def test_houses_say_seeds_rows_and_partition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from densenet_solutions.cli import houses
-
-    def stop(*_: object) -> None:
+    def stop(*_: object, **options: object) -> None:
         raise ValueError("enough")
 
-    monkeypatch.setattr(houses, "_predict", stop)
+    monkeypatch.setattr("densenet_solutions.houses.models.Ensemble.predict", stop)
     _, text = run("houses", "cv", "--folds", "fresh-3", "--seeds", "4")
     assert "each with seeds 0 to 3, on five folds, partition fresh-3" in text
     _, text = run("houses", "cv")
     assert "each with seed 0, on five folds, partition book" in text
-    for command in (["train"], ["submit", "--out", str(tmp_path / "unwritten.csv")]):
-        _, text = run("houses", *command)
-        assert "each with seed 0, on all 1460 training houses" in text
+    _, text = run("houses", "submit", "--out", str(tmp_path / "unwritten.csv"))
+    assert "each with seed 0, on all 1460 training houses" in text
 
 
 def test_columns_in_the_other_order_are_said_to_be(tmp_path: Path) -> None:

@@ -23,11 +23,6 @@ TOO_SMALL = ["--batch", "1", "--resolution", "32"]
             "Expected more than",
         ),
         (
-            ["bench", "speed", *TOO_SMALL],
-            "give a larger --batch or --resolution",
-            "Expected more than",
-        ),
-        (
             ["record", "how-far", "--list", "--only", "x", "--force"],
             "--list takes NAME and --out alone, got it with --only, --force: leave out one",
             "cases",

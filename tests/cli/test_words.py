@@ -30,7 +30,7 @@ def refusal(*command: str) -> str:
             "got --batch 1, --resolution 32: give a larger --batch or --resolution, or add --infer",
         ),
         (
-            ["bench", "speed", "--device", "cpu", *TINY],
+            ["bench", "memory", "--device", "cpu", *TINY],
             "got --batch 1, --resolution 32: give a larger --batch or --resolution",
         ),
         (

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import densenet_solutions.cli.houses as cli
-from densenet_solutions.exercises.houses import networks, recordings, rivals, search
+from densenet_solutions.exercises.houses import networks, recordings, search
 from densenet_solutions.houses import Ensemble, Network, score_submission
 from densenet_solutions.houses.training import TrainingOptions
 from tests.framed import RUNNER, words
@@ -98,8 +98,18 @@ def told(result):
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("growth_rate", ["1000000000", "1" + 20 * "0"])
-def test_a_network_that_no_memory_has_room_for_is_a_line(growth_rate):
-    result = run("train", "--epochs", "1", "--depth", "2", "--growth-rate", growth_rate)
+def test_a_network_that_no_memory_has_room_for_is_a_line(tmp_path, growth_rate):
+    result = run(
+        "submit",
+        "--out",
+        str(tmp_path / "s.csv"),
+        "--epochs",
+        "1",
+        "--depth",
+        "2",
+        "--growth-rate",
+        growth_rate,
+    )
     assert result.exit_code == 1
     assert "Error: there is not enough memory: lower --growth-rate or --depth" in result.output
 
@@ -131,26 +141,6 @@ def test_a_latin_hypercube_has_every_value_equally_often():
         rates = sorted(t["learning_rate"] for t in at_depth)
         edges = np.geomspace(5e-4, 8e-3, 5)
         assert [np.searchsorted(edges, rate) for rate in rates] == [1, 2, 3, 4]
-
-
-def test_boosted_trees_are_read_after_each_number_of_rounds(monkeypatch):
-    """A prefix of a long run is the short run: histogram boosting stands in for the libraries."""
-    from sklearn.ensemble import HistGradientBoostingRegressor as Trees
-
-    monkeypatch.setattr(rivals, "ROUNDS", (3, 6))
-
-    def make(family, configuration, seed):
-        return Trees(max_iter=configuration.get("rounds", 6), random_state=seed)
-
-    def after(family, model, x, rounds):
-        return list(model.staged_predict(x))[rounds - 1]
-
-    monkeypatch.setattr(rivals, "_regressor", make)
-    monkeypatch.setattr(rivals, "_after", after)
-    found = rivals.by_rounds("xgboost", {}, "search-1")
-    for rounds, rmse in found.items():
-        model = rivals.build("xgboost", {"rounds": rounds})
-        assert recordings.evaluate(model, "search-1").rmse == pytest.approx(rmse, abs=2e-5)
 
 
 @pytest.mark.usefixtures("small")

@@ -3,11 +3,11 @@ from html.parser import HTMLParser
 import markdown
 import pytest
 
-from densenet_solutions.site.verdicts import VERDICTS, Verdicts
+from densenet_solutions.site.lesson import VERDICTS, Lesson
 
 
 def render(text: str) -> str:
-    return markdown.markdown(text, extensions=["admonition", Verdicts()])
+    return markdown.markdown(text, extensions=["admonition", Lesson()])
 
 
 def words(html: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor, nn
@@ -318,11 +319,8 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
         differences = [seed[name].accuracy - seed[control(name)].accuracy for seed in complete]
         half_width = p = None
         if len(complete) >= 3 and name != control(name):
-            half_width = mean_and_half_width(differences)[1]
-            p = float(stats.ttest_1samp(differences, 0).pvalue)
-        at_change = [
-            run.accuracy_at_change for run in of_name if run.accuracy_at_change is not None
-        ]
+            test = stats.ttest_1samp(differences, 0)
+            half_width, p = float(np.ptp(test.confidence_interval())) / 2, float(test.pvalue)
         result[name] = AccuracyChange(
             strategy=name,
             seeds=len(complete),
@@ -330,15 +328,11 @@ def accuracy_changes(record: Record) -> Mapping[str, AccuracyChange]:
             difference=statistics.fmean(differences),
             half_width=half_width,
             p=p,
-            at_change=tuple(at_change),
+            at_change=tuple(
+                r.accuracy_at_change for r in of_name if r.accuracy_at_change is not None
+            ),
         )
     return result
-
-
-def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
-    """Mean of two or more values, and half the width of its 95% interval (Student's t)."""
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values), stats.t.ppf(0.975, len(values) - 1) * error
 
 
 _STATISTICS = "statistics of a batch"

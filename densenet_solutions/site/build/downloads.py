@@ -14,7 +14,7 @@ from html import escape
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from densenet_solutions.site.verdicts import VERDICTS
+from densenet_solutions.site.lesson import VERDICTS
 
 #: Where a link to a page leads; None: nowhere, because there is no living site.
 Address = Callable[[str], str | None]
