@@ -44,7 +44,7 @@ assert kept_once < sum(block.kept().values()) / 2  # "most" are copies
 # pass is copies of the same features, raw or normalised. Shared storage, the answer to exercise 3.2,
 # keeps each once.
 #
-# The book's first block · 8 images, 56 × 56 · float32 · counted
+# The book's first block · 8 images, 56 × 56 · float32 · counted, shared storage as on a CPU
 # { .ds-setup }
 
 # %%
@@ -106,7 +106,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [5 · A dense MLP for house prices](exercises/5-house-prices.py)
 #
-# Tuned alike, dense connections did not clearly lower the error.
+# On new splits, tuned alike, dense connections did not clearly lower the error.
 #
 # </div>
 # </div>

@@ -3,7 +3,8 @@
 #
 # This page shows the small DenseNet of [D2L, section
 # 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html): how it grows, what a training step
-# keeps of it, and its shapes. The exercises use the [words](#words) that it introduces.
+# keeps of it, and its shapes. The exercises use the [words](#words) that it introduces; there it also
+# stands what *counted* or *predicted* over a figure means.
 
 # %%
 from densenet_solutions.check.box import number_box
@@ -24,6 +25,8 @@ traced = study.trace(model, (1, 1, 96, 96))
 blocks = [row for row in traced if row.stage.startswith("denseblock")]
 assert total == sum(row.parameters for row in traced)
 widths = model.config.block_widths
+widest = max(study.channels_read(model.config))
+assert widest < 230
 
 # %% [markdown]
 # !!! turn "Your turn"
@@ -31,7 +34,8 @@ widths = model.config.block_widths
 #     normalisation. It has four blocks of four layers; a layer is a normalisation and a 3 × 3 convolution,
 #     and adds 32 channels. After each block but the last a transition, a normalisation and a 1 × 1
 #     convolution, halves the channels. One more normalisation stands before the classifier. How many
-#     channels reach the classifier? And how many parameters does the network have, for ten classes?
+#     channels reach the classifier? And how many parameters does the network have, for ten classes, if
+#     convolutions have biases, as in the book?
 #
 #     [guess: channels] [guess: parameters]
 #
@@ -46,7 +50,9 @@ widths = model.config.block_widths
 #         {{ number_box(1_019_722) }}
 #
 #     ??? solution "Compare"
-#         {{ widths[-1][1] }} channels, and {{ count(total) }} parameters.
+#         {{ widths[-1][1] }} channels, and {{ count(total) }} parameters:
+#         {{ " + ".join(count(row.parameters) for row in traced if row.parameters) }}, from the stem's
+#         convolution to the classifier.
 #
 # ## Every layer reads all earlier ones
 #
@@ -74,18 +80,21 @@ widening()
 # gradient has been computed: what it reads, and the same after normalisation and ReLU. From the second
 # layer on, what it reads is a fresh concatenation. So most of this is copies of the same features.
 #
-# Two other ways stand beside it. *Recomputing* a layer lets go of what is inside it, and runs it again in
-# the backward pass. *Shared storage* has one buffer for all features of a block. Layers append to it and
-# read from it, and the backward pass computes the rest again, for a few images of the batch at a time (a
-# *slice*), so that what passes stays small. Drag through one step, forward and back.
+# Two other ways are shown beside it. *Recomputing* throws away what a layer made inside, and runs the layer
+# again in the backward pass. *Shared storage* has one buffer for all features of a block. Layers append to
+# it and read from it, and the backward pass computes the rest again. On a CPU both passes take a few images
+# of the batch at a time (a *slice*), so that temporary tensors stay small. Drag through one step, forward and back. (A ReLU keeps
+# only its own output. The normalised tensor before it is let go.)
 #
-# The book's first block · 8 images of 224², 56 × 56 here · float32 · counted
+# The book's first block · 8 images of 224², 56 × 56 here · float32 · counted, shared storage as on a CPU
 # { .ds-setup }
 
 # %%
 plain, again, shared = (ledger(name) for name in ("plain", "recompute_layer", "shared_storage"))
 assert sum(plain.kept().values()) > 4 * sum(shared.kept().values())
 most = [max(m.peak_channels for m in book.moments) for book in (plain, again, shared)]
+kept_by_plain, leaving = round(sum(plain.kept().values())), 64 + 4 * 32
+assert round(most[0]) == kept_by_plain + leaving + 2 * (leaving - 32)
 assert sum(again.kept().values()) < sum(shared.kept().values()) and most[0] > most[1] > most[2]
 ledger_frames([plain, again, shared])
 
@@ -118,9 +127,12 @@ assert 0 <= channels - sum(plain.kept().values()) < 0.1
 
 # %% [markdown]
 # At the turn recomputing seems to keep least. But its output, dashed, is a second copy, which the
-# transition will keep; with shared storage the output is the buffer. What a step needs is the most that it
-# holds at once: {{ count(round(most[0])) }} channels in the plain block, {{ count(round(most[1])) }} with
-# recomputing, {{ count(round(most[2])) }} with shared storage.
+# transition will keep; with shared storage the output is the buffer. What this block, taken alone, needs is
+# the most that it holds at once. In the plain block that is {{ count(round(most[0])) }} channels, at the
+# first step back: {{ count(kept_by_plain) }} kept, {{ leaving }} of the gradient that arrives, and twice
+# {{ leaving - 32 }} of gradients inside the last layer. With recomputing it is
+# {{ count(round(most[1])) }}, with shared storage {{ count(round(most[2])) }}. (In a whole network later
+# blocks are smaller, so there the peak may lie elsewhere.)
 #
 # Why that matters is [exercise 3.1](exercises/3-1-memory.py); how to keep each feature once is
 # [exercise 3.2](exercises/3-2-saving-memory.py).
@@ -136,7 +148,8 @@ assert 0 <= channels - sum(plain.kept().values()) < 0.1
 operations()
 
 # %% [markdown]
-# What a bottleneck does to the weights of a layer, see with one and without:
+# A bottleneck pays only in wide layers. Drag: below some 230 channels it costs weights, above it saves
+# them. No layer of the book's network reads more than {{ widest }}.
 
 # %%
 bottleneck()
@@ -192,18 +205,19 @@ pprint(book_densenet().config)
 # %% [markdown]
 # ## Words
 #
-# **Stem**: what stands before the first block. **Head**: what stands after the last one, pooling and
-# classifier. **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
+# **Stem**: what stands before the first block. **Head**: what stands after the last one,
+# a normalisation, pooling and classifier. **Growth rate** $k$: the channels that a layer writes. **Bottleneck**: a 1×1 convolution that
 # brings what a layer reads to $4k$ channels, fewer than most layers of the ImageNet networks read.
 # **Compression** $\theta$: the share of channels that a transition keeps. **BC** in a network's name: with
 # a bottleneck in every layer, and $\theta = ½$. **Recomputation** (gradient checkpointing): forget what
 # is inside a layer or a block and compute it again in the backward pass. **Shared storage**: one buffer for
 # all features of a block.
 #
-# Over every figure and table stands where its numbers are from. *Counted*: added up from the shapes of
+# Above most figures and tables you see where their numbers come from. *Counted*: added up from the shapes of
 # tensors or from the network itself. *Predicted*: a step was followed on PyTorch's meta device, where
-# tensors have no contents. *Measured*: a clock, an allocator or a test set said so. *Recorded*: it was
-# measured before this site was built, and the file is in the repository.
+# tensors have no contents. *Simulated*: the rules of a GPU's allocator were played through with a predicted
+# step. *Measured*: a clock, an allocator or a test set said so. *Recorded*: it was computed or measured before
+# this site was built, and the file is in the repository.
 #
 # !!! check "Check yours"
 #     Type the book's block, and be told what differs: `check.dense_block(MyBlock(64, 32, 4), 64, 32, 4,

@@ -113,11 +113,19 @@ def course(
     wanted = [file for file in EXERCISES if only in (None, file)]
     here = [file for file in wanted if (Path(folder) / file).is_file()]
     if not here:
-        inside = Path(folder) / "densenet-exercises"
-        new = "" if Path(folder) == Path() else f" {shlex.quote(str(folder))}"
-        way = f"give folder={str(inside)!r}" if inside.is_dir() else (
-            f"`densenet-solutions start{new}` writes a folder with all of them"
-        )  # fmt: skip
+        for file in wanted:
+            if (Path(folder) / file).is_dir():
+                raise ValueError(
+                    f"{file} is a folder, and an exercise is a file: rename the folder"
+                )
+        inside, new = Path(folder) / "densenet-exercises", f" {shlex.quote(str(folder))}"
+        if any((Path(folder) / file).exists() for file in EXERCISES):
+            way = f"`densenet-solutions start{new}` writes those that are missing"
+        elif inside.is_dir():
+            way = f"give folder={str(inside)!r}"
+        else:
+            new = "" if Path(folder) == Path() else new
+            way = f"`densenet-solutions start{new}` writes a folder with all of them"
         raise ValueError(f"there is no {only or 'exercise'} in {str(folder)!r}: {way}")
     missing = [file for file in wanted if file not in here]
     findings = _missing(Path(folder), missing)

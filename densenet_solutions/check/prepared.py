@@ -266,7 +266,8 @@ def loaded(target: str) -> Iterator[Any]:
             f"'my_net.py:MyNet(32)', got {target!r}"
         )
     if not path.is_file():
-        raise ValueError(f"there is no file {str(path)!r}")
+        wrong = "a file is needed, got the folder" if path.is_dir() else "there is no file"
+        raise ValueError(f"{wrong} {str(path)!r}")
     try:
         call = compile(name, f"<your call {name}>", "eval")  # in <>, or the file's lines would do
     except SyntaxError as cause:

@@ -6,6 +6,7 @@ is written with modules, functions, lists or a buffer.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -224,7 +225,9 @@ class _Recorder(TorchDispatchMode):
         frame = sys._getframe(1)
         while frame is not None and frame.f_code is not run.__code__:
             if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
-                line = f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+                file = frame.f_code.co_filename
+                _, _, library = file.partition(f"site-packages{os.sep}")
+                line = f"{library or Path(file).name}, line {frame.f_lineno}"
                 return f"module {path} ({line})" if path else line
             frame = frame.f_back  # type: ignore[assignment]
         return path and f"module {path}"

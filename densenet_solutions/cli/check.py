@@ -150,7 +150,8 @@ def number(
             )
         if not re.fullmatch(WRITTEN, count.strip()):
             raise ValueError(
-                f"COUNT is a whole number, such as 7989096, 7,989,096 or 7 989 096, got {count!r}"
+                "COUNT is a whole number of at least 1, such as 7989096, 7,989,096 or 7 989 096, "
+                f"got {count!r}"
             )
         report = parameter_count(checks.integer("COUNT", int(re.sub("[^0-9]", "", count))))
     _tell(report, json)

@@ -106,8 +106,10 @@ def record(
     failed = len(made.out_of_memory)
     typer.echo(f"{folder / name}.json")
     typer.echo(
-        f"{len(made.cases)} of {len(chosen.cases)} cases, {failed} of them out of memory"
+        f"{len(made.cases)} of {len(chosen.cases)} cases"
+        + f", {failed} of them out of memory" * bool(failed)
         + "; nothing was left to measure" * (not any(measured))
+        + "; without --only the others" * (only is not None and len(made.cases) < len(chosen.cases))
     )
 
 

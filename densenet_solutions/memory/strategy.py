@@ -118,7 +118,10 @@ def copy_of(model: nn.Module) -> DenseNet:
     if not isinstance(model, DenseNet):
         name, room = type(model).__name__, type(model).__module__
         if name == "DenseNet":  # somebody else's
-            raise TypeError(f"this strategy takes densenet_solutions' DenseNet, got {room}.{name}")
+            raise TypeError(
+                f"this strategy takes densenet_solutions' DenseNet, got {room}.{name}: build one "
+                "of densenet_solutions.models, and give it your weights with load_densenet_weights"
+            )
         raise TypeError(f"this strategy takes a DenseNet, got {name}")
     refuse_compiled(model)
     return copy.deepcopy(model)
@@ -159,7 +162,8 @@ def retype(
         ):
             raise TypeError(
                 "this strategy takes the network as it was built, "
-                f"got a {kind.__name__} with a forward pass of its own: apply this strategy first"
+                f"got a {kind.__name__} with a forward pass of its own: apply this strategy first, "
+                "and once"
             )
         module.__class__ = new if issubclass(new, old) and kind is old else _joined(new, kind)
     if not found and not optional:

@@ -57,9 +57,12 @@ def with_trunks(model: nn.Module) -> nn.Module:
     Raises:
         TypeError: there is no trunk, or the model is compiled: the copy would not be.
     """
-    paths = tuple(find_trunks(model)) if isinstance(model, nn.Module) else ()
+    if not isinstance(model, nn.Module):
+        call = ": call it, and give what it returns" * callable(model)
+        raise TypeError(f"this strategy takes a DenseNet, got {type(model).__name__}{call}")
+    paths = tuple(find_trunks(model))
     if not paths:
-        parts = len(list(model.modules())) - 1 if isinstance(model, nn.Module) else 0
+        parts = len(list(model.modules())) - 1
         raise TypeError(
             f"this strategy takes a DenseNet, got {type(model).__name__}: none of the {parts} "
             "modules in it is a dense block as ours, torchvision's or timm's (layers with norm1, "

@@ -89,20 +89,21 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 #         {{ times(last.resnet / last.densenet, 0) }} as many.
 #
 # !!! answer "The answer"
-#     Each layer writes only 32 channels and reads the rest from earlier layers; ResNet-18's write up to
-#     512. In the paper's networks two economies come on top: a 1×1 *bottleneck* before each convolution, and
-#     transitions that halve the channels (*compression*). DenseNet-169 has
+#     Each layer writes only 32 channels and reads what earlier layers wrote; ResNet-18's write up to 512.
+#     Transitions halve the channels (*compression*), and the paper's ImageNet networks put a 1×1
+#     *bottleneck* before each 3×3 convolution. DenseNet-169 has
 #     {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same accuracy
 #     {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's [matched
-#     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. Narrow
-#     layers alone would not do it: with neither economy it would have
-#     {{ millions(bare["DenseNet-169"].without_both, 0) }}.
+#     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. Without
+#     compression and bottlenecks it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}; on
+#     CIFAR-10 narrow layers alone did save.
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
 #       {{ rough }}
 #     - **{{ times(last.resnet / last.densenet, 0) }}** fewer weights in the last convolution of the
 #       book's networks
-#     - **{{ decimal(min(work)) }} to {{ decimal(max(work)) }}** of the multiply-adds at equal error
+#     - **{{ times(resnet_total / dense_total, 0) }}** fewer in the book's DenseNet than in its ResNet-18, of
+#       [about the same accuracy](#a-fair-comparison-equal-accuracy) on Fashion-MNIST
 #
 # ## A narrow output is cheap
 #
@@ -149,6 +150,8 @@ counted = [conv.weight.numel() for conv in found.values()]
 assert counted == [cost.densenet for cost in costs] + [cost.resnet for cost in costs]
 wide = study.at_equal_width()
 assert wide.block < wide.one_convolution / 2
+n, reads_on_average = 4, (wide.entering + wide.leaving - 32) / 2
+assert wide.leaving == wide.entering + n * 32 and wide.block == 9 * n * 32 * reads_on_average
 
 # %% [markdown]
 # Part of this is only that ResNet-18 becomes wider. So take **equal width**. The last block of the
@@ -156,17 +159,16 @@ assert wide.block < wide.one_convolution / 2
 # convolutions have {{ count(wide.block) }} weights together. One single convolution from
 # {{ wide.leaving }} to {{ wide.leaving }} channels has {{ count(wide.one_convolution) }}.
 #
-# In general: $n$ such layers that grow a block from $c_0$ to $c = c_0 + nk$ channels read about
-# $(c_0 + c)/2$ on average, and write $k$. So they have about
-# $9\,nk\,(c_0 + c)/2 = \tfrac92 (c^2 - c_0^2)$ weights. That is quadratic too, but less than half of one
-# $9c^2$ convolution.
+# In general: $n$ such layers that grow a block from $c_0$ to $c = c_0 + nk$ channels read $c_0$ to $c - k$ of
+# them, on average $(c_0 + c - k)/2$, and write $k$. So they have $9\,nk\,(c_0 + c - k)/2$ weights, a little
+# less than $\tfrac92 (c^2 - c_0^2)$. That is quadratic too, but less than half of one $9c^2$ convolution.
 #
 # ## Why narrow layers may suffice
 #
 # The paper's explanation: a narrow layer need not carry everything that later layers need. What an
 # earlier layer found stays readable, unchanged. A new layer only *adds* something. ResNet adds too,
-# but into one sum (and a ReLU follows it, which the picture leaves out). Whether this is really why narrow
-# layers suffice nobody has measured that we know of, and neither have we.
+# but into one sum (and a ReLU follows it, which the picture leaves out). As far as we know nobody has
+# measured whether this is really the reason, and neither have we.
 
 # %%
 sum_or_concatenation()
@@ -230,8 +232,9 @@ pictures.sweeps(
 # %% [markdown]
 # The growth rate enters squared (not quite four times, since some parts, the classifier among them, grow
 # only with $k$). Leaving compression out ($\theta = 1$) costs
-# {{ times(keeping[1.0] / keeping[0.5], 2) }}. The bottleneck saves too: without it the same layers
-# would need {{ millions(without) }} parameters instead of {{ millions(with_bottleneck) }}.
+# {{ times(keeping[1.0] / keeping[0.5], 2) }}. In DenseNet-121 the bottleneck saves, too: without it the same
+# layers would need {{ millions(without) }} parameters instead of {{ millions(with_bottleneck) }}. (In the
+# book's narrow network [it would cost](4-table-1.py#what-people-say).)
 #
 # ## A fair comparison: equal accuracy
 #
@@ -313,11 +316,10 @@ by_torchvision = table(
 #     ({{ decimal(by_name["DenseNet-201"].top1_error) }}%). With those each would need
 #     {{ times(by_readme[0]) }} fewer.
 #
-# Would narrow layers alone save as much? For ImageNet the paper has no network with neither bottleneck nor
-# compression. Without both, DenseNet-169, 201 and 264 would have *more* parameters than the ResNet of their
-# published error, and DenseNet-121 roughly
-# {{ percent(1 - bare["DenseNet-121"].without_both / resnets["DenseNet-121"], 0) }} fewer. What their errors
-# would then be we do not know:
+# Would narrow layers alone save as much? Take bottleneck and compression away, and DenseNet-169, 201 and 264
+# have *more* parameters than a ResNet that is as accurate as the published network; DenseNet-121 has roughly
+# {{ percent(1 - bare["DenseNet-121"].without_both / resnets["DenseNet-121"], 0) }} fewer. How accurate they
+# would then be is unknown: for ImageNet the paper has no such network.
 
 # %%
 table(
@@ -328,9 +330,9 @@ table(
         "no compression": ("without_compression", millions),
         "no bottleneck": ("without_bottleneck", millions),
         "neither": ("without_both", millions),
-        "ResNet of its error": (lambda row: resnets[row.name], millions),
+        "ResNet as accurate as published": (lambda row: resnets[row.name], millions),
     },
-    caption="Parameters, counted. The ResNet is that of the published network's error",
+    caption="Parameters, counted",
 )
 
 # %%
@@ -366,11 +368,11 @@ on_cifar = [  # network, parameters, error as published
 ]
 
 # %% [markdown]
-# On CIFAR-10 the paper did train DenseNets with neither (Table 2). There narrow layers alone have fewer
-# parameters *and* a lower error than ResNets, and with bottleneck and compression it goes further, to about
-# 13 times fewer than ResNet-1001^[The ResNets' figures are medians of five runs, from their own paper
-# ([arXiv:1603.05027](https://arxiv.org/abs/1603.05027)), which trained in another way. So this is rougher
-# than the matched experiment.]. Over a range of sizes the paper's figure 4 shows about one third of the
+# On CIFAR-10 the paper did train DenseNets with neither (Table 2). There narrow layers alone do save: each of
+# the two has fewer parameters *and* a lower error than one of the ResNets. With bottleneck and compression it
+# goes further, to about 13 times fewer than ResNet-1001^[One published figure each. The ResNets' are medians
+# of five runs, from their own paper ([arXiv:1603.05027](https://arxiv.org/abs/1603.05027)), which trained in
+# another way. So this is rougher than the matched experiment.]. Over a range of sizes the paper's figure 4 shows about one third of the
 # parameters at equal error.
 
 # %%
@@ -427,8 +429,8 @@ assert [a - b > 0.05 for a, b in zip(untrained_to_input, to_input)] == [False, T
 # %%
 heat_maps(
     reuse.trained,
-    "In the last block every later reader puts least weight on the block's input, and the classifier "
-    "most on the last layer.",
+    "In the last block every reader after the first puts least weight on the block's input, and the "
+    "classifier most on the last layer.",
 )
 
 # %%
@@ -449,14 +451,14 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # than {{ percent(evenest[0], 0) }} of the largest weight. But before training it was
 # {{ percent(evenest[1], 0) }}, since random weights are alike on average. So our picture cannot show reuse.
 #
-# It shows two others of the paper's observations. The classifier concentrates on late features: it
-# gives the block's input {{ percent(classifier[0], 0) }} of its largest weight, untrained
-# {{ percent(classifier[1], 0) }}. And layers give least to the block's input, which the paper saw in
-# its second and third block. Of our {{ len(least_to_input) }} layers that read more than one source
-# {{ sum(least_to_input) }} do, untrained {{ sum(untrained_least) }}. The lowest share of the input falls
-# from {{ percent(untrained_to_input[1], 0) }} before training to {{ percent(to_input[1], 0) }} in the
-# second block, and from {{ percent(untrained_to_input[2], 0) }} to {{ percent(to_input[2], 0) }} in the
-# third (one run). The paper concludes that a transition hands on features of which many are redundant.
+# It shows two others of the paper's observations. The classifier uses late features most: it gives the
+# block's input {{ percent(classifier[0], 0) }} of its largest weight, untrained
+# {{ percent(classifier[1], 0) }}. And layers give least to the block's input, from which the paper concludes
+# that many of the features that a transition hands on are redundant. Of our {{ len(least_to_input) }} layers
+# that read more than one source {{ sum(least_to_input) }} do, untrained {{ sum(untrained_least) }}^[The lowest
+# share of the input falls from {{ percent(untrained_to_input[1], 0) }} before training to
+# {{ percent(to_input[1], 0) }} in the second block, and from {{ percent(untrained_to_input[2], 0) }} to
+# {{ percent(to_input[2], 0) }} in the third (one run). The paper saw it in its second and third block.].
 #
 # ??? note "How much of each weight is left after training?"
 #     Divide each mean absolute weight after training by the same one before. Weight decay alone, without
@@ -499,8 +501,8 @@ pictures.relative_costs(
 )
 
 # %% [markdown]
-# A weight of a convolution is used at every position of the image. So a small model that works at
-# high resolution is busy all the same. Why the memory is larger is [exercise 3.1](3-1-memory.py).
+# A weight of a convolution is used at every position of the image. So a small model can still be a lot of
+# work. Why the memory is larger is [exercise 3.1](3-1-memory.py).
 #
 # ## What people say
 
@@ -518,7 +520,7 @@ d121_size, r152_size = millions(d121.parameters, 0), millions(r152.parameters, 0
 #     {{ times(r152.parameters / d121.parameters) }}.
 #
 # !!! does-not-hold "ResNet's layers cannot access earlier features."
-#     Within a stage the shortcut hands them on, summed: with a silent residual branch the block
+#     Within a stage the shortcut hands them on, summed: where the residual branch gives zero, the block
 #     returns its input. But the summands can no longer be told apart. And between stages the
 #     shortcut is itself a strided 1×1 convolution, which skips three positions of four and mixes
 #     the channels.

@@ -26,6 +26,7 @@ from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import (
     billions,
     count,
+    decimal,
     gib,
     mib,
     millions,
@@ -113,19 +114,19 @@ assert of_121.measured.reserved_bytes < of_50.measured.reserved_bytes
 #         for net in (book_densenet, book_resnet18):
 #             peak = predict_memory(net, (1, 1, 224, 224)).peak_bytes
 #             print(net.__name__, peak / 2**20, "MiB")
+#         ```
 # !!! answer "The answer"
-#     In training with many images, yes: DenseNet allocates half as much again as ResNet-18, with a
-#     fifteenth of the parameters. It keeps copies of its features for the backward pass, concatenated
-#     and normalised; parameters hardly count. With one image, no. At inference nothing
-#     is kept, and with many images the two allocate nearly the same^[In float32 DenseNet
-#     allocates a fifth of what ResNet-18 does with one image, {{ times(infer_ratio[32], 2) }} with 32 and
-#     {{ times(infer_ratio[256], 2) }} with 256. With 128 PyTorch *reserves* {{ times(reserved_infer[128]) }} as
-#     much for it.]. For steps that are not small a laptop predicts what an H100 allocates in
-#     training.
+#     In training with many images, yes. The book's DenseNet takes half as much memory again as its
+#     ResNet-18, with a fifteenth of the parameters, because every layer keeps copies of the features
+#     before it for the backward pass. With few images, no. At inference nothing is kept, and with many
+#     images the tensors of both take nearly the same^[At inference in float32 DenseNet allocates a fifth of
+#     what ResNet-18 does with one image, {{ times(infer_ratio[32], 2) }} with 32 and
+#     {{ times(infer_ratio[256], 2) }} with 256. With 128 PyTorch *reserves*
+#     {{ times(reserved_infer[128]) }} as much for it.].
 #
-#     - **{{ times(gpu_ratio) }}** what ResNet-18 allocates on an H100, for 128 images of 224 × 224
-#     - **{{ gib(reserved["DenseNet"]) }}** that PyTorch *reserved* for it there, that is, took from the
-#       card for now or later; for ResNet-18 {{ gib(reserved["ResNet-18"]) }} ({{ times(reserved_ratio) }})
+#     - **{{ times(gpu_ratio) }}** ResNet-18's memory on an H100, allocated for 128 images of 224 × 224
+#     - **{{ gib(reserved["DenseNet"]) }}** that PyTorch took from the card for it, for now or later; for
+#       ResNet-18 {{ gib(reserved["ResNet-18"]) }} ({{ times(reserved_ratio) }})
 #     - **{{ crossings[224] }}** images, about, from which on DenseNet needs more^[Predicted. On the
 #       H100 it is below ResNet-18 with 1 image and above with 8.]
 #
@@ -151,7 +152,7 @@ assert all(step.bytes_by_category["gradients"] < 2**20 for step in steps.values(
 # %% [markdown]
 # *Activations*, tensors that wait for the backward pass, are {{ percent(share["DenseNet"], 0) }} of
 # DenseNet's peak and {{ percent(share["ResNet-18"], 0) }} of ResNet-18's. The peak comes where the
-# forward pass ends. Hardly a parameter has its gradient then.
+# forward pass ends. Almost no parameter has its gradient yet.
 #
 # ## What is kept
 #
@@ -187,10 +188,9 @@ parts = {
 }
 
 # %% [markdown]
-# Here is the whole network. A transition keeps both copies once more, and what it pools. The stem,
-# whose maps have four times the pixels of the first block's, keeps as much in ResNet-18, so it explains
-# nothing. What comes after it does: blocks and transitions keep {{ mib(after_stem, 0) }}, and ResNet-18's
-# stages {{ mib(resnet_kept["blocks"], 0) }}.
+# Here is the whole network. Both stems keep the same, {{ mib(dense_kept["stem"], 0) }}. The difference comes
+# after them: {{ mib(after_stem, 0) }} in DenseNet's blocks and transitions (a transition keeps both copies once
+# more, and what it pools), {{ mib(resnet_kept["blocks"], 0) }} in ResNet-18's stages.
 #
 # The book's networks · 128 × 224² · float32 · counted
 # { .ds-setup }
@@ -213,6 +213,9 @@ assert all(
 )
 (dense_a, dense_b), (resnet_a, resnet_b) = (by_side[224][name].line for name in lines.NETWORKS)
 assert dense_a < resnet_a and dense_b > resnet_b
+at_8 = lines.BATCHES.index(8)
+fixed_8 = [by_side[224][name].fixed[at_8] for name in lines.NETWORKS]
+assert round((fixed_8[1] - fixed_8[0]) / (dense_b - resnet_b)) == crossings[224]
 one, eight = (
     {name: book_training[name, 224, batch].measured.peak_bytes for name in lines.NETWORKS}
     for batch in (1, 8)
@@ -237,9 +240,13 @@ assert sum(at_96) == 3 and len(at_96) == 4
 #
 # ## Where the lines cross
 #
-# With many images the peak is nearly a straight line, $a + b\,N$. ResNet-18 has the larger $a$: it has
-# more parameters, and they do not grow with the images. DenseNet has the larger $b$, {{ mib(dense_b) }} an image of 224² against
-# {{ mib(resnet_b) }}. So the lines must cross.
+# With $N$ images the peak is nearly $a + b\,N$. ResNet-18 has the larger $a$: it has more parameters, and
+# they do not grow with the images. With few images the peak comes in the backward pass, when gradients are
+# alive too, so its parameters count nearly twice. With eight images of 224²
+# {{ mib(fixed_8[1], 0) }} of its peak are parameters and gradients, of DenseNet's {{ mib(fixed_8[0], 0) }}.
+# DenseNet has the larger $b$, {{ mib(dense_b) }} an image against {{ mib(resnet_b) }}. So the lines must
+# cross, at about {{ decimal(fixed_8[1] / 2**20, 0) }} − {{ decimal(fixed_8[0] / 2**20, 0) }} MiB over
+# {{ decimal((dense_b - resnet_b) / 2**20, 1) }} MiB an image: {{ crossings[224] }} images.
 #
 # The book's networks · float32, no optimizer · lines predicted, rings measured on an H100
 # { .ds-setup }
@@ -253,19 +260,19 @@ pictures.batch_lines(
 )
 
 # %% [markdown]
-# Take the crossing as *about* {{ crossings[224] }}. On the H100, DenseNet is below ResNet-18 with one
-# image ({{ mib(one["DenseNet"], 0) }} against {{ mib(one["ResNet-18"], 0) }}) and above it with
-# eight ({{ mib(eight["DenseNet"], 0) }} against {{ mib(eight["ResNet-18"], 0) }})^[With one image
-# {{ mib(one_workspace, 0) }} of DenseNet's are workspace. It was probably the first step of its process,
-# and [that counts](3-1b-trust.py#on-our-own-gpus). At 96² three of DenseNet's four steps up to 64 images
+# The H100 agrees: with eight images DenseNet is above ResNet-18, {{ mib(eight["DenseNet"], 0) }} against
+# {{ mib(eight["ResNet-18"], 0) }}, and with one below it^[With one image {{ mib(one["DenseNet"], 0) }} against
+# {{ mib(one["ResNet-18"], 0) }}, of which {{ mib(one_workspace, 0) }} of DenseNet's are libraries' workspace.
+# It was probably the first step of its process, and [that
+# counts](3-1b-trust.py#where-the-errors-come-from). At 96² three of DenseNet's four steps up to 64 images
 # were probably first steps too, so no rings are drawn there.].
 #
 # The larger the images, the fewer of them it takes until DenseNet needs more ([all the
-# lines](3-1b-trust.py#the-lines-in-numbers)). Find the place yourself. Dashed marks are what PyTorch's
+# lines](3-1b-trust.py#the-lines-in-numbers)). Find the place yourself. Dotted marks are what PyTorch's
 # allocator would *reserve*, take from the card for now or later; the [next section](#what-a-gpu-shows)
 # says how that is known.
 #
-# The book's networks · float32, no optimizer · bars and dashed marks predicted, whole marks measured on
+# The book's networks · float32, no optimizer · bars and dotted marks predicted, solid marks measured on
 # an H100
 # { .ds-setup }
 
@@ -284,19 +291,22 @@ batch_frames(
 #
 # On a GPU three numbers are called memory, and they differ.
 #
-# 1. **Allocated**: what tensors hold, in pieces of 512 bytes and with rests of up to 1 MiB that are not
-#    split off, and what libraries hold as workspace. `torch.cuda.max_memory_allocated()` shows it.
-# 2. **Reserved**: what PyTorch's caching allocator has taken from the driver. It keeps freed pieces
-#    for later, and pieces of the wrong size cannot be used. This decides what fits^[Not quite: under
-#    pressure the allocator first gives back what is free and tries again.].
-# 3. **Gone from the card**: reserved, plus the CUDA context and what libraries keep;
-#    {{ mib(context, 0) }} in the two steps below, and {{ mib(before, 0) }} that PyTorch had reserved
-#    before they began and that our first two numbers leave out. nvidia-smi shows such a number.
+# 1. **Allocated**: what tensors take, rounded up^[To pieces of 512 bytes, and a piece that is up to 1 MiB
+#    too large is not split.], and scratch memory (*workspace*) that libraries such as cuDNN ask for.
+#    `torch.cuda.max_memory_allocated()` shows it.
+# 2. **Reserved**: what PyTorch's allocator has taken from the card. It keeps freed pieces for later, and
+#    pieces of the wrong size cannot be used. This decides what fits^[Not quite: under pressure the
+#    allocator first gives back what is free and tries again.].
+# 3. **Gone from the card**: reserved, and what CUDA needs for itself (its *context*) and libraries keep:
+#    {{ mib(context, 0) }} in the two steps below^[And {{ mib(before, 0) }} that PyTorch had reserved before
+#    they began, and that our first two numbers leave out.]. nvidia-smi shows such a number.
 #
 # The allocator's rules are published code, so the first two can be *simulated*: play every birth and
 # death of a tensor through them^[One size is no published rule: what a convolution takes while it runs.
-# We [inferred it](3-1b-trust.py#on-our-own-gpus) from what training reserved, in these steps too.]. This
-# is what that says without a GPU, and what a GPU said.
+# We [inferred it](3-1b-trust.py#on-our-own-gpus) from what training reserved, in these steps too.]. The
+# {{ peak["DenseNet"] }} of DenseNet's tensors become {{ mib(at_128["DenseNet"].predicted.allocated_bytes, 0) }}
+# when rounded up, with workspace for cuBLAS. This is what the simulation says without a GPU, and what a GPU
+# said.
 #
 # The book's networks · 128 × 224² · float32 · predicted without a GPU, measured on an H100
 # { .ds-setup }
@@ -342,7 +352,7 @@ judged = agreement(
 # Two steps prove little. Over the {{ count(len(in_float32)) }} training steps above 1 GiB that we
 # measured in float32, of ten networks, the median error of what is allocated is
 # {{ percent(of_allocated.median, 2) }}. Of what is reserved it is {{ percent(in_bfloat16.median) }} in
-# bfloat16, to which nothing was fitted. At *inference* the prediction of what is allocated is
+# bfloat16, to which nothing was fitted (no record proves that). At *inference* the prediction of what is allocated is
 # {{ percent(min(too_low), 0) }} to {{ percent(max(too_low), 0) }} too low for the DenseNets of Table 1 in
 # float32, where workspace weighs. [How far the prediction can be trusted](3-1b-trust.py) has
 # every kind of step, and where the errors come from.
@@ -373,9 +383,10 @@ table(
 # %% [markdown]
 # {{ record_note(published) }}
 #
-# Five rows may be luck. On {{ count(judged.judged) }} networks that [GPUMemNet](https://arxiv.org/abs/2602.17817) measured
-# on another card, and that we had not looked at, the median error is {{ percent(judged.median_error) }},
-# with one constant for that machine ([how](3-1b-trust.py#on-other-peoples-cards)).
+# Five rows may be luck. Of {{ count(judged.judged) }} networks that
+# [GPUMemNet](https://arxiv.org/abs/2602.17817) measured on another card, chosen by a rule before any of them
+# was predicted with this simulation, the median error is {{ percent(judged.median_error) }}, with one constant
+# for that machine ([how](3-1b-trust.py#on-other-peoples-cards)).
 #
 # ## Quadratic in depth, and how to see it
 #
@@ -453,8 +464,8 @@ table(
 # ## A fair comparison
 #
 # The book's two networks differ in everything. Published ImageNet networks can be compared at equal
-# accuracy, at equal parameters or at equal work, each time with a ResNet between the two nearest
-# ones, in a straight line.
+# accuracy, at equal parameters or at equal work, each time with an imaginary ResNet between the two nearest
+# real ones, interpolated in a straight line.
 #
 # ImageNet networks · 32 × 224² · float32 · predicted
 # { .ds-setup }
@@ -475,7 +486,7 @@ as_published = {
     name: replace(model, top1_error=published_error(name)) for name, model in models.items()
 }
 yardsticks = {
-    "equal accuracy, the paper's": study.fair_ratios(as_published, "top1_error"),
+    "equal error, the paper's": study.fair_ratios(as_published, "top1_error"),
     "torchvision's": study.fair_ratios(models, "top1_error"),
     "equal parameters": study.fair_ratios(models, "parameters"),
     "equal multiply-adds": study.fair_ratios(models, "multiply_adds"),
@@ -551,16 +562,14 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #     {{ times(single["DenseNet"] / single["ResNet-18"], 2) }} (predicted).
 #
 # !!! holds-with-a-condition "DenseNet is a memory hog at inference too."
-#     For the book's pair with many images, by what PyTorch reserves in float32 at 224²:
-#     {{ mib(infer[128][0].reserved_bytes, 0) }} for 128 images on the H100, for ResNet-18
-#     {{ mib(infer[128][1].reserved_bytes, 0) }}. Not with few: with one it reserves less,
-#     {{ mib(infer[1][0].reserved_bytes, 0) }} against {{ mib(infer[1][1].reserved_bytes, 0) }}. Not by
-#     what is allocated, for 128 images {{ mib(infer[128][0].peak_bytes, 0) }} against
-#     {{ mib(infer[128][1].peak_bytes, 0) }}, since without autograd nothing is kept. In bfloat16 they
-#     reserve {{ mib(half[0].reserved_bytes, 0) }} and {{ mib(half[1].reserved_bytes, 0) }}. And not in
-#     general: in float32, for 128 images, DenseNet-121 reserved
-#     {{ mib(of_121.measured.reserved_bytes, 0) }} on the H100, and ResNet-50
-#     {{ mib(of_50.measured.reserved_bytes, 0) }} on an H200.
+#     For the book's pair with many images, by what is *reserved*: for 128 in float32
+#     {{ mib(infer[128][0].reserved_bytes, 0) }} against {{ mib(infer[128][1].reserved_bytes, 0) }} (H100,
+#     224²). What is allocated is nearly equal, {{ mib(infer[128][0].peak_bytes, 0) }} against
+#     {{ mib(infer[128][1].peak_bytes, 0) }}. And it does not hold for others^[With one image it reserves
+#     {{ mib(infer[1][0].reserved_bytes, 0) }} against {{ mib(infer[1][1].reserved_bytes, 0) }}. In bfloat16,
+#     128 images, {{ mib(half[0].reserved_bytes, 0) }} against {{ mib(half[1].reserved_bytes, 0) }}.]:
+#     DenseNet-121 reserved {{ mib(of_121.measured.reserved_bytes, 0) }} for 128 images on the H100, and
+#     ResNet-50 {{ mib(of_50.measured.reserved_bytes, 0) }} on an H200.
 #
 # !!! holds-with-a-condition "DenseNet's memory grows quadratically with depth."
 #     What is kept for the backward pass does, in the plain implementation. With recomputation that

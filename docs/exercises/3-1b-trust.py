@@ -66,8 +66,8 @@ table(
 # PyTorch's own tracker (`MemTracker`) follows the same step on fake tensors. It says the same, to the
 # byte, for both networks^[But for the {{ count(labels) }} bytes of the labels, which it is not told of.].
 #
-# Both are too low, probably because kernels take scratch space in the midst of an operation, which
-# neither sees. On the two GPUs, too, tensors alone were below what was allocated in every one of
+# Prediction and tracker are a little too low beside the CPU's allocator, probably because kernels take
+# scratch space in the midst of an operation, which neither sees. On the two GPUs, too, tensors alone were below what was allocated in every one of
 # {{ count(len(below)) }} cases. [The reference](../reference/measure.md) lists other kinds of network,
 # and for some of them a prediction is too high.
 #
@@ -122,8 +122,8 @@ assert {row.gpu for row in alone} == {"H100"} and all(row.case.alone for row in 
 # %% [markdown]
 # {{ record_note(grid_record) }}
 #
-# These are all steps with a peak above 1 GiB, of ten networks: the book's two, five DenseNets and three
-# ResNets, at 96² and 224². What a convolution takes was chosen by the first row, so there the errors of
+# The table has all steps with a peak above 1 GiB, of ten networks: the book's two, five DenseNets and three
+# ResNets, at 96² and 224². What a convolution takes was chosen by its first row, so there the errors of
 # reserved bytes are no test. When we chose it we had looked at no other row; no record proves that. Rows
 # of inference do not depend on it.
 #
@@ -298,10 +298,10 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # {{ gib(worst.predicted.reserved_bytes) }}. What is taken after the peak leaves no trace in the peak of
 # what is allocated, but the cache keeps it. That such copies are made because tensor cores read channels
 # last is our guess. Above 1 GiB, from 8 images on, their size fits the book's networks and the DenseNets in
-# float32 to {{ percent(fitting) }}. For ResNet-50, 101 and 152 at 224² it is too much. With it they come
-# out {{ percent(min(row.reserved_error for row in too_much), 0) }} to
-# {{ percent(max(row.reserved_error for row in too_much), 0) }} too high from 32 images on; without it
-# {{ percent(max(map(abs, without_any)), 0) }} at most would be missing. Of the
+# float32 to {{ percent(fitting) }}. For ResNet-50, 101 and 152 at 224² it is too much. With the room that convolutions take
+# the simulation is {{ percent(min(row.reserved_error for row in too_much), 0) }} to
+# {{ percent(max(row.reserved_error for row in too_much), 0) }} too high from 32 images on; without that
+# room it would be off by {{ percent(max(map(abs, without_any)), 0) }} at most. Of the
 # {{ count(len(in_training)) }} training steps that allocated more than 1 GiB one is off by more than a
 # tenth, the book's DenseNet in bfloat16 with 64 images. {{ mib(missing, 0) }} are missing there, of which
 # {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} may be those of a first step (see the note).
@@ -380,7 +380,7 @@ for factor in (
 # request 797]({{ rows[0].link }}), whose first post names no depth, so that DenseNet-121 is our reading;
 # [gpleiss]({{ rows[2].link }}) on a Titan X;
 # [felixgwu, issue 7]({{ rows[4].link }}), where a GTX 1080 Ti is spoken of. That thread has one number
-# more, for the network and batch of the third row: about 2.7 GB. It leaves
+# more, about 2.7 GB for DenseNet-BC (100, 12) and 64 images of 32². What is reserved falls short of it by
 # {{ count(round(other_decimal)) }} MB or {{ count(round(other_binary)) }} MiB.
 #
 # Five rows may be luck, so here is a larger test. GPUMemNet
@@ -413,7 +413,7 @@ table(
 # %% [markdown]
 # {{ record_note(networks) }}
 #
-# The constants are in MiB, and larger than a context. Batch by batch, from 8 to 128, the median error of
+# The constants are in MiB. Batch by batch, from 8 to 128, the median error of
 # the simulation is {{ by_batch }}. Optimizer and precision are not stated there; SGD with momentum and float32 are
 # assumed. Rows that look odd stay in, since the rules had not foreseen them.
 #

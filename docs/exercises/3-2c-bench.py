@@ -590,7 +590,7 @@ def deepest(name, size):
 
 # %% [markdown]
 # Both tables are predictions, for tensors alone: a CUDA context, workspace, and what the allocator
-# reserves and cannot use come on top ([3.1b](3-1b-trust.py) says how much). So the numbers without ≥
+# reserves and cannot use come on top ([3.1](3-1-memory.py#what-a-gpu-shows) and [3.1b](3-1b-trust.py) say how much). So the numbers without ≥
 # are upper bounds, and not all by the same share: in 8 GiB shared storage should train
 # {{ times(predicted_fit["shared_storage"] / predicted_fit["plain"]) }} the plain network's batch, and
 # [did](#what-fits-into-8-gib) {{ times(more["shared_storage"]) }}.

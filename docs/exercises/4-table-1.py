@@ -60,7 +60,7 @@ assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseN
 #
 # !!! answer "The answer"
 #     One class builds them all. A network of Table 1 is a growth rate k and four block lengths, such as
-#     6, 12, 24, 16; the stem has 2k channels, and transitions halve them. What the book's layer lacks is
+#     6, 12, 24, 16; the stem has 2k channels, and transitions halve the channels. What the book's layer lacks is
 #     the *bottleneck*: a 1×1 convolution to 4k channels before each 3×3. With the same weights our
 #     DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
 #     {{ apart(parity.gradients) }}: two images of 64², float64, training mode, one forward and backward pass
@@ -333,9 +333,8 @@ assert shrinking(least).endswith(" 1") and shrinking(least - 1).endswith(" 0")
 #     By the same count it has {{ depth["DenseNet-264"] }}.
 #
 # !!! holds-with-a-condition "The bottleneck makes the network larger: it adds a convolution to every layer."
-#     True for small networks: where layers read fewer than {{ decimal(36 * k / 5, 1) }} channels on average
-#     (at $k$ = {{ k }}, by the weights of convolutions), the bottleneck costs more than it saves. The book's
-#     read {{ min(book_reads) }} to {{ max(book_reads) }}, and with bottlenecks their convolutions would have
+#     True where layers read little: with fewer than 7.2 $k$ channels on average, {{ decimal(36 * k / 5, 1) }}
+#     at $k$ = {{ k }}, the bottleneck costs more weights of convolutions than it saves. The book's read {{ min(book_reads) }} to {{ max(book_reads) }}, and with bottlenecks their convolutions would have
 #     {{ percent(paired / plain - 1, 0) }} more weights. In DenseNet-121 bottlenecks save
 #     {{ percent(1 - d121.parameters / bare, 0) }}: without them it has {{ count(bare) }} parameters.
 #

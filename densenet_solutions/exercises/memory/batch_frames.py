@@ -105,7 +105,7 @@ def _draw(
         words = _reserved(simulated, said, name)
         board.text(board.width, y + 55, words, anchor="end", size=12)
     x, y = 0.0, float(_ROW * len(held)) + 8
-    for words, hue in (("parameters and gradients", "parameters"), ("images", "activations")):
+    for words, hue in (("parameters and gradients", "parameters"), ("activations", "activations")):
         board.box(x, y - 6, 12, 12, hue, opacity=0.75)
         board.text(x + 17, y, words, size=12)
         x += 17 + 6.6 * len(words) + 12

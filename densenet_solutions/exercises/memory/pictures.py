@@ -101,7 +101,7 @@ def batch_lines(
                     list(said), list(said.values()), linestyle="none",
                     marker="o", markersize=10, markerfacecolor="none", color=colour,
                 )  # fmt: skip
-                offset = (-8, 2) if name == "DenseNet" else (0, -32)
+                offset = (-8, 2) if name == "DenseNet" else (0, -44)
                 end = last, held[last] / MIB
                 note(ax, name, end, offset, ha="right", color=colour, fontweight="bold")
             ax.axvline(crossings[side], color="#000000", linewidth=0.8, linestyle=":")
@@ -119,7 +119,7 @@ def batch_lines(
         draw(7, 3.3, True),
         draw(3.6, 5.4, False),
         caption="Both peaks are nearly straight lines in the batch; ResNet-18 starts higher, "
-        f"DenseNet climbs faster and is above from {where} on. The rings at 224² are an H100's.",
+        f"DenseNet climbs faster and is above from {where} on. Rings: measured on an H100.",
     )
 
 

@@ -58,8 +58,10 @@ def buffer_frames(num_layers: int = 4, in_channels: int = 64, growth_rate: int =
         c, end = ends[i - 1], ends[i]
         add(
             f"backward, layer {i}",
-            f"The gradient of {view(end, c)} is complete, since all later layers have added to "
-            f"it. Layer {i} computes again from {view(c)} and adds to the gradients there.",
+            f"The gradient of {view(end, c)} is complete, "
+            + ("since no later layer reads it" if i == num_layers else "now that all later layers "
+               "have added to it")
+            + f". Layer {i} computes again from {view(c)} and adds to the gradients there.",
             i, True, i == num_layers,
         )  # fmt: skip
     return frames(sequence, name="A dense block with shared storage", start=2)

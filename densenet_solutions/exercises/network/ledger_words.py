@@ -56,8 +56,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "turn":
         return (
             f"The forward pass is over. The block has {different} channels of features. "
-            f"Kept for the backward pass: {held}. Dashed is the block's output, which "
-            "only what reads it will keep"
+            f"Kept for the backward pass: {held}. Dashed is the block's output. The "
+            "block does not keep it, and what reads it will"
             + ("; with shared storage it is the buffer, and no copy." if shared else ".")
         )
     if moment.phase == "backward":
@@ -76,7 +76,7 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
             + (
                 " No other moment holds more."
                 if most == held
-                else f" A step needs room for the most at once: {most}."
+                else f" The block, taken alone, needs room for the most at once: {most}."
             )
         )
     return "Everything is let go but the gradient of the block's input."

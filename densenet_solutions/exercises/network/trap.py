@@ -123,10 +123,16 @@ def _draw(board: Board, at: int, found: Trap) -> None:
     target = (right - left) * found.plain[1].share / full
     board.line((target, y - 4), (target, y + 20), stroke="ink", thickness=1.5)
     board.text(target, y + 30, "after one batch", anchor="middle", size=12, fill="quiet")
+    board.text(left, y + 30, "0%", size=12, fill="quiet")
+    board.text(right, y + 30, _share(full), anchor="end", size=12, fill="quiet")
     words = f"{_percent(state)} of the batch's mean"
     board.text(right, y + 50, f"{words} · batches counted: {state.batches}", anchor="end", size=12,
                bold=at == 2)  # fmt: skip
 
 
 def _percent(state: Statistics) -> str:
-    return f"{100 * state.share:.3g}%"
+    return _share(state.share)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.3g}%"

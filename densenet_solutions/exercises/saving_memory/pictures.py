@@ -98,7 +98,7 @@ def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
     ax.set_ylim(0, 1.15 * max(peaks) / unit)
     ticks = (1, 1.2, 1.4) if slowest < 1.7 else (1, 2, 3, 4)
     ax.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
-    ax.set_xlabel("time of a step (bars: quartiles)")
+    ax.set_xlabel("time of a step (bars: middle half)")
     ax.set_ylabel(f"peak, {name_of_unit}")
 
 

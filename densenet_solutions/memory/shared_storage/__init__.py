@@ -197,7 +197,8 @@ def shared_storage(
             if isinstance(part, SharedStorageFeatures | SharedStorageBlock):
                 name = type(part).__name__
                 raise TypeError(
-                    f"shared storage takes the features as they were built, got a {name}"
+                    f"shared storage takes the features as they were built, got a {name}: "
+                    "apply it first, and once"
                 )
         if type(trunk) is nn.Sequential:
             trunk.__class__ = SharedStorageFeatures
