@@ -47,7 +47,6 @@ by_name = {model.name: model for model in matched}
 equal, penalised = study.at_equal_accuracy(matched), study.at_equal_accuracy(reevaluated)
 ratios = {row.densenet.name: row.parameter_ratio for row in equal}
 rough = times(ratios.pop("DenseNet-121"))
-work = [1 / row.multiply_add_ratio for row in equal]
 assert list(ratios) == ["DenseNet-169", "DenseNet-201", "DenseNet-264"]
 assert min(ratios.values()) > 1.8 and max(ratios.values()) < 2.2  # "about half"
 assert rough == "3.0×"  # "a third"

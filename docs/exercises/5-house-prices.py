@@ -98,8 +98,8 @@ assert len(linear) == search.TRIALS and max(linear) < 0.13
 #     Concatenate each layer's output to what it has read, and leave pooling and transitions out. The
 #     average of three such networks misses prices by about {{ percent(np.exp(ensemble) - 1, 0) }}. That is
 #     mostly features and training: on new splits, tuned alike, other connections are not clearly worse.
-#     What dense connections brought in our search is safety: with random settings half of the plain
-#     networks went wrong, and no dense one. A single shortcut does that, too.
+#     Dense connections brought safety: in our random search half of the plain networks went wrong, no dense
+#     one. A single shortcut does that, too.
 #
 #     - **{{ decimal(ensemble, 4) }}** error (RMSE of the logarithm) of three dense MLPs on the book's folds;
 #       predicting the mean has {{ decimal(mean, 4) }}

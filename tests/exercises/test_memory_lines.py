@@ -80,7 +80,7 @@ def test_frames_say_who_holds_and_who_reserves_more(by_side: dict[int, Any]) -> 
     alt = alts[-2]
     assert "ResNet-18, reserved: 4,338 MiB simulated, 4,342 MiB measured" in alt
     first = [item["data-label"] for item in items if "ds-frame-now" in item["class"]]
-    assert first == ["1 image of 224 × 224"]
+    assert first == ["128 images of 224 × 224"]
 
 
 def test_a_measurement_may_say_otherwise_than_the_simulation(by_side: dict[int, Any]) -> None:
