@@ -242,7 +242,7 @@ assert sum(at_96) == 3 and len(at_96) == 4
 #
 # With $N$ images the peak is nearly $a + b\,N$. ResNet-18 has the larger $a$: it has more parameters, and
 # they do not grow with the images. With few images the peak comes in the backward pass, when gradients are
-# alive too, so its parameters count nearly twice. With eight images of 224²
+# alive too, so its parameters count nearly twice. With eight images of 224²,
 # {{ mib(fixed_8[1], 0) }} of its peak are parameters and gradients, of DenseNet's {{ mib(fixed_8[0], 0) }}.
 # DenseNet has the larger $b$, {{ mib(dense_b) }} an image against {{ mib(resnet_b) }}. So the lines must
 # cross, at about {{ decimal(fixed_8[1] / 2**20, 0) }} − {{ decimal(fixed_8[0] / 2**20, 0) }} MiB over
