@@ -3,8 +3,8 @@
 #
 # This page shows the small DenseNet of [D2L, section
 # 8.7](https://d2l.ai/chapter_convolutional-modern/densenet.html): how it grows, what a training step
-# keeps of it, and its shapes. The exercises use the [words](#words) that it introduces; there it also
-# stands what *counted* or *predicted* over a figure means.
+# keeps of it, and its shapes. The exercises use the [words](#words) that it introduces; there
+# you also find what *counted* or *predicted* above a figure means.
 
 # %%
 from densenet_solutions.check.box import number_box
@@ -131,8 +131,9 @@ assert 0 <= channels - sum(plain.kept().values()) < 0.1
 # the most that it holds at once. In the plain block that is {{ count(round(most[0])) }} channels, at the
 # first step back: {{ count(kept_by_plain) }} kept, {{ leaving }} of the gradient that arrives, and twice
 # {{ leaving - 32 }} of gradients inside the last layer. With recomputing it is
-# {{ count(round(most[1])) }}, with shared storage {{ count(round(most[2])) }}. (In a whole network later
-# blocks are smaller, so there the peak may lie elsewhere.)
+# {{ count(round(most[1])) }}, with shared storage {{ count(round(most[2])) }}. (In the
+# whole network more waits where the forward pass ends, what all blocks keep. With many images its peak is
+# there.)
 #
 # Why that matters is [exercise 3.1](exercises/3-1-memory.py); how to keep each feature once is
 # [exercise 3.2](exercises/3-2-saving-memory.py).

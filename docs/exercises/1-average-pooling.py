@@ -84,7 +84,7 @@ assert "max pooling" in said.text
 #     The paper gives no reason, and in our training runs accuracy does not clearly depend on it. What
 #     speaks for an average: all four values count, negative ones too, which no ReLU has removed here. It
 #     blurs before it drops positions, so fewer false patterns arise (*aliasing*). And it is linear, so it
-#     could come before the convolution. The stem takes the maximum because ResNet did.
+#     could come before the convolution. The stem's maximum follows ResNet.
 #
 #     - **half** the maximum's aliasing at the first transition of our trained networks^[{{ decimal(mean(spoilt["average"])) }}
 #       against {{ decimal(mean(spoilt["max"])) }}; at the second transition, on maps of 4²,
@@ -93,8 +93,8 @@ assert "max pooling" in said.text
 #     - **¼** of the convolution's multiply-adds would be left if the transition pooled first^[Neither the
 #       authors' code nor torchvision does.]
 #     - **0 of 5** other ways to halve the map differ clearly from the average in accuracy^[The blur only
-#       just not: p = {{ decimal(behind.adjusted, 3) }} among all 15 comparisons of the page,
-#       {{ decimal(behind_of_five, 3) }} among the five of accuracy.]
+#       just not: p = {{ decimal(behind.adjusted, 3) }} among the 15 comparisons of
+#       these runs, {{ decimal(behind_of_five, 3) }} among the five of accuracy.]
 #
 # ## Where it comes from
 #
@@ -143,10 +143,10 @@ def ranged(field, which=None, *, digits):
 # %% [markdown]
 # The next layer normalises the pooled value, and applies a ReLU. Normalisation and ReLU keep the order of
 # values, as long as the normalisation's scale is positive, as all are at first. So the maximum of a window is
-# also the maximum of what comes out behind them: no response lowers another^[As in the stem, but for the
+# also the maximum of what comes out behind them: within it no response lowers another^[As in the stem, but for the
 # mean that is subtracted: there it is that of all values, here that of the maxima, which is larger, so the
-# ReLU removes more.]. In an average one can be pulled down before the ReLU sees it. What counts then is the
-# side of the mean and not the sign, since the normalisation subtracts the mean.
+# ReLU removes more.]. In an average one can be pulled down before the ReLU sees it. (That ReLU cuts, at
+# first, at the mean and not at zero; signs are what is counted here.)
 #
 # ??? note "How much cancels in trained networks"
 #     In five networks that average, at their first transition, {{ percent(below_zero, 0) }}
@@ -334,7 +334,7 @@ table(
 #
 # How much is aliased in real features? Move a map by one cell, and pool it. Ideally the result is the old
 # pooled map, moved by half a cell. We compute that ideal by interpolation, and take how far the real one is
-# from it (*by two neighbours*: with their mean as interpolation)^[Mean squared error over the sum of the two maps' variances, mean over channels: 0 where nothing is
+# from it^[Mean squared error over the sum of the two maps' variances, mean over channels: 0 where nothing is
 # spoilt, 1 for two unrelated maps. The interpolation is the Fourier series: the sum of waves, none finer
 # than the grid can show, that passes through all values. Where nothing is aliased it is exact.].
 #
@@ -477,6 +477,7 @@ fewer, ties = (
     ("average after a ReLU", "blur"),
 )
 assert not any(d.told_apart for d in accuracy.values())
+assert all(accuracy[name].mean < 0 for name in ties)
 assert -0.001 < lead.interval[0] < 0 < lead.interval[1] < 0.003
 assert sum(map(len, compared.values())) == 15
 assert behind.p < 0.05 < behind.adjusted < 0.06 and behind.interval[1] < 0
@@ -609,15 +610,15 @@ rates_by_loss = by_rate("test_loss", lambda loss: decimal(loss, 3), "Loss on the
 # Holm; among the five of accuracy, {{ decimal(behind_of_five, 3) }}. That all 15 count was settled after the
 # runs, not before.].
 #
-# **Test loss does after ten epochs, but not in shorter runs.** After ten epochs the average's is lower than
+# **Test loss chooses after ten epochs, and shorter runs say the opposite.** After ten epochs the average's is lower than
 # that of the maximum, by {{ decimal(test_loss["maximum"].mean, 3) }}, of the maximum first and of the stride.
 # In the runs of five epochs (one seed) that chose the learning rates, its loss on held-out images was
 # *higher* than that of these three, at every rate. In both, the average fits the training images less than
 # all others but the blur.
 #
 # **Two of the six test one property each**, at the average's learning rate: a ReLU before the average, so
-# that nothing is left to cancel, and a wider blur, which aliases less. Neither was clearly more accurate.
-# (Each changes more than its property: the one fits the training images more, the other less.)
+# that nothing is left to cancel, and a wider blur, which aliases less. Neither was more accurate: both
+# were behind, though not clearly. (Each changes more than its property: the one fits the training images more, the other less.)
 #
 # None of this says why. And it is one network on one set of small images.
 #

@@ -94,14 +94,14 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 #     {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same accuracy
 #     {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's [matched
 #     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. Without
-#     compression and bottlenecks it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}; on
+#     compression and bottlenecks DenseNet-169 would have {{ millions(bare["DenseNet-169"].without_both, 0) }}; on
 #     CIFAR-10 narrow layers alone did save.
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
 #       {{ rough }}
 #     - **{{ times(last.resnet / last.densenet, 0) }}** fewer weights in the last convolution of the
 #       book's networks
-#     - **{{ times(resnet_total / dense_total, 0) }}** fewer in the book's DenseNet than in its ResNet-18, of
+#     - **{{ times(resnet_total / dense_total, 0) }}** fewer parameters in the book's DenseNet than in its ResNet-18, of
 #       [about the same accuracy](#a-fair-comparison-equal-accuracy) on Fashion-MNIST
 #
 # ## A narrow output is cheap
@@ -383,18 +383,23 @@ table(
 
 # %% [markdown]
 # And the book's own two? We trained them alike on Fashion-MNIST at 64², five seeds each, as in
-# [exercise 1](1-average-pooling.py#what-our-training-says)^[Each with its learning rate, the best of
-# three by accuracy on held-out images. At the highest of them ResNet-18 diverged; for both the
-# lowest was best, so a better one may lie below. A pair of one seed shares the order of the images; one pair of the five ran on two cards, an
-# H100 and an H200.]. DenseNet is right in {{ percent(accuracies[0], 2) }} of the test images.
-# ResNet-18, with {{ times(resnet_total / dense_total, 0) }} the parameters, is right in
-# {{ percent(accuracies[1], 2) }}. The difference is {{ decimal(100 * in_accuracy.mean, 3) }} points,
-# interval {{ points }}: accuracy does not tell them apart^[Student's 95% intervals over five pairs, for
-# other seeds and these 10,000 test images. Of accuracy and test loss only the loss is clearly different
-# after Holm's correction: {{ decimal(losses[0], 3) }} against {{ decimal(losses[1], 3) }}, interval of the
-# difference {{ interval(*in_loss.interval, 3) }}. But after five epochs at the same rate ResNet-18's loss on
-# held-out images was the lower one, {{ decimal(half_way[1], 3) }} against {{ decimal(half_way[0], 3) }} (one
-# seed); at rate 0.1 the two were level.].
+# [exercise 1](1-average-pooling.py#what-our-training-says). DenseNet is right in
+# {{ percent(accuracies[0], 2) }} of the test images. ResNet-18, with
+# {{ times(resnet_total / dense_total, 0) }} the parameters, is right in {{ percent(accuracies[1], 2) }}. The
+# difference is {{ decimal(100 * in_accuracy.mean, 3) }} points, interval {{ points }}: accuracy does not tell
+# them apart.
+#
+# ??? note "How they were trained, and their loss"
+#     Each has its learning rate, the best of three by accuracy on held-out images. At the highest of them
+#     ResNet-18 diverged; for both the lowest was best, so a better one may lie below. A pair of one seed
+#     shares the order of the images; one pair of the five ran on two cards, an H100 and an H200. Intervals
+#     are Student's, at 95% over five pairs, for other seeds and these 10,000 test images.
+#
+#     Of accuracy and test loss only the loss is clearly different after Holm's correction:
+#     {{ decimal(losses[0], 3) }} against {{ decimal(losses[1], 3) }}, interval of the difference
+#     {{ interval(*in_loss.interval, 3) }}. But after five epochs at the same rate ResNet-18's loss on held-out
+#     images was the lower one, {{ decimal(half_way[1], 3) }} against {{ decimal(half_way[0], 3) }} (one seed);
+#     at rate 0.1 the two were level.
 #
 # {{ record_note(load_record("pooling-converged")) }}
 #
@@ -457,7 +462,8 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # that read more than one source {{ sum(least_to_input) }} do, untrained {{ sum(untrained_least) }}^[The lowest
 # share of the input falls from {{ percent(untrained_to_input[1], 0) }} before training to
 # {{ percent(to_input[1], 0) }} in the second block, and from {{ percent(untrained_to_input[2], 0) }} to
-# {{ percent(to_input[2], 0) }} in the third (one run). The paper saw it in its second and third block.].
+# {{ percent(to_input[2], 0) }} in the third (one run). The paper saw least weight on the input
+# in its second and third block.].
 #
 # ??? note "How much of each weight is left after training?"
 #     Divide each mean absolute weight after training by the same one before. Weight decay alone, without

@@ -132,8 +132,9 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       network](3-2c-bench.py#the-books-own-network), 128 images, predicted for a CPU:
 #       {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
-#       float32. [Other settings](3-2c-bench.py), two threads and bfloat16, {{ times(min(in_all), 2) }} to
-#       {{ times(in_bfloat16[1], 2) }}; beside torchvision's network in `channels_last`
+#       float32; [once more](3-2c-bench.py) {{ times(min(in_all), 2) }}. Two threads
+#       {{ times(max(in_all), 2) }}, bfloat16 {{ times(in_bfloat16[0], 2) }} and
+#       {{ times(in_bfloat16[1], 2) }}. All these beside `channels_last`:
 #       {{ times(min(beside_last_on_cpu), 2) }} to {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** torchvision's time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
@@ -185,7 +186,7 @@ assert bottlenecks > 0.5 * peak["recompute_bottleneck_input"]
 
 # %% [markdown]
 # That halves DenseNet-121's {{ mib(peak["torchvision"], 0) }} to
-# {{ mib(peak["recompute_bottleneck_input"], 0) }}. More than half of these is what bottlenecks wrote, and the
+# {{ mib(peak["recompute_bottleneck_input"], 0) }}. More than half of this is what bottlenecks wrote, and the
 # same normalised. Recompute whole *layers*, and transitions, and that goes too:
 # {{ mib(peak["recompute_layer"], 0) }}.
 #
@@ -224,9 +225,9 @@ assert all(set(row.layers_by_count) == {1} and row.largest_error < 1e-5 for row 
 #
 #     Recomputing is exact only while parameters, buffers and the mode stay what they were in the
 #     forward pass. `torch.utils.checkpoint` does not notice changed parameters or buffers, and gives
-#     another gradient without a word. Ours raises an error if the mode, a parameter or a running statistic
-#     that is used has changed, as far as autograd has counted the write. A write through `.data`, or a step
-#     of an optimizer with `fused=True`, it does not count.
+#     another gradient without a word. Ours raises an error if the mode has changed, or, as far as autograd
+#     counts writes, a parameter or a running statistic that is used. A write through `.data`, or a step of
+#     an optimizer with `fused=True`, it does not count.
 #
 # ## Share
 #
@@ -380,8 +381,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # chain of concatenations, and a plan of that buffer over both passes. Today you can tell it in three places.
 #
 # - **The model's code.** A *module* could own the memory of its results, and share it. In Lua Torch it did.
-#   In PyTorch it can only become another network, one that reads less
-#   ([VoVNet](https://arxiv.org/abs/1904.09730)).
+#   In PyTorch modules do not. A model can avoid the joined copies (convolve each feature by itself, and
+#   add), or become one that reads less ([VoVNet](https://arxiv.org/abs/1904.09730)).
 # - **Autograd.** Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #   checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another form.
 #   `autograd.Function`: this block is one operation, and here is its gradient. The first two fall into the

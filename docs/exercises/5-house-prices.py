@@ -29,6 +29,7 @@ from densenet_solutions.site.tables import KEY, table
 train, _ = load_houses()
 mean, book, centred, ridge_book, ridge = baseline.ladder().values()
 ensemble, members, errors = study.dense_on_the_books_folds()
+half = np.median(np.exp(np.abs(errors)) - 1)  # predicted over true price, or the other way
 connections, averages, standings = study.connections(), study.averages(), study.standings()
 names = pictures.NAMES
 chosen = networks.ensemble("dense").networks
@@ -95,11 +96,11 @@ linear = study.trials_of_ridge()
 assert len(linear) == search.TRIALS and max(linear) < 0.13
 # %% [markdown]
 # !!! answer "The answer"
-#     Concatenate each layer's output to what it has read, and leave pooling and transitions out. The
-#     average of three such networks misses prices by about {{ percent(np.exp(ensemble) - 1, 0) }}. That is
-#     mostly features and training: on new splits, tuned alike, other connections are not clearly worse.
+#     Concatenate each layer's output to what it read, and leave out pooling and transitions. The
+#     average of three such networks misses half of the prices by less than {{ percent(half, 0) }}. That is
+#     mostly features and training: on new splits, tuned alike, no other connection is clearly worse.
 #     Dense connections brought safety: in our random search half of the plain networks went wrong, no dense
-#     one. A single shortcut does that, too.
+#     one. One shortcut does that, too.
 #
 #     - **{{ decimal(ensemble, 4) }}** error (RMSE of the logarithm) of three dense MLPs on the book's folds;
 #       predicting the mean has {{ decimal(mean, 4) }}
@@ -335,13 +336,13 @@ table(
 #
 # Good features bring a *linear model* from {{ decimal(book_f["ridge"], 4) }} to
 # {{ decimal(ours_f["ridge"], 4) }}; the network with dropout of inputs then has {{ decimal(ours_f[inputs], 4) }},
-# with bins {{ decimal(bins_f[inputs], 4) }}. In the other order that network brings most, from
+# with bins {{ decimal(bins_f[inputs], 4) }}. In the other order that network brings more, from
 # {{ decimal(book_f["ridge"], 4) }} to {{ decimal(book_f[inputs], 4) }}, and the features the rest. Without
 # dropout it is no better on our features than ridge regression, {{ decimal(ours_f["none"], 4) }}. Of the two
 # kinds of dropout that of *inputs* (30% of the table's columns) helps more. Two seeds are few, so small
 # differences in this table say little. (The lowest value, {{ decimal(bins_f["of both"], 4) }}, is below our
-# answer's, but an earlier version had found that recipe by hand on these very folds, at half the learning rate
-# and epochs.)
+# answer's. But that recipe had been found by hand on these houses, in other splits, and had been scored on these
+# very folds before; so the table favours it.)
 #
 # ## Against other models
 #
