@@ -253,8 +253,8 @@ assert sum(at_96) == 3 and len(at_96) == 4
 # alive too, so its parameters count nearly twice: {{ mib(fixed_8[1], 0) }} with eight images of 224², of
 # DenseNet's peak {{ mib(fixed_8[0], 0) }}. DenseNet has the larger $b$, there {{ mib(slopes[0]) }} an image
 # against {{ mib(slopes[1]) }}. So the lines must cross, at ({{ decimal(fixed_8[1] / 2**20, 0) }} −
-# {{ decimal(fixed_8[0] / 2**20, 0) }}) / ({{ decimal(slopes[0] / 2**20) }} −
-# {{ decimal(slopes[1] / 2**20) }}), between {{ crossings[224] - 1 }} and {{ crossings[224] }} images. (With many
+# {{ decimal(fixed_8[0] / 2**20, 0) }}) / ({{ decimal(slopes[0] / 2**20, 1) }} −
+# {{ decimal(slopes[1] / 2**20, 1) }}), between {{ crossings[224] - 1 }} and {{ crossings[224] }} images. (With many
 # images ResNet-18's line is [another](3-1b-trust.py#the-lines-in-numbers).)
 #
 # The book's networks · float32, no optimizer · lines predicted, rings measured on an H100

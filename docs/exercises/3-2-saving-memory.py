@@ -132,10 +132,10 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       network](3-2c-bench.py#the-books-own-network), 128 images, predicted for a CPU:
 #       {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
-#       float32; [once more](3-2c-bench.py) {{ times(min(in_all), 2) }}. Two threads
-#       {{ times(max(in_all), 2) }}, bfloat16 {{ times(in_bfloat16[0], 2) }} and
-#       {{ times(in_bfloat16[1], 2) }}. All these beside `channels_last`:
-#       {{ times(min(beside_last_on_cpu), 2) }} to {{ times(max(beside_last_on_cpu), 2) }}.]
+#       float32; [again](3-2c-bench.py) {{ times(min(in_all), 2) }}. Two threads
+#       {{ times(max(in_all), 2) }}, bfloat16 {{ times(in_bfloat16[0], 2) }}, {{ times(in_bfloat16[1], 2) }}.
+#       Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
+#       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(large["shared_storage"].time_ratio) }}** torchvision's time on an {{ card }} with 256
 #       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
 #       `channels_last`, {{ times(beside_last[256]) }} with 256 and {{ times(beside_last[8]) }} with 8.]
@@ -381,8 +381,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # chain of concatenations, and a plan of that buffer over both passes. Today you can tell it in three places.
 #
 # - **The model's code.** A *module* could own the memory of its results, and share it. In Lua Torch it did.
-#   In PyTorch modules do not. A model can avoid the joined copies (convolve each feature by itself, and
-#   add), or become one that reads less ([VoVNet](https://arxiv.org/abs/1904.09730)).
+#   In PyTorch a model can avoid joined copies (convolve each feature by itself, and add), or become one
+#   that reads less ([VoVNet](https://arxiv.org/abs/1904.09730)).
 # - **Autograd.** Four interfaces say what to save instead. `checkpoint`: run this part again. *Selective*
 #   checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another form.
 #   `autograd.Function`: this block is one operation, and here is its gradient. The first two fall into the
