@@ -158,24 +158,28 @@ assert (
 #
 # {{ source(saved_in_8_bits.EightBit) }}
 #
-# The loss stays exact, and the peak falls to {{ mib(bits.training_peak) }}. The gradient lies
-# {{ percent(bits_error) }} from the plain one in a small network^[Two dense blocks of two layers, 4 images of
-# 32 × 32, live.]. In DenseNet-121, untrained, it lies {{ percent(min(in_bits_off), 1) }} to
-# {{ percent(max(in_bits_off), 1) }} from that in float64 ([ten draws](3-2c-bench.py#is-it-the-same-gradient));
-# float32 without that rounding lies {{ percent(min(in_float32_off), 1) }} to
-# {{ percent(max(in_float32_off), 1) }} from it. The gradient in
-# bfloat16 lies {{ percent(half_apart, 0) }} from that in float32 there^[Untrained, 8 images of 96 × 96, one draw,
-# recorded.]. What the two
-# do to a training of a smaller network is [below](#what-it-does-to-accuracy). One line of the 8 bits holds a lesson. ReLU's
-# gradient passes where its *output* is positive. Plain rounding would turn
-# {{ percent(claims.rounded_to_zero()) }} of the positive outputs (of standard normal numbers behind a
-# ReLU) into zeros and stop their gradients. So a small positive number is rounded up. bfloat16 takes
-# {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. Is it faster? In
-# torchvision's default layout a step on an {{ card }} takes {{ milliseconds(in_half[32]) }} in
-# bfloat16 and {{ milliseconds(in_float32[32]) }} in float32 (its convolutions in TF32) with 32 images,
-# {{ milliseconds(in_half[128]) }} and {{ milliseconds(in_float32[128]) }} with 128. The two types were not
-# timed in turn, and their rounds overlap, so these do not tell ([the
-# bench](3-2c-bench.py#on-a-gpu)).
+# With 8 bits the loss stays exact, and the peak falls to {{ mib(bits.training_peak) }}. bfloat16 takes
+# {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. What is lost is exactness of the
+# gradient. How far is it off?
+#
+# - **8 bits**: {{ percent(min(in_bits_off), 1) }} to {{ percent(max(in_bits_off), 1) }} of its length, in an
+#   untrained DenseNet-121 against float64 ([ten draws](3-2c-bench.py#is-it-the-same-gradient)). Plain float32
+#   is off by {{ percent(min(in_float32_off), 1) }} to {{ percent(max(in_float32_off), 1) }} there^[In a small
+#   network 8 bits are {{ percent(bits_error) }} from plain float32: two dense blocks of two layers, 4 images of
+#   32 × 32, live.].
+# - **bfloat16**: {{ percent(half_apart, 0) }}, against float32^[The same network, untrained, 8 images of
+#   96 × 96, one draw, recorded.].
+#
+# What the two do to the training of a smaller network is [below](#what-it-does-to-accuracy). Whether bfloat16
+# is faster our bench cannot tell^[In torchvision's default layout a step on an {{ card }} takes
+# {{ milliseconds(in_half[32]) }} in bfloat16 and {{ milliseconds(in_float32[32]) }} in float32 (its
+# convolutions in TF32) with 32 images, {{ milliseconds(in_half[128]) }} and
+# {{ milliseconds(in_float32[128]) }} with 128. The two types were not timed in turn, and their rounds overlap
+# ([the bench](3-2c-bench.py#on-a-gpu)).].
+#
+# One line of the 8 bits holds a lesson. ReLU's gradient passes where its *output* is positive. Plain rounding
+# would turn {{ percent(claims.rounded_to_zero()) }} of the positive outputs (of standard normal numbers behind
+# a ReLU) into zeros and stop their gradients. So a small positive number is rounded up.
 #
 # For inference, weights can be kept in 8 bits as well: {{ mib(quantized.state_bytes) }} instead of
 # {{ mib(plain.state_bytes) }}. The peak beside them falls from {{ mib(plain.inference_peak) }} to
@@ -212,14 +216,18 @@ assert (
 # {{ mib(peak["logarithmic_connections"], 0) }} and {{ mib(peak["harmonic_connections"], 0) }},
 # because bottlenecks, transitions and stem stay. Or let chance decide: keep the layer before, and each
 # earlier source with probability ½. Five such patterns have {{ mib(min(drawn), 0) }} to
-# {{ mib(max(drawn), 0) }}; the tables below have the first of them, which is the largest. Gates go the other way: they start from all
-# connections of a trained network and keep, once, half of them: always the layer before, and of the others
-# those with the largest mean absolute weight. (The tables' peak is that of an untrained network, whose weights choose by chance.) A gate multiplies the scale and the shift of a normalisation, since
-# $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$, so it costs no activation; a closed one is
-# not read at all. A gate that stays open is 1 in the forward pass, and the number behind it only collects a
-# gradient.
+# {{ mib(max(drawn), 0) }}; the tables below have the first of them, which is the largest.
 #
-# {{ source(gates.GatedNorm) }}
+# **Gates** go the other way. They start from all connections of a trained network and keep, once, half of
+# them: always the layer before, and of the others those with the largest mean absolute weight. (The tables'
+# peak is that of an untrained network, whose weights choose by chance.)
+#
+# ??? note "Why a gate costs no activation, in code"
+#     A gate multiplies the scale and the shift of a normalisation, since
+#     $\mathrm{ReLU}(g\,y) = g\,\mathrm{ReLU}(y)$ for $g \ge 0$. A closed one is not read at all. A gate that
+#     stays open is 1 in the forward pass, and the number behind it only collects a gradient.
+#
+#     {{ source(gates.GatedNorm) }}
 #
 # **One-shot aggregation** ([VoVNet](https://arxiv.org/abs/1904.09730)) goes furthest: inside a
 # block every layer reads only its predecessor, and all of them are concatenated once, at the end.
