@@ -109,7 +109,8 @@ def record(
         f"{len(made.cases)} of {len(chosen.cases)} cases"
         + f", {failed} of them out of memory" * bool(failed)
         + "; nothing was left to measure" * (not any(measured))
-        + "; without --only the others" * (only is not None and len(made.cases) < len(chosen.cases))
+        + "; leave out --only for the others"
+        * (only is not None and len(made.cases) < len(chosen.cases))
     )
 
 

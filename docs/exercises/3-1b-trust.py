@@ -505,12 +505,7 @@ table(
 
 # %%
 summaries = study.summaries()
-wrong = [
-    value / row.kept
-    for row in summaries.values()
-    for value in (row.all_outputs, row.doubled, row.distinct)
-]
-least, worst = times(min(wrong), 2), times(max(wrong), 2)
+wrong = [share for row in summaries.values() for share in row.shares]
 assert min(wrong) < 0.95 and max(wrong) > 1.5
 table(
     summaries,
@@ -525,7 +520,7 @@ table(
 )
 
 # %% [markdown]
-# They say {{ least }} to {{ worst }} of the truth. `torch.cat` is no module, so concatenations are
+# They say {{ times(min(wrong), 2) }} to {{ times(max(wrong), 2) }} of the truth. `torch.cat` is no module, so concatenations are
 # missed. Outputs of normalisations are counted, although the ReLU behind them keeps only its own. A
 # ReLU in place has no memory of its own, so it is counted twice. And a sum changes with how the same
 # network is written: our ResNet-18 calls ReLUs and identity shortcuts as modules, and a hook counts them, though

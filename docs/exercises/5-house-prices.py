@@ -17,7 +17,7 @@ import numpy as np
 from densenet_solutions.exercises.houses import baseline, networks, pictures, search, study
 from densenet_solutions.exercises.houses.recordings import FACTOR_NETWORK
 from densenet_solutions.exercises.houses.rivals import TREE_TRIALS, TREES
-from densenet_solutions.exercises.houses.today import FAMILIES
+from densenet_solutions.exercises.houses.today import FAMILIES, TABM_MEMBERS
 from densenet_solutions.houses import load_houses
 from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.models import DenseMLP
@@ -350,7 +350,7 @@ table(
 # machine (SVR) in {{ search.TRIALS }} trials, and three kinds of boosted trees in {{ TREE_TRIALS }}. (Those
 # are sums of many small decision trees, each fitted to what the sum so far gets wrong.) Three more were added
 # later, scikit-learn's histogram boosting, and RealMLP and TabM, networks that people use for tables today,
-# which run untuned (TabM with 8 members instead of 32).
+# which run untuned (TabM with {{ TABM_MEMBERS }} members instead of 32).
 #
 # Dense: average of three networks · rivals: one model · fresh-6 to fresh-10, 25 folds ·
 # recorded

@@ -89,3 +89,9 @@ def test_what_is_possible_and_wrong_is_a_report(call):
     report = call()
     assert not report.passed
     assert report.wrong
+
+
+def test_a_folder_is_no_file_to_load(tmp_path):
+    (tmp_path / "nets.py").mkdir()
+    with pytest.raises(ValueError, match=r"a file is needed, got the folder '.*nets\.py'"):
+        load(f"{tmp_path}/nets.py:Net")

@@ -437,3 +437,15 @@ def test_a_file_that_an_earlier_version_wrote_is_not_begun(tmp_path: Path) -> No
     assert not begun(path)
     path.write_text(text + "    return 3\n", encoding="utf-8")
     assert begun(path)
+
+
+def test_what_is_missing_from_a_folder_is_told_with_a_command_that_works(tmp_path: Path) -> None:
+    start(tmp_path)
+    (tmp_path / "exercise_4.py").unlink()
+    with pytest.raises(ValueError, match=r"start .+` writes those that are missing"):
+        course(tmp_path, only="exercise_4.py")
+    assert start(tmp_path) == (tmp_path / "exercise_4.py",)
+    (tmp_path / "exercise_4.py").unlink()
+    (tmp_path / "exercise_4.py").mkdir()
+    with pytest.raises(ValueError, match=r"exercise_4\.py is a folder, and an exercise is a file"):
+        course(tmp_path, only="exercise_4.py")

@@ -219,11 +219,18 @@ def test_a_recording_with_nothing_to_do_says_so(tmp_path: Path) -> None:
     first = RUNNER.invoke(app, [*command, "--only", case])
     assert "nothing was left" not in first.output
     again = RUNNER.invoke(app, [*command, "--only", case])
-    assert "1 of 8 cases; nothing was left to measure; without --only the others" in again.output
+    assert (
+        "1 of 8 cases; nothing was left to measure; leave out --only for the others" in again.output
+    )
 
 
 def test_somebody_elses_densenet_is_told_from_ours() -> None:
     with pytest.raises(
-        TypeError, match=r"takes densenet_solutions' DenseNet, got torchvision\.mod"
+        TypeError, match=r"takes densenet_solutions' DenseNet, got torchvision\.mod.*: build one"
     ):
         STRATEGIES["gates"].apply(densenet121())
+
+
+def test_a_function_that_builds_is_to_be_called() -> None:
+    with pytest.raises(TypeError, match="takes a DenseNet, got function: call it"):
+        STRATEGIES["shared_storage"].apply(densenet121)

@@ -165,6 +165,11 @@ class Summary:
     distinct: int
     kept: int
 
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Each convention's sum over what is kept."""
+        return self.all_outputs / self.kept, self.doubled / self.kept, self.distinct / self.kept
+
 
 def hook_summary(build: Callable[[], nn.Module], shape: Sequence[int]) -> tuple[int, int]:
     """Bytes of the outputs of all leaf modules: all of them, and each storage once.
