@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib
 import math
 import numbers
@@ -324,5 +325,7 @@ def output_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(bytes(4096))  # an empty file fits on a full disk, too
     except OSError as error:
-        raise ValueError(f"{path} cannot be written to: {error.strerror or error}") from None
+        # `/proc` says of a new file that it is not there
+        why = "" if error.errno == errno.ENOENT else f": {error.strerror or error}"
+        raise ValueError(f"{path} cannot be written to{why}; give another folder") from None
     return path

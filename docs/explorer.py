@@ -36,7 +36,7 @@ from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import MIB, gib, mib, percent, times
+from densenet_solutions.site.numbers import MIB, gib, mib, percent, times, up
 from densenet_solutions.site.page import how_made
 from densenet_solutions.site.tables import KEY, table
 
@@ -252,13 +252,13 @@ table(
 # %% [markdown]
 # Where the band ends is measured, for each network by itself; $\theta = 1$ and growth rates of your own
 # were not measured, and take the error of the network that they are made from. In training steps above 1 GiB an H100 or
-# an H200 reserved up to {{ percent(of_table_1, 0) }} more than was simulated for the networks of Table
+# an H200 reserved up to {{ percent(up(of_table_1, 2), 0) }} more than was simulated for the networks of Table
 # 1, {{ percent(miss["book-densenet"], 0) }} for the book's DenseNet and
 # {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18, both in bfloat16. In inference above 1 GiB it was up to
-# {{ percent(wide, 0) }} for DenseNet-161 and {{ percent(max(narrow), 0) }} for the other four of Table 1;
+# {{ percent(up(wide, 2), 0) }} for DenseNet-161 and {{ percent(up(max(narrow), 2), 0) }} for the other four of Table 1;
 # [exercise 3.1b](exercises/3-1b-trust.py#on-our-own-gpus) has the cases. Smaller steps reserved up to
-# {{ percent(worst[True], 0) }} more in training ({{ percent(later, 0) }} without what were probably first
-# steps of processes) and {{ percent(worst[False], 0) }} in inference, but never more than
+# {{ percent(up(worst[True], 2), 0) }} more in training ({{ percent(later, 0) }} without what were probably first
+# steps of processes) and {{ percent(up(worst[False], 2), 0) }} in inference, but never more than
 # {{ mib(most_more, 0) }}; for them the band can end too early. Besides what a step
 # reserved, {{ mib(min(usual), 0) }} to {{ mib(max(usual), 0) }} were gone from the card in {{ len(usual) }} of
 # {{ len(away) }} cases, {{ mib(max(away), 0) }} at most: the CUDA context, what libraries keep, and what

@@ -30,7 +30,11 @@ COMMANDS = {
 class _LazyGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.obj = tuple(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            reword(error, ctx.obj)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         try:

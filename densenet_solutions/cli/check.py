@@ -100,7 +100,8 @@ def _check(
         ),
     ] = Path(),
     only: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="One of them: exercise_4.py.")
+        list[str] | None,
+        typer.Option(metavar="FILE", help="One of them, for example exercise_4.py."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -213,8 +214,8 @@ def transition(
 @app.command(
     help="Say what a network keeps for its backward pass, and whether its peak is that of the "
     "plain network, of recomputation or of shared storage. One passes that needs clearly less than "
-    "the plain network and keeps at most half of its copies of earlier features.\n\n"
-    + names(NETWORK=CHECKED)
+    "the plain network and keeps at most half of its copies of earlier features. "
+    "DenseNet-121 takes about a minute.\n\n" + names(NETWORK=CHECKED)
 )
 def memory(
     target: Target,

@@ -341,7 +341,8 @@ def _add_rows(
     table.add_row("number of parameters", *(count(network.parameters) for network in networks))
     works = [network.multiply_adds for network in networks]
     table.add_row(
-        "multiply-adds, forward", *("—" if work is None else billions(work) for work in works)
+        "multiply-adds of the batch, forward",
+        *("—" if work is None else billions(work) for work in works),
     )
     table.add_section()
     for category in results[-1].bytes_by_category:

@@ -92,7 +92,11 @@ def record(
         where = chosen_device(device)
         shipped = _shipped(name)
         if where == "cpu" and shipped and not any(d.startswith("CPU") for d in shipped):
-            typer.echo(f"made on {', '.join(shipped)}; here it runs on the CPU", err=True)
+            typer.echo(
+                f"made on {', '.join(shipped)}; here it runs on the CPU, which may take hours. "
+                "Each case is written when it is done; --only CASE measures one, Ctrl-C stops",
+                err=True,
+            )
         with progress(name) as told:
             measured = []
 

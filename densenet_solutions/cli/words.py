@@ -66,7 +66,9 @@ def reword(error: Any, args: Sequence[str]) -> None:
         r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", str(getattr(error, "message", ""))
     )
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # no such option
-        error.possibilities = _meant(error) or error.possibilities
+        place = _place(error.option_name, error.ctx)
+        error.message = place or error.message
+        error.possibilities = [] if place else _meant(error) or error.possibilities
     elif surplus:
         takes = " ".join(one.metavar or one.name for one in _arguments(error.ctx.command))
         error.message = (
@@ -94,6 +96,24 @@ def reword(error: Any, args: Sequence[str]) -> None:
         words = _refusal(error, list(args))
         if words is not None:
             error.message, error.param = words, None
+
+
+def _place(option: str, context: Any) -> str | None:
+    """Where an option belongs that was typed before its command, or behind that of another."""
+    above = context
+    while (above := above.parent) is not None:
+        if option in _options(above.command).values():
+            return f"{option} stands before {context.info_name}, and without it"
+    if not hasattr(context.command, "list_commands"):
+        return None
+    found = [
+        name
+        for name in context.command.list_commands(context)
+        if option in _options(context.command.get_command(context, name)).values()
+    ]
+    if not found:
+        return None
+    return f"{option} is an option of {', '.join(found)}: write it after the command"
 
 
 def _meant(error: Any) -> list[str]:

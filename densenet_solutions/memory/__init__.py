@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from densenet_solutions import checks
 from densenet_solutions.memory import (
     bfloat16,
     channel_pruning,
@@ -30,11 +31,21 @@ from densenet_solutions.memory.strategy import Strategy as Strategy
 from densenet_solutions.memory.strategy import training_step as training_step
 from densenet_solutions.memory.trunks import find_trunks as find_trunks
 
+
+class _Rows(dict[str, Strategy]):
+    def __missing__(self, name: str) -> Strategy:
+        try:
+            checks.choice("a strategy", name, self)
+        except ValueError as error:
+            raise KeyError(str(error)) from None
+        raise KeyError(name)
+
+
 #: Every strategy by name, family by family. A file adds its own by a tuple `STRATEGIES` and its
 #: name here.
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
-    {
-        row.name: row
+    _Rows(
+        (row.name, row)
         for file in (
             *(plain, in_place),
             *(recompute, selective_checkpointing, shared_storage),
@@ -46,5 +57,5 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
             gradient_accumulation,
         )
         for row in file.STRATEGIES
-    }
+    )
 )

@@ -132,7 +132,8 @@ def refuse_compiled(model: nn.Module) -> None:
     for module in model.modules():
         if module._compiled_call_impl is not None or "_orig_mod" in module._modules:
             raise TypeError(
-                "this strategy takes a network that is not compiled, got a compiled one"
+                "this strategy takes a network that is not compiled, got a compiled one: apply it "
+                "first, and compile the copy"
             )
 
 
@@ -162,8 +163,7 @@ def retype(
         ):
             raise TypeError(
                 "this strategy takes the network as it was built, "
-                f"got a {kind.__name__} with a forward pass of its own: apply this strategy first, "
-                "and once"
+                f"got a {kind.__name__} with a forward pass of its own: apply one strategy, once"
             )
         module.__class__ = new if issubclass(new, old) and kind is old else _joined(new, kind)
     if not found and not optional:

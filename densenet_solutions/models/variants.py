@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +29,19 @@ class Variant:
     torchvision_weights: str | None = None
 
     def build(self, **options: Any) -> DenseNet:
-        """The network of this row; `options` are those of `DenseNetConfig`."""
+        """The network of this row; `options` are those of `DenseNetConfig`.
+
+        Raises:
+            TypeError: there is no such option.
+            ValueError: an option has an impossible value.
+        """
+        known = [one.name for one in fields(DenseNetConfig)]
+        for name in options:
+            if name not in known:
+                raise TypeError(
+                    f"options of a DenseNet are {', '.join(known)}; got {name}. (Weights come by "
+                    "load_densenet_weights.)"
+                )
         return DenseNet(replace(self.config, **options))
 
 

@@ -62,7 +62,8 @@ def load_densenet_weights(
         listed = "; ".join(f"{what}: {', '.join(of)}" for what, of in problems.items() if of)
         hint = any("classifier." in name for name in (*missing, *wrong)) and not other_classes
         advice = " (other_classes=True keeps the model's classifier)" if hint else ""
-        raise RuntimeError(f"these weights do not fit the model. {listed}{advice}")
+        none = " (it has no tensor of theirs)" if not set(found) & set(wanted) else ""
+        raise RuntimeError(f"these weights do not fit the model{none}. {listed}{advice}")
     model.load_state_dict(found, strict=False)
     return tuple(left_out)
 

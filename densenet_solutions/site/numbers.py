@@ -118,6 +118,29 @@ def apart(difference: float) -> str:
     return "bit for bit" if difference == 0 else f"to within {_written(difference, '.0e')}"
 
 
+def up(value: float, digits: int) -> float:
+    """The least number with so many digits behind the point that `value` does not exceed.
+
+    A bound is printed through it: rounded as usual, it would be false half of the time.
+
+    Examples:
+        >>> up(0.0523, 2), up(0.05, 2)
+        (0.06, 0.05)
+    """
+    nearest = round(value, digits)
+    return nearest if nearest >= value else round(nearest + 10**-digits, digits)
+
+
+def down(value: float, digits: int) -> float:
+    """The greatest number with so many digits behind the point that does not exceed `value`.
+
+    Examples:
+        >>> down(0.0523, 3), down(0.0528, 3)
+        (0.052, 0.052)
+    """
+    return -up(-value, digits)
+
+
 def signed(difference: float, digits: int = 2) -> str:
     """A difference with its sign, whichever it is.
 

@@ -231,8 +231,8 @@ pictures.sweeps(
 # %% [markdown]
 # The growth rate enters squared (not quite four times, since some parts, the classifier among them, grow
 # only with $k$). Leaving compression out ($\theta = 1$) costs
-# {{ times(keeping[1.0] / keeping[0.5], 2) }}. In DenseNet-121 the bottleneck saves, too: without it the same
-# layers would need {{ millions(without) }} parameters instead of {{ millions(with_bottleneck) }}. (In the
+# {{ times(keeping[1.0] / keeping[0.5], 2) }}. In DenseNet-121 the bottleneck saves, too: without it the
+# network would need {{ millions(without) }} parameters instead of {{ millions(with_bottleneck) }}. (In the
 # book's narrow network [it would cost](4-table-1.py#what-people-say).)
 #
 # ## A fair comparison: equal accuracy

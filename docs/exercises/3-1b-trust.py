@@ -15,7 +15,7 @@ from densenet_solutions.exercises.memory.witness import Witness
 from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE, CUBLAS_WORKSPACE_HOPPER
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import count, decimal, gib, mib, percent, times
+from densenet_solutions.site.numbers import count, decimal, gib, mib, percent, times, up
 from densenet_solutions.site.page import how_made, record_note, source
 from densenet_solutions.site.tables import KEY, table
 
@@ -276,7 +276,7 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # in float32, {{ count(len(twice)) }} of them repeats^[With cuDNN's benchmark mode on, but in the process
 # that had run the same step without it. There PyTorch takes the plan that it has already
 # (`ATen/native/cudnn/Conv_v8.cpp`), so they say nothing about that mode.], they were to the byte as
-# predicted, in the other cases within {{ percent(off) }}. What is missing is *workspace*, which the
+# predicted, in the other cases within {{ percent(up(off, 3)) }}. What is missing is *workspace*, which the
 # allocator hands out inside of operations.
 #
 # **Inference.** Above 1 GiB, {{ percent(-max(low), 0) }} to {{ percent(-min(low), 0) }} are missing for
@@ -287,7 +287,7 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # DenseNet-161 in bfloat16 with 128 images.
 # {{ percent(farthest.workspace / farthest.measured.peak_bytes, 0) }} of its peak are workspace; with 256
 # images it has half as many bytes of it.]. Reserved bytes follow. They are simulated within
-# {{ percent(max(abs(r.reserved_error) for r in without), 0) }} in the {{ count(len(without)) }} cases with
+# {{ percent(up(max(abs(r.reserved_error) for r in without), 2), 0) }} in the {{ count(len(without)) }} cases with
 # little workspace. In the other {{ count(len(with_workspace)) }} the simulation is
 # {{ percent(-max(r.reserved_error for r in with_workspace), 0) }} to
 # {{ percent(-min(r.reserved_error for r in with_workspace), 0) }} too low.
@@ -301,14 +301,14 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # float32 to {{ percent(fitting) }}. For ResNet-50, 101 and 152 at 224² it is too much. With the room that convolutions take
 # the simulation is {{ percent(min(row.reserved_error for row in too_much), 0) }} to
 # {{ percent(max(row.reserved_error for row in too_much), 0) }} too high from 32 images on; without that
-# room it would be off by {{ percent(max(map(abs, without_any)), 0) }} at most. Of the
+# room it would be off by {{ percent(up(max(map(abs, without_any)), 2), 0) }} at most. Of the
 # {{ count(len(in_training)) }} training steps that allocated more than 1 GiB one is off by more than a
 # tenth, the book's DenseNet in bfloat16 with 64 images. {{ mib(missing, 0) }} are missing there, of which
 # {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} may be those of a first step (see the note).
 #
 # **Small steps.** From 8 images on and below 1 GiB, the median error of what training allocates is
 # {{ percent(small_held.median) }} in float32, and nine of ten are within
-# {{ percent(small_held.ninth_decile, 0) }}. Two of these {{ count(len(small_steps)) }} steps are off by
+# {{ percent(up(small_held.ninth_decile, 3)) }}. Two of these {{ count(len(small_steps)) }} steps are off by
 # {{ percent(at_first[0], 0) }} and {{ percent(at_first[1], 0) }}. Both were probably first steps of a
 # process, whose memory for cuBLAS our instrument counts.
 #

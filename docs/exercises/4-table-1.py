@@ -231,7 +231,7 @@ assert all(2 * sum(row.variant.config.block_config) + 5 == depth[row.name] for r
 # ## Which mistake gives which number
 #
 # A wrong count often tells the mistake. Here are seven counts, with three channels and 1000 classes. Two
-# are harmless: biases, which the paper leaves out, and running statistics, which are stored but are no
+# are harmless: biases, which the authors drop, and running statistics, which are stored but are no
 # parameters.
 
 # %%

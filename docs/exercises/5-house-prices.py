@@ -22,7 +22,16 @@ from densenet_solutions.houses import load_houses
 from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.models import DenseMLP
 from densenet_solutions.records import load_record
-from densenet_solutions.site.numbers import count, decimal, interval, percent, signed, times
+from densenet_solutions.site.numbers import (
+    count,
+    decimal,
+    down,
+    interval,
+    percent,
+    signed,
+    times,
+    up,
+)
 from densenet_solutions.site.page import how_made, record_note, source
 from densenet_solutions.site.tables import KEY, table
 
@@ -97,7 +106,7 @@ assert len(linear) == search.TRIALS and max(linear) < 0.13
 # %% [markdown]
 # !!! answer "The answer"
 #     Concatenate each layer's output to what it read, and leave out pooling and transitions. The
-#     average of three such networks misses half of the prices by less than {{ percent(half, 0) }}. That is
+#     average of three such networks misses half of the prices by less than {{ percent(up(half, 3)) }}. That is
 #     mostly features and training: on new splits, tuned alike, no other connection is clearly worse.
 #     Dense connections brought safety: in our random search half of the plain networks went wrong, no dense
 #     one. One shortcut does that, too.
@@ -239,8 +248,8 @@ pictures.search_strip(
 # This is what connections bring in this search: even when the settings are bad, the error stays near a linear
 # model's^[One seed and one partition, and the space was drawn knowing where plain networks train. In [another
 # test](5b-how-measured.py#sixteen-layers-crossed) a residual network fails.]. At 16 layers all four plain
-# trials have {{ decimal(min(sixteen["plain"]), 3) }} or more, the others at most
-# {{ decimal(most_of_others, 3) }}. One shortcut is enough for that: none of its trials ends above 0.13. Its best,
+# trials have {{ decimal(down(min(sixteen["plain"]), 3), 3) }} or more, the others at most
+# {{ decimal(up(most_of_others, 3), 3) }}. One shortcut is enough for that: none of its trials ends above 0.13. Its best,
 # {{ decimal(lowest["shortcut"], 4) }}, comes near the best dense one, {{ decimal(lowest["dense"], 4) }}, too.
 #
 # But a deep network could look good because the head reads the table, while its layers learn nothing. So the

@@ -106,6 +106,10 @@ REFUSED = {
     ("shared_storage", "shared_storage"),
     *((first, "pool_first") for first in ("recompute_layer", "recompute_block")),
     *(
+        (first, "shared_storage")  # no dense block is left as it was built
+        for first in ("recompute_layer", "recompute_block", "harmonic_connections")
+    ),
+    *(
         (first, second)
         for first in ("recompute_layer", "recompute_block", "harmonic_connections")
         for second in ("recompute_bottleneck_input", "recompute_layer", "selective_checkpointing")
@@ -143,6 +147,18 @@ def test_two_strategies_work_together_or_the_second_is_refused(first, second):
     error = float((got - expected).norm() / expected.norm())
     assert error < (0.3 if rounds else 1e-3)
     assert second not in ("bfloat16", "saved_in_8_bits") or error > 0 or first == "bfloat16"
+
+
+@pytest.mark.parametrize("first", ["gates", "random_connections", "one_shot_aggregation"])
+def test_shared_storage_says_that_other_connections_leave_it_nothing_to_share(first):
+    with pytest.raises(TypeError, match=r"^shared storage takes dense blocks as .*, got Sparse"):
+        STRATEGIES["shared_storage"].apply(STRATEGIES[first].apply(DenseNet(CONFIG)))
+
+
+def test_the_table_says_which_strategies_there_are():
+    with pytest.raises(KeyError, match="a strategy is one of .*did you mean 'shared_storage'"):
+        STRATEGIES["shared"]
+    assert STRATEGIES.get("shared") is None and "shared" not in STRATEGIES
 
 
 def test_a_compiled_network_is_not_copied_into_one_that_is_not():

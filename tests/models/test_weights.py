@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from torchvision.models import DenseNet as TorchvisionDenseNet
+from torchvision.models import resnet18
 
 from densenet_solutions.models import densenet121, load_densenet_weights
 
@@ -105,6 +106,12 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():
     with pytest.raises(RuntimeError, match=f"^{re.escape(expected)}$"):
         load_densenet_weights(model, state_dict)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_weights_of_another_network_are_told_as_such():
+    resnet = resnet18().state_dict()
+    with pytest.raises(RuntimeError, match=r"^these weights .* \(it has no tensor of theirs\)\. mis"):
+        load_densenet_weights(densenet121(), resnet)
 
 
 def test_two_networks_in_a_file_are_refused():

@@ -17,7 +17,7 @@ from densenet_solutions import checks
 from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
-from densenet_solutions.memory.strategy import Strategy, bypassed
+from densenet_solutions.memory.strategy import Strategy, bypassed, runs_as
 from densenet_solutions.memory.trunks import BatchNormReLU, find_trunks, with_trunks
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
@@ -198,8 +198,14 @@ def shared_storage(
                 name = type(part).__name__
                 raise TypeError(
                     f"shared storage takes the features as they were built, got a {name}: "
-                    "apply it first, and once"
+                    "apply one strategy, once"
                 )
+        if not any(runs_as(block, DenseBlock) for block in blocks):
+            kinds = ", ".join(sorted({type(block).__name__ for block in blocks})) or "none"
+            raise TypeError(
+                f"shared storage takes dense blocks as they were built, got {kinds}: apply one "
+                "strategy, once"
+            )
         if type(trunk) is nn.Sequential:
             trunk.__class__ = SharedStorageFeatures
             trunk.slices = slices  # type: ignore[assignment]

@@ -79,4 +79,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: build.py FOLDER")
     main(Path(sys.argv[1]))
+    print(Path(sys.argv[1]) / "site" / "index.html")
