@@ -60,11 +60,12 @@ _OF_IMAGES = {
 
 def reword(error: Any, args: Sequence[str]) -> None:
     """Say a fault in the words of its command; `args` are all that were typed after the program."""
+    said = str(getattr(error, "message", ""))
+    if alone := re.match(r"Option '(-\S+)' requires an argument", said):
+        error.message = f"{alone[1]} needs a value behind it; --help says which"
     if getattr(error, "ctx", None) is None:
         return
-    surplus = re.match(
-        r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", str(getattr(error, "message", ""))
-    )
+    surplus = re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", said)
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # no such option
         place = _place(error.option_name, error.ctx)
         error.message = place or error.message

@@ -46,6 +46,10 @@ def words(name):
     return name.replace("_", " ")
 
 
+def bare_mib(num_bytes):
+    return mib(num_bytes, 0).removesuffix(" MiB")
+
+
 def an_image(row):
     """Multiply-adds of one image."""
     return row.multiply_adds and row.multiply_adds / row.input_shape[0]
@@ -388,13 +392,13 @@ table(
     here,
     {
         "idea": (KEY, words),
-        "training peak": (peak, mib, 0),
-        "inference peak": ("inference_peak", mib, 0),
+        "training, MiB": (peak, bare_mib),
+        "inference, MiB": ("inference_peak", bare_mib),
         "parameters": ("parameters", millions),
         "time": ("time_ratio", times, 1),
         "verdict": {name: row.verdict for name, row in STRATEGIES.items()},
     },
-    caption="What each idea does to memory, and to the time of a step of 8 × 96² on a CPU (the plain "
+    caption="What each idea does to peaks of memory, and to the time of a step of 8 × 96² on a CPU (the plain "
     "one is 1); quantised inference has no training step.",
 )
 

@@ -164,6 +164,7 @@ def test_a_device_that_is_not_there_is_a_line(
         (["bench", "memory", "book-densenet"], "NETWORK is one of"),
         (["start", "/proc"], "FOLDER /proc cannot be written to; give another folder"),
         (["--json", "measure"], "--json is an option of measure, check: write it after"),
+        (["measure", "densenet121", "--batch"], "--batch needs a value behind it; --help says"),
         (["measure", "--version"], "--version stands before measure, and without it"),
         (["record"], "--list names them"),
         (["record", "nonsense"], "NAME is one of"),

@@ -78,7 +78,12 @@ REFUSED = [
     ("one block, pooling", lambda: book_densenet("x", block_config=(1,)), ValueError, "pooling is"),
     ("no config", lambda: DenseNet(None), TypeError, "config is a DenseNetConfig, got None"),
     ("a row", lambda: DenseNet(TABLE_1["densenet121"]), TypeError, "is a DenseNetConfig, got Var"),
-    ("unknown option", lambda: densenet121(depth=3), TypeError, "options of a DenseNet are growth_rate.*got depth"),
+    (
+        "unknown option",
+        lambda: densenet121(depth=3),
+        TypeError,
+        "options of a DenseNet are growth_rate.*got depth",
+    ),
     ("depth '40'", lambda: cifar_densenet("40", 12, bottleneck=False), TypeError, "depth is an"),
     ("depth 41", lambda: cifar_densenet(41, 12, bottleneck=False), ValueError, r"3n \+ 4.*depth=4"),
     ("depth 43", lambda: cifar_densenet(43, 12, bottleneck=True), ValueError, r"6n \+ 4.*depth=4"),

@@ -110,7 +110,9 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():
 
 def test_weights_of_another_network_are_told_as_such():
     resnet = resnet18().state_dict()
-    with pytest.raises(RuntimeError, match=r"^these weights .* \(it has no tensor of theirs\)\. mis"):
+    with pytest.raises(
+        RuntimeError, match=r"^these weights .* \(it has no tensor of theirs\)\. mis"
+    ):
         load_densenet_weights(densenet121(), resnet)
 
 
