@@ -268,9 +268,9 @@ table(
 # simulated.
 # Recomputation and shared storage were not measured like that, and the plain steps' error stands in. What
 # they *allocate* was, for DenseNet-121 on an H200: recomputed layers took what is said here to
-# {{ percent(max(map(abs, layers_held))) }}, shared storage {{ percent(shared_held[0], 0) }} more with 8 images,
+# {{ percent(up(max(map(abs, layers_held)), 3)) }}, shared storage {{ percent(shared_held[0], 0) }} more with 8 images,
 # {{ percent(shared_held[1], 0) }} with 32, {{ percent(shared_held[2], 0) }} with 128 and
-# {{ percent(shared_held[3], 0) }} with 256, so for it the band can begin too early. For
+# {{ percent(shared_held[3], 0) }} with 256, so for it the band can begin, and perhaps end, too early. For
 # recomputed layers ✓ is far too careful: {{ times(layers) }} the batch of which we expected it did fit.
 # Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
 # allocator, short of memory, got by with 8 GiB, the simulation, which never is, says

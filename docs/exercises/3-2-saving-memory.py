@@ -255,7 +255,7 @@ buffer_frames()
 #         total[:, :c] += gradient_of(again, total[:, c : c + k])
 # ```
 #
-# Stem and transitions are treated in the same way. The temporary tensors inside a layer are still large. So
+# Transitions are treated in the same way, and the stem is run again. The temporary tensors inside a layer are still large. So
 # on a CPU it takes part of the batch at a time, on large maps an eighth: a *slice*, normalised by the whole
 # batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
 #
@@ -263,17 +263,20 @@ buffer_frames()
 # { .ds-setup }
 
 # %%
+steps = [peak["recompute_layer"] - blocks_only, whole - peak["shared_storage"], blocks_only - whole]
+assert peak["torchvision"] - peak["recompute_layer"] > 5 * steps[2] and steps == sorted(steps)
 table(
     {
         "plain, torchvision's": peak["torchvision"],
         "recompute what stands before bottlenecks": peak["recompute_bottleneck_input"],
         "recompute layers and transitions": peak["recompute_layer"],
         "instead, one buffer for each block (predicted, whole batch)": blocks_only,
-        "and the same for stem and transitions (predicted, whole batch)": whole,
+        "and for stem and transitions too (predicted, whole batch)": whole,
         "and in slices: shared storage on a CPU": peak["shared_storage"],
     },
     {"step by step": KEY, "peak": (lambda size: size, mib, 0)},
-    caption="Recomputing brings most, one buffer and slices half of the rest; and shared storage takes "
+    caption="Recomputing brings most; of the rest stem and transitions bring most, then slices; the blocks' "
+    "buffers little. And shared storage takes "
     f"{times(time['shared_storage'], 2)} the plain time, recomputed layers "
     f"{times(time['recompute_layer'], 2)}.",
 )
