@@ -101,7 +101,6 @@ copies = kept["concatenated features"] + kept["normalised features"]
 stays = sum(kept.values()) - copies  # bottlenecks, transitions and stem, for the most part
 assert stays > 0.6 * max(peak["logarithmic_connections"], peak["harmonic_connections"])
 quantized_stem = study.quantized_stem()
-indices = 8 * (8 * 64 * 56 * 56)  # bytes: 64-bit, one for each value behind the pool
 assert quantized.inference_peak > quantized_stem > plain.inference_peak / 4
 gpu_record = load_record("bench-memory-gpu")
 card = study.card(gpu_record)

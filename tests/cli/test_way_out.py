@@ -40,7 +40,7 @@ TOO_SMALL = ["--batch", "1", "--resolution", "32"]
             "a partition",
         ),
         (["train", "book-densenet", "--lr", "0.1"], "--learning-rate", "--help)"),
-        (["train", "book-densenet", "--epochs"], "Option '--epochs' requires an argument", "_"),
+        (["train", "book-densenet", "--epochs"], "--epochs needs a value behind it", "_"),
         (
             ["train", "book-densenet", "--optimizer", "adam", "--momentum", "0.9"],
             "got it with 'adam': leave it out, or give --optimizer sgd",
