@@ -112,7 +112,9 @@ small_held, _ = sizes(small_steps)
 
 def with_cublas(rows):
     """Median size of the error of what is allocated, with what cuBLAS held before in the measured."""
-    held = {row.case.name: 2 * CUBLAS_WORKSPACE_HOPPER * (row.case.name not in begun) for row in rows}
+    held = {
+        row.case.name: 2 * CUBLAS_WORKSPACE_HOPPER * (row.case.name not in begun) for row in rows
+    }
     return gpu.agreement(
         rows,
         lambda row: (
