@@ -255,7 +255,7 @@ buffer_frames()
 #         total[:, :c] += gradient_of(again, total[:, c : c + k])
 # ```
 #
-# Transitions are treated in the same way, and the stem is run again. The temporary tensors inside a layer are still large. So
+# Transitions are treated likewise, and the stem is run again. The temporary tensors inside a layer are still large. So
 # on a CPU it takes part of the batch at a time, on large maps an eighth: a *slice*, normalised by the whole
 # batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
 #
@@ -275,8 +275,7 @@ table(
         "and in slices: shared storage on a CPU": peak["shared_storage"],
     },
     {"step by step": KEY, "peak": (lambda size: size, mib, 0)},
-    caption="Recomputing brings most; of the rest stem and transitions bring most, then slices; the blocks' "
-    "buffers little. And shared storage takes "
+    caption="Recomputing brings most, then stem and transitions, then slices; shared storage takes "
     f"{times(time['shared_storage'], 2)} the plain time, recomputed layers "
     f"{times(time['recompute_layer'], 2)}.",
 )

@@ -20,11 +20,11 @@ from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import (
     billions,
     count,
-    decimal,
     mib,
     millions,
     milliseconds,
     percent,
+    plus_minus,
     times,
 )
 from densenet_solutions.site.page import how_made, record_note, source
@@ -129,7 +129,8 @@ images_apart = claims.rounded_images()
 assert bits_apart < 0.01 < 0.2 < images_apart < half_apart < parts_apart
 accuracy = study.accuracy_changes(load_record("strategies-accuracy"))
 assert all(accuracy[name].p > 0.05 for name in ("saved_in_8_bits", "bfloat16"))
-assert accuracy["gradient_accumulation"].difference < 0
+in_parts = accuracy["gradient_accumulation"]
+assert in_parts.difference + in_parts.half_width < 0
 assert (
     bits.training_peak < 0.3 * plain.training_peak and max(connected) < 0.85 * plain.training_peak
 )
@@ -137,11 +138,12 @@ assert (
 # %% [markdown]
 # **In short.** The plain step peaks at {{ mib(plain.training_peak, 0) }}. Keeping activations in 8 bits
 # makes that {{ mib(bits.training_peak, 0) }}, and bfloat16 {{ mib(peak["bfloat16"], 0) }}; in a
-# [small test](#what-it-does-to-accuracy) neither shows a loss of accuracy. An invertible normalisation
+# [small test](#what-it-does-to-accuracy) neither shows a loss of accuracy. An invertible activation
 # ({{ mib(activated.training_peak, 0) }}) and fewer connections ({{ mib(min(connected), 0) }} to
 # {{ mib(max(connected), 0) }}) make another network. Low rank and learned groups save parameters, not this
-# peak. A batch in parts ({{ mib(peak["gradient_accumulation"], 0) }}) has another gradient, and cost
-# {{ decimal(-100 * accuracy["gradient_accumulation"].difference, 1) }} points of accuracy in that test.
+# peak. A batch in parts ({{ mib(peak["gradient_accumulation"], 0) }}) has another gradient, and in parts
+# of {{ trained.SETTINGS.batch_size // 4 }} cost {{ plus_minus(-100 * in_parts.difference, 100 * in_parts.half_width, 1) }}
+# points of accuracy in that test.
 #
 # Where nothing else is said, peaks of DenseNet-121 on this page are predicted for one set-up, beyond
 # parameters, buffers and input:
@@ -168,7 +170,7 @@ assert (
 # {{ source(saved_in_8_bits.EightBit) }}
 #
 # With 8 bits the loss stays exact, and the peak falls to {{ mib(bits.training_peak) }}, at
-# {{ times(bits.time_ratio) }} the [time of a step](3-2c-bench.py#time-of-every-strategy) on a CPU. bfloat16
+# {{ times(bits.time_ratio) }} [a step's time](3-2c-bench.py#time-of-the-strategies) on our CPU. bfloat16
 # takes {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. What is lost is exactness of
 # the gradient. How far is it off?
 #
@@ -195,8 +197,9 @@ assert (
 #
 # For inference, weights can be kept in 8 bits too: {{ mib(quantized.state_bytes) }} instead of
 # {{ mib(plain.state_bytes) }}. The peak beside them falls only from {{ mib(plain.inference_peak) }} to
-# {{ mib(quantized.inference_peak) }}, not to a quarter: the stem works in float32 and alone takes
-# {{ mib(quantized_stem) }}, predicted. Integer kernels could avoid most of that; we have not measured it.
+# {{ mib(quantized.inference_peak) }}, not to a quarter: the stem, in float32, takes
+# {{ mib(quantized_stem) }}, predicted, and the first block, which restores what a layer reads to float32, makes
+# the peak. Integer kernels could avoid most of that; we have not measured it.
 #
 # ## An activation with an inverse
 #
@@ -206,8 +209,8 @@ assert (
 # What a normalisation reads need not be kept, and the peak falls to
 # {{ mib(activated.training_peak, 0) }}, {{ percent(activated.training_peak / plain.training_peak, 0) }}
 # of the plain one. A ReLU has no inverse, so a leaky ReLU takes its
-# place, and no scale may be zero. So it is another network, whose accuracy we have not measured. (In place it
-# can be only where nothing else reads the input; in our block the next concatenation does.)
+# place, and no scale may be zero. So it is another network, whose accuracy we have not measured. (Ours
+# is not in place: in our block the next concatenation still reads the input.)
 #
 # ## Fewer connections
 #
@@ -225,8 +228,8 @@ assert (
 # earlier source with probability ½. Five such patterns have {{ mib(min(drawn), 0) }} to
 # {{ mib(max(drawn), 0) }}; the tables below have the first of them, which is the largest.
 #
-# **Gates** go the other way. They start from a trained network, and each layer keeps, once, half of its
-# sources: the layer before, and of the others those with the largest mean absolute weight. (The tables'
+# **Gates**, one a source, go the other way: each layer of a trained network closes, in one go, half of them. It
+# keeps the layer before, and of the others those with the largest mean absolute weight. (The tables'
 # peak is that of an untrained network, whose weights choose by chance.)
 #
 # **One-shot aggregation** ([VoVNet](https://arxiv.org/abs/1904.09730)) goes furthest: inside a
@@ -280,7 +283,7 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # Gradient accumulation runs the batch in parts. It is often called exact. With batch normalisation
 # it is not: each part is normalised by its own statistics.
 #
-# Four parts take the peak to {{ mib(peak["gradient_accumulation"]) }} and a step's time to
+# Four parts take the peak to {{ mib(peak["gradient_accumulation"]) }} and, on our CPU, a step's time to
 # {{ times(cost["gradient_accumulation"].time_ratio) }}, but the gradient is off: by
 # {{ percent(parts_error, 0) }} of its length in a small network with parts of one image,
 # {{ percent(larger_parts, 0) }} with parts of sixteen^[Two dense blocks of two layers, 4 and 64 images of
@@ -297,7 +300,7 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # Data parallelism gives each device a part of the batch, and with it a part of the activations, at the
 # price of the section before: each normalises its own part, unless `SyncBatchNorm` exchanges the
 # statistics. ZeRO (in PyTorch `FSDP`) also shards parameters, gradients and the optimizer's state, of which
-# this step has little. And part of what a GPU reserves is not held by any tensor
+# DenseNet-121 has little. And part of what a GPU reserves is not held by any tensor
 # ([3.1](3-1-memory.py#what-a-gpu-shows)). `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (newer name: `PYTORCH_ALLOC_CONF`) is meant to
 # waste less. Simulated by the rules of PyTorch's allocator, {{ mib(usual.reserved_bytes, 0) }} reserved
 # become {{ mib(expandable.reserved_bytes, 0) }}, parameters, buffers and input included; on a GPU we
@@ -331,7 +334,7 @@ table(
         ),
     },
     caption=f"Test accuracy on Fashion-MNIST of the book's DenseNet, mean of {seeds} seeds; before "
-    "the last epoch, and after the change: least and most too",
+    "the last epoch, right after the change, with least and most",
 )
 
 # %%
@@ -371,9 +374,9 @@ kept_share = {name: percent(left / total, 0) for name, (left, total) in many_lay
 # once, where CondenseNet drops them step by step, under a penalty. One more epoch brings it to
 # {{ percent(condensed.accuracy) }} on average.
 #
-# Which rows show a loss? Three do: {{ listed(corrected) }}. Their 95% intervals exclude zero, also after Holm's
-# correction for {{ count(len(others)) }} comparisons. That of {{ listed(alone - corrected) }} excludes it only
-# before the correction, and of that many rows one may do so by chance. (Intervals are Student's, of differences
+# Which rows show a loss? Three do: {{ listed(corrected) }}. Their 95% intervals exclude zero, and Holm's
+# correction for {{ count(len(others)) }} comparisons leaves them. It does not leave
+# {{ listed(alone - corrected) }}, and of that many rows one may exclude zero by chance. (Intervals are Student's, of differences
 # paired by seed.)
 #
 # What it does not show: seeds change the start and the order of images only. Training and test images are

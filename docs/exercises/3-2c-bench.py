@@ -102,15 +102,15 @@ assert two_rows["shared_storage"].time_ratio < 1.2
 # %% [markdown]
 # ## Memory and time together
 #
-# Shared storage needs {{ times(less(one_rows, "shared_storage")) }} less memory at about torchvision's time;
-# recomputed layers {{ times(less(one_rows, "recompute_layer")) }} less
+# On one thread, in float32, shared storage needs {{ times(less(one_rows, "shared_storage")) }} less memory at
+# {{ times(one_rows["shared_storage"].time_ratio, 2) }} torchvision's time; recomputed layers {{ times(less(one_rows, "recompute_layer")) }} less
 # ({{ times(less(two_rows, "recompute_layer")) }} on two threads) at
 # {{ times(one_rows["recompute_layer"].time_ratio) }} the time.
 #
 # All ways take turns for {{ one.repeats }} rounds. *MiB* is the peak by the allocator of the CPU, beyond
 # parameters, buffers and input; *time* the median of the ratios to torchvision's step in the same round, with
-# quartiles. (Processor times give the same ratios, within {{ decimal(up(busy_off, 2)) }}.) A turn is two steps,
-# and the second is timed, since in training, too, a step follows one of its own kind. On one thread PyTorch
+# quartiles. (Processor times give the same ratios, within {{ decimal(up(busy_off, 2)) }}.) On a CPU a turn is
+# two steps, and the second is timed, since in training, too, a step follows one of its own kind. On one thread PyTorch
 # computes 1×1 convolutions of fewer than 16 images by other code than on two. *torchvision channels_last* is the
 # same network in the layout that PyTorch recommends for convolutions; shared storage uses it inside, and cuts
 # the batch into at most eight slices. *Recompute bottleneck input* is what 3.2 calls [what stands before
@@ -183,10 +183,11 @@ bench_table(
 #
 # *Time again* is the same bench three hours earlier, with earlier code, on a machine of the same kind. Between
 # the two every step's time differs by {{ times(min(slower)) }} to {{ times(max(slower)) }}, and ratios by up to
-# {{ decimal(up(max(moved), 2)) }}; we do not know why. So differences of less than two tenths tell nothing. In *time again* on two
+# {{ decimal(up(max(moved), 2)) }}; we do not know why. So trust a difference of less than two tenths only
+# if both columns show it. In *time again* on two
 # threads the system also handed out {{ count(faults[1]) }} pages of memory, new to the process, in
 # torchvision's step, and next to none in shared storage's, in recomputed layers and in compiled code: there the
-# ratios of these four are too small.
+# ratios of these (compiled code has two) are too small.
 #
 # ## What is kept
 #
@@ -217,7 +218,8 @@ pictures.two_timelines(study.plain_timeline(), lines["shared_storage"])
 # What is left at the peak? Near the end of the backward pass: the first block's features
 # ({{ mib(first_block) }}), their gradients (as much), the gradients of nearly all parameters (all would be
 # {{ mib(gradients) }}), which no way of keeping activations can save, and some {{ mib(in_hand, 0) }} in hand
-# for a moment. The gradient that comes in is small here, as it comes through the transition.
+# for a moment. The third buffer of [3.2](3-2-saving-memory.py#share) is small here, behind the
+# transition.
 
 # %%
 gpu_record = load_record("bench-memory-gpu")
@@ -299,9 +301,9 @@ plain_seconds = {batch: seconds(rows["torchvision"]) for batch, rows in gpu_rows
 assert plain_seconds[32] < 1.5 * plain_seconds[8]
 rounds_32 = [rows.seconds for rows in (gpu_rows[32]["torchvision"], gpu_half[32].rows[0])]
 assert max(map(min, rounds_32)) < min(map(max, rounds_32))  # they overlap
-of_block = [gpu_rows[batch]["recompute_block"].seconds for batch in (128, 256)]
-assert all(rounds[0] == max(rounds) for rounds in of_block)
+of_block = [rows["recompute_block"].seconds for rows in gpu_rows.values()]
 first_round = max(rounds[0] / min(rounds) for rounds in of_block)
+assert first_round > 2
 steady = [gpu_rows[batch]["torchvision"].seconds for batch in (128, 256)]
 assert all(max(rounds) < 1.011 * min(rounds) for rounds in steady)
 plain_half = gpu_half[128].rows[0].seconds
@@ -310,9 +312,9 @@ assert gpu_half[128].rows[0].name == "torchvision" and max(plain_half) > 1.1 * m
 # %% [markdown]
 # {{ record_note(gpu_record) }}
 #
-# 32 images take a plain step {{ milliseconds(plain_seconds[32]) }}, 8 take
-# {{ milliseconds(plain_seconds[8]) }}: at these sizes the ratios compare programs that start operations, not
-# arithmetic. From 128 images on, in float32, the rounds of the plain network agree to a hundredth. With 32, and
+# A plain step takes {{ milliseconds(plain_seconds[32]) }} with 32 images and
+# {{ milliseconds(plain_seconds[8]) }} with 8: at these sizes the ratios compare programs that start operations, not
+# arithmetic. From 128 images on, in float32, the rounds of the plain network agree to a hundredth. With fewer, and
 # in bfloat16, they spread more (plain steps with 128 images in bfloat16:
 # {{ milliseconds(min(plain_half)) }} to {{ milliseconds(max(plain_half)) }}), and the two types were not timed
 # in turn, so whether bfloat16 is faster they do not tell. The first round of recomputed blocks took up to
@@ -495,8 +497,9 @@ def over_draws(reference):
 
 from_truth = {name: [draw.from_truth[name] for draw in draws] for name in COMPARED}
 of_bits = from_truth.pop("saved_in_8_bits")
+added_by_bits = [draw.from_plain["saved_in_8_bits"] for draw in draws]
 exact_ones = [error for found in from_truth.values() for error in found]
-assert max(from_truth["plain"]) > min(of_bits) and max(exact_ones) > max(of_bits)
+assert max(from_truth["plain"]) > max(added_by_bits) and max(exact_ones) > max(of_bits)
 
 # %% [markdown]
 # A deep network untrained is less kind to rounding.
@@ -518,14 +521,14 @@ table(
 # %% [markdown]
 # {{ record_note(errors_record) }}
 #
-# In this network the rounding of float32 alone ({{ percent(min(exact_ones)) }} to {{ percent(max(exact_ones)) }})
-# is about as large as that of 8 bits ({{ percent(min(of_bits)) }} to {{ percent(max(of_bits)) }}).
+# In this network float32's own rounding ({{ percent(min(exact_ones)) }} to {{ percent(max(exact_ones)) }}) can
+# exceed what 8 bits add to it ({{ percent(min(added_by_bits)) }} to {{ percent(max(added_by_bits)) }}).
 #
 # *bitwise*: the same outputs, gradients and buffers as the plain network, bit for bit. *numerical*:
 # the same up to rounding. In float64 tests compare every gradient, shared storage on the whole of
 # DenseNet-121 too.
 #
-# ## Time of every strategy
+# ## Time of the strategies
 #
 # DenseNet-121 · 8 × 96² · float32 unless the strategy says otherwise · CPU, the timed steps on one thread of it · measured
 # { .ds-setup }

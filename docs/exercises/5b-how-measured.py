@@ -13,7 +13,7 @@ from densenet_solutions.exercises.houses.rivals import ROUNDS, SPACES, TREE_TRIA
 from densenet_solutions.exercises.houses.today import TABM_MEMBERS
 from densenet_solutions.houses import BookEncoder, HouseEncoder, load_houses
 from densenet_solutions.records import load_record
-from densenet_solutions.site.numbers import count, decimal, down, interval, percent, signed, up
+from densenet_solutions.site.numbers import count, decimal, down, interval, percent, signed
 from densenet_solutions.site.page import how_made, record_note
 from densenet_solutions.site.tables import KEY, table
 
@@ -183,7 +183,7 @@ table(
 # With He's start and no dropout of features the plain network has {{ decimal(he["plain"], 4) }}. So depth
 # alone does not stop it. In its other three cells it has {{ decimal(down(dropped["plain"], 3), 3) }} or more. The
 # residual network fails in one cell, with {{ decimal(residual_fails[0], 3) }} and
-# {{ decimal(residual_fails[1], 3) }}, and has {{ decimal(up(max(residual_else), 4), 4) }} at most in the others.
+# {{ decimal(residual_fails[1], 3) }}, and has {{ decimal(max(residual_else), 4) }} at most in the others.
 # One shortcut has {{ decimal(min(shortcut_cells), 4) }} to {{ decimal(max(shortcut_cells), 4) }} in all
 # four, and the dense network {{ decimal(min(dense_cells), 4) }} to {{ decimal(max(dense_cells), 4) }}, the
 # lowest mean each time, though in one cell (He's start, no dropout of features) it is lowest with neither of the
