@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     help="Predict house prices with a dense MLP (exercise 5).\n\n"
     "Without options it is the ensemble that the recorded search chose, several different "
-    "networks. Options change each of them.\n\n"
+    "networks. --connection takes those of another search; other options change each of them.\n\n"
     "A line says of each network: how its layers are connected, how many there are and how wide, "
     "activation, normalization, initialization, dropout of hidden features and (of the inputs), "
     "how it is trained, and which features of a house it reads.",
@@ -134,7 +134,10 @@ def submit(
     seeds: Seeds = 1,
     features: Features = None,
 ) -> None:
-    """Train on all 1460 houses and write prices of the 1459 test houses, in 15 seconds or more."""
+    """Train on all 1460 houses and write prices of the 1459 test houses, in 15 seconds or more.
+
+    Beside other programs it can take many times as long; OMP_NUM_THREADS=1 before it helps.
+    """
     with faults_in_words(sizes=SIZES):
         import numpy as np
 

@@ -34,7 +34,8 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(
-    help="Train on Fashion-MNIST and print the accuracy after every epoch. The defaults are the "
+    help="Train on Fashion-MNIST and print the accuracy after every epoch, and the seconds that "
+    "its training took; the test comes on top. The defaults are the "
     "book's; on a CPU they take hours, and --limit shortens them.\n\n"
     "On several GPUs: torchrun --nproc-per-node=4 -m densenet_solutions train book-densenet\n\n"
     "The images are read from disk where Debian's package dataset-fashion-mnist has put them, and "

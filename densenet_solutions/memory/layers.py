@@ -33,7 +33,7 @@ def changed_copy(model: nn.Module) -> nn.Module:
             if not (as_built or runs_as(module, DenseBlock) or runs_as(module, DenseLayer)):
                 raise TypeError(
                     "this strategy takes the network as it was built, "
-                    f"got a dense block with a {type(module).__name__}: apply this strategy first"
+                    f"got a dense block with a {type(module).__name__}: apply one strategy, once"
                 )
     return model
 
