@@ -146,8 +146,8 @@ def _list(folder: Path | None, name: str | None) -> None:
     Console(highlight=False).print(table)
     Console(highlight=False).print(
         "\nabout: all cases, where they were recorded. stale: the code that a case depends on has "
-        "changed since. Its page says so. On such a device record NAME --force --out FOLDER renews it, "
-        "FOLDER being that of these records. NAME --list has the cases."
+        "changed since. Its page says so. On such a device record NAME --force --out FOLDER renews "
+        "it, FOLDER being that of these records. NAME --list has the cases."
     )
 
 
