@@ -122,7 +122,7 @@ assert of_50.measured.reserved_bytes < of_161.measured.reserved_bytes
 #     In training with many images, yes. The book's DenseNet takes half as much memory again as its
 #     ResNet-18, with a fifteenth of the parameters, because every layer keeps copies of the features
 #     before it for the backward pass. With few images, no. At inference nothing is kept, and with many
-#     images DenseNet allocates at most an eighth more^[At inference in float32 DenseNet allocates a fifth of
+#     images DenseNet allocates up to an eighth more^[At inference in float32 DenseNet allocates a fifth of
 #     what ResNet-18 does with one image, {{ times(infer_ratio[32], 2) }} with 32 and
 #     {{ times(infer_ratio[256], 2) }} with 256. With 128 PyTorch *reserves*
 #     {{ times(reserved_infer[128]) }} as much for it.].
