@@ -32,6 +32,7 @@ feature-reuse  parameters.reuse  5 min  a trained network's weights, by what the
 gpu-published  memory.published  30 min  simulation against published GPU measurements
 gradient-errors  saving_memory.gradient_errors  5 min  gradients in float32 against float64
 houses-deep  houses.recordings:deep  20 min  16 layers: connections, dropout, initialization
+houses-confirmed  houses.walk:confirmed  20 min  the dense average and the best trees, once more
 houses-factors  houses.recordings:factors  30 min  one dense network: features and dropout
 houses-final  houses.recordings:final  5 min  test scores of the connections, read once
 houses-final-rivals  houses.rivals:final  1 h  test scores of the rivals, read once
@@ -44,9 +45,11 @@ houses-judged-histogram  houses.histogram:judged  2 min  histogram boosting on a
 houses-judged-realmlp  houses.today:realmlp  20 min  RealMLP on all partitions
 houses-judged-rivals  houses.rivals:judged  1.5 h  the chosen rivals on all partitions
 houses-judged-tabm  houses.today:tabm  10 min  TabM on all partitions
+houses-judged-trees  houses.walk:judged  15 min  boosted trees of the walk on all partitions
 houses-search  houses.recordings:search  30 min  trials of every connection
 houses-search-histogram  houses.histogram:search  15 min  trials of histogram boosting
 houses-search-rivals  houses.rivals:search  1 h  trials of every rival
+houses-walk  houses.walk:walk  1.5 h  boosted trees, option by option, until nothing helps
 how-far  saving_memory.reach  20 min  the largest batch and depth of a memory, predicted
 how-far-gpu  saving_memory.fits  5 min  the largest batch that a GPU trains in 8 GiB
 memory-fair  memory.fair  1 min  ImageNet networks: parameters, work, error, memory

@@ -15,8 +15,9 @@ import inspect
 import numpy as np
 
 from densenet_solutions.exercises.houses import baseline, networks, pictures, search, study
+from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import FACTOR_NETWORK
-from densenet_solutions.exercises.houses.rivals import TREE_TRIALS, TREES
+from densenet_solutions.exercises.houses.rivals import TREE_TRIALS
 from densenet_solutions.exercises.houses.today import FAMILIES, TABM_MEMBERS
 from densenet_solutions.houses import load_houses
 from densenet_solutions.houses.training import TrainingOptions

@@ -8,8 +8,9 @@
 import numpy as np
 
 from densenet_solutions.exercises.houses import baseline, histogram, pictures, search, study
+from densenet_solutions.exercises.houses.boosting import ROUNDS, TREES
 from densenet_solutions.exercises.houses.recordings import DEEP
-from densenet_solutions.exercises.houses.rivals import ROUNDS, SPACES, TREE_TRIALS, TREES, places
+from densenet_solutions.exercises.houses.rivals import SPACES, TREE_TRIALS, places
 from densenet_solutions.exercises.houses.today import TABM_MEMBERS
 from densenet_solutions.houses import BookEncoder, HouseEncoder, load_houses
 from densenet_solutions.records import load_record

@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 
 from densenet_solutions.exercises.houses import (
     baseline,
+    boosting,
     frozen,
     histogram,
     networks,
@@ -126,7 +127,7 @@ def test_networks_have_about_the_number_of_weights_that_was_drawn():
             assert abs(difference) < 0.01
 
 
-@pytest.mark.parametrize("family", [*rivals.TREES, "histogram"])
+@pytest.mark.parametrize("family", [*boosting.TREES, "histogram"])
 def test_an_edge_is_the_least_or_the_most_of_what_was_tried(family):
     record = "houses-search-histogram" if family == "histogram" else "houses-search-rivals"
     tried = [

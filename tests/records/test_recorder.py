@@ -173,6 +173,7 @@ def test_only_rivals_and_the_published_need_more_than_the_package_does():
         for module in recipe.needs(case)
     }
     rivals = [f"houses-{what}-rivals" for what in ("search", "finalists", "judged", "final")]
+    rivals += ["houses-walk", "houses-judged-trees", "houses-confirmed"]
     trees = set(itertools.product(rivals, ("lightgbm", "xgboost", "catboost")))
     networks = {(f"houses-judged-{name}", "pytabkit") for name in ("realmlp", "tabm")}
     assert needed == trees | networks | {("gpu-published", "timm")}

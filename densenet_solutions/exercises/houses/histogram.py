@@ -23,8 +23,9 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
+from densenet_solutions.exercises.houses.boosting import ROUNDS
 from densenet_solutions.exercises.houses.recordings import evaluate
-from densenet_solutions.exercises.houses.rivals import ROUNDS, TREE_TRIALS
+from densenet_solutions.exercises.houses.rivals import TREE_TRIALS
 from densenet_solutions.exercises.houses.search import (
     FINAL_SEARCH,
     FRESH,

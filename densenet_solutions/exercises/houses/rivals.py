@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.svm import SVR
 
-from densenet_solutions import checks
-from densenet_solutions.exercises.houses.recordings import evaluate, on_the_test_rows, one_thread
+from densenet_solutions.exercises.houses.boosting import TREES, BoostedTrees
+from densenet_solutions.exercises.houses.recordings import evaluate, on_the_test_rows
 from densenet_solutions.exercises.houses.search import (
     FINAL_SEARCH,
     FRESH,
@@ -23,16 +25,11 @@ from densenet_solutions.exercises.houses.search import (
     finalists,
     latin,
 )
-from densenet_solutions.houses.cross_validation import splits
-from densenet_solutions.houses.data import load_houses
 from densenet_solutions.houses.encoders import HouseEncoder
-from densenet_solutions.houses.folds import partition
-from densenet_solutions.houses.models import Estimator, encode, log_price
+from densenet_solutions.houses.models import Estimator
 from densenet_solutions.records.recorder import Recipe
 
-ROUNDS = (500, 1000, 1500, 2000, 2500, 3000)
 TREE_TRIALS = 6
-TREES = ("lightgbm", "xgboost", "catboost")
 
 #: Options and their values as in `search.latin`. Bins tell a tree nothing that the number does not,
 #: so trees have none.
@@ -73,73 +70,20 @@ def configurations(family: str) -> list[dict[str, Any]]:
     return latin(SPACES[family], trials(family), np.random.default_rng(5))
 
 
-def build(family: str, configuration: Mapping[str, Any]) -> Estimator:
+def build(family: str, configuration: Mapping[str, Any]) -> Estimator | BoostedTrees:
     """The model of a configuration; boosted trees come with the extra `rivals`."""
+    if family in TREES:
+        return BoostedTrees(family, configuration)
     c = dict(configuration)
-    encoder = partial(HouseEncoder, n_bins=c.pop("n_bins", 0))
-    return Estimator(partial(_regressor, family, c), encoder)
-
-
-def _regressor(family: str, configuration: Mapping[str, Any], seed: int) -> Any:
-    c = dict(configuration)
-    if family == "ridge":
-        from sklearn.linear_model import Ridge
-
-        return Ridge(**c)
-    if family == "svr":
-        from sklearn.svm import SVR
-
-        return SVR(**c)
-    checks.library(family, extra="rivals")
-    rounds = c.pop("rounds", ROUNDS[-1])
-    if family == "lightgbm":
-        import lightgbm
-
-        return lightgbm.LGBMRegressor(
-            **c, n_estimators=rounds, subsample_freq=1, random_state=seed, n_jobs=1, verbose=-1
-        )
-    if family == "xgboost":
-        import xgboost
-
-        return xgboost.XGBRegressor(**c, n_estimators=rounds, random_state=seed, n_jobs=1)
-    import catboost
-
-    return catboost.CatBoostRegressor(
-        **c, iterations=rounds, random_seed=seed, thread_count=1, verbose=False,
-        allow_writing_files=False,
-    )  # fmt: skip
-
-
-def _after(family: str, model: Any, x: np.ndarray, rounds: int) -> np.ndarray:
-    """Predictions of the first `rounds` trees."""
-    if family == "lightgbm":
-        return model.predict(x, num_iteration=rounds)
-    if family == "xgboost":
-        return model.predict(x, iteration_range=(0, rounds))
-    return model.predict(x, ntree_end=rounds)
-
-
-def by_rounds(family: str, configuration: Mapping[str, Any], where: str) -> dict[int, float]:
-    """RMSE of log price on a partition after each of `ROUNDS`, one fit a fold."""
-    train = load_houses().train
-    target, folds = log_price(train), partition(where)
-    errors = np.empty((len(ROUNDS), len(train)))
-    for k, split in enumerate(splits(train, folds)):
-        task = encode(HouseEncoder, split)
-        center = task.y.mean()
-        model = _regressor(family, configuration, 0).fit(task.x, task.y - center)
-        rows = folds == k
-        for i, rounds in enumerate(ROUNDS):
-            errors[i, rows] = _after(family, model, task.x_new, rounds) + center - target[rows]
-    return dict(zip(ROUNDS, np.sqrt(np.mean(errors**2, axis=1)).round(5).tolist(), strict=True))
+    encoder = partial(HouseEncoder, n_bins=c.pop("n_bins"))
+    return Estimator(lambda seed: {"ridge": Ridge, "svr": SVR}[family](**c), encoder)
 
 
 def _search(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     family, configuration = case["family"], case["configuration"]
     if family not in TREES:
         return {**case, "rmse": round(evaluate(build(family, configuration), SEARCH).rmse, 5)}
-    with one_thread():
-        found = by_rounds(family, configuration, SEARCH)
+    found = BoostedTrees(family, configuration).errors_by_rounds(SEARCH)
     rounds = min(found, key=lambda n: found[n])
     return {
         "family": family,
