@@ -186,7 +186,7 @@ def _state(name: str, made: Record | None) -> str:
         cases = len(made.cases)
     of = f" of {cases}" if cases > len(made.cases) else ""
     stale = len(made.stale_cases)
-    age = f"{stale} stale" if stale else "up to date"
+    age = f"{stale} of them stale" if stale else "up to date"
     devices = ", ".join(sorted({_device(device) for device in made.devices.values()}))
     number = f"{len(made.cases)}{of} case{'s' * (cases > 1)}"
     return "; ".join([f"{number}, {age}", f"{devices}, {made.date[:10]}", *about])

@@ -188,9 +188,11 @@ def _in_words(
     """Every setting, and what follows from the device."""
     import torch
 
-    from densenet_solutions.training.loop import _use_bfloat16
+    from densenet_solutions.training.loop import trains_in_bfloat16
 
     s = settings
+    in_bfloat16 = trains_in_bfloat16(torch.device(device))
+    precision = "bfloat16 autocast" if in_bfloat16 else "float32"
     parts = [
         network,
         *([f"{pooling} pooling"] if "densenet" in network else []),
@@ -201,7 +203,7 @@ def _in_words(
         + (f"momentum {s.momentum:g}, " if s.optimizer == "sgd" else "")
         + f"weight decay {s.weight_decay:g}",
         f"seed {s.seed}",
-        f"{device}, {'bfloat16 autocast' if _use_bfloat16(torch.device(device)) else 'float32'}",
+        f"{device}, {precision}",
     ]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     return ", ".join([*parts, f"{processes} processes"] if processes > 1 else parts)

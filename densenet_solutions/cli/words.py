@@ -65,11 +65,25 @@ def reword(error: Any, args: Sequence[str]) -> None:
         error.message = f"{alone[1]} needs a value behind it; --help says which"
     if getattr(error, "ctx", None) is None:
         return
+    unknown = re.match(r"No such command '(.*?)'\.(.*)$", said, re.DOTALL)
     surplus = re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", said)
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # no such option
         place = _place(error.option_name, error.ctx)
         error.message = place or error.message
         error.possibilities = [] if place else _meant(error) or error.possibilities
+        if not (place or error.possibilities):
+            error.message = (
+                f"{said}; --help lists those of {_path(error.ctx) or 'densenet-solutions'}"
+            )
+    elif unknown:
+        group = error.ctx.command.list_commands(error.ctx)
+        error.message = (
+            f"{_path(error.ctx) or 'densenet-solutions'} has no command '{unknown[1]}'"
+            + (
+                unknown[2].replace(" Did", ": did")
+                or f": it is {'one of ' * (len(group) > 1)}{', '.join(group)}"
+            )
+        )
     elif surplus:
         takes = " ".join(one.metavar or one.name for one in _arguments(error.ctx.command))
         error.message = (

@@ -110,7 +110,7 @@ def quantized_inference(model: nn.Module) -> nn.Module:
             elif isinstance(child, nn.Linear):
                 setattr(module, name, Int8Linear(child))
     retype(model, nn.BatchNorm2d, InPlaceNorm)
-    retype(model, DenseBlock, EightBitBlock)
+    retype(model, DenseBlock, EightBitBlock, in_other_order=True)
     return model
 
 

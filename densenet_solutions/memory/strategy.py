@@ -144,12 +144,14 @@ def retype(
     *,
     wraps: bool = False,
     optional: bool = False,
+    in_other_order: bool = False,
 ) -> None:
     """Let every `old` in `model` run as `new`, a subclass of it or of `nn.Module`.
 
     Parameters, buffers, their names, modes and hooks stay: only `forward` is another. `wraps` says
-    that it calls the one before; otherwise that must be `old`'s own. Without an `old` there is
-    nothing to change, which is an error unless it is `optional`.
+    that it calls the one before; otherwise that must be `old`'s own, or with `in_other_order` one
+    that runs the same parts. Without an `old` there is nothing to change, which is an error unless
+    it is `optional`.
 
     Raises:
         TypeError: a module runs in a way of its own already.
@@ -158,9 +160,9 @@ def retype(
     found = [module for module in model.modules() if isinstance(module, old)]
     for module in found:
         kind = type(module)
-        if (wraps and (isinstance(module, new) or "forward" in vars(module))) or not (
-            wraps or runs_as(module, old)
-        ):
+        reordered = hasattr(kind.forward, "as_built") and not in_other_order
+        twice = isinstance(module, new) or "forward" in vars(module)
+        if reordered or (twice if wraps else not runs_as(module, old)):
             raise TypeError(
                 "this strategy takes the network as it was built, "
                 f"got a {kind.__name__} with a forward pass of its own: apply one strategy, once"

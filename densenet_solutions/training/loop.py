@@ -128,7 +128,7 @@ def train(
             train_images=len(train_set),
             test_images=len(test_set),
             device=place.type,
-            precision="bfloat16" if step is None and _use_bfloat16(place) else "float32",
+            precision="bfloat16" if step is None and trains_in_bfloat16(place) else "float32",
             processes=world_size,
             epochs=tuple(history),
         )
@@ -227,7 +227,7 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
 
 def _plain_step(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     place = inputs.device
-    with torch.autocast(place.type, dtype=torch.bfloat16, enabled=_use_bfloat16(place)):
+    with torch.autocast(place.type, dtype=torch.bfloat16, enabled=trains_in_bfloat16(place)):
         logits = model(inputs)
         loss = nn.functional.cross_entropy(logits, labels)
     loss.backward()
@@ -277,7 +277,8 @@ def _batches(
     return [batch[rank::world_size] for batch in order[:full].split(settings.batch_size)]
 
 
-def _use_bfloat16(place: torch.device) -> bool:
+def trains_in_bfloat16(place: torch.device) -> bool:
+    """Whether `train` runs in bfloat16 there: on a GPU that computes in it without emulation."""
     return place.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

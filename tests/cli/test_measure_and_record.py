@@ -146,7 +146,9 @@ def test_record_lists() -> None:
         line.partition(" ")[0]: state for line, state in itertools.pairwise(lines) if "; " in state
     }
     assert set(states) == set(RECORDINGS)
-    assert states["shared-storage-slices"].startswith("2 of 4 cases, 2 stale; NVIDIA H200, 2026-")
+    assert states["shared-storage-slices"].startswith(
+        "2 of 4 cases, 2 of them stale; NVIDIA H200, 2026-"
+    )
     assert states["memory-witness"].startswith("2 cases, up to date; CPU, 2026-")
     assert states["memory-grid-rehearsal"] == "not recorded; about 1 min"
     for name, recording in RECORDINGS.items():

@@ -117,6 +117,15 @@ REFUSED = {
     ("recompute_block", "recompute_block"),
     ("recompute_layer", "recompute_block"),
     *(
+        ("shared_storage", second)  # which would keep more than shared storage alone
+        for second in (
+            "recompute_bottleneck_input",
+            "recompute_layer",
+            "recompute_block",
+            "selective_checkpointing",
+        )
+    ),
+    *(
         (first, second)
         for first in ("recompute_layer", "recompute_block", "low_rank", "harmonic_connections")
         for second in ("channel_pruning", "gates", "quantized_inference")
