@@ -87,7 +87,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [3.2 · How else can memory be saved?](exercises/3-2-saving-memory.py)
 #
-# Keep each feature once, recompute the rest: DenseNet-121 falls from {{ mib(plain.peak, 0) }} to
+# Keep features once, recompute in slices: DenseNet-121 falls from {{ mib(plain.peak, 0) }} to
 # {{ mib(shared.peak, 0) }}.
 #
 # </div>

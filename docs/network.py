@@ -78,7 +78,8 @@ widening()
 # The gradient of a convolution's weights needs what the convolution read, and a normalisation's needs
 # what it read. So in the *plain* block, as PyTorch runs it, every layer keeps two tensors until its
 # gradient has been computed: what it reads, and the same after normalisation and ReLU. From the second
-# layer on, what it reads is a fresh concatenation. So most of this is copies of the same features.
+# layer on, what it reads is a fresh concatenation. So most of this is the same features again, raw or
+# normalised.
 #
 # Two other ways are shown beside it. *Recomputing* throws away what a layer made inside, and runs the layer
 # again in the backward pass. *Shared storage* has one buffer for all features of a block. Layers append to
@@ -131,9 +132,8 @@ assert 0 <= channels - sum(plain.kept().values()) < 0.1
 # the most that it holds at once. In the plain block that is {{ count(round(most[0])) }} channels, at the
 # first step back: {{ count(kept_by_plain) }} kept, {{ leaving }} of the gradient that arrives, and twice
 # {{ leaving - 32 }} of gradients inside the last layer. With recomputing it is
-# {{ count(round(most[1])) }}, with shared storage {{ count(round(most[2])) }}. (In the
-# whole network more waits where the forward pass ends, what all blocks keep. With many images its peak is
-# there.)
+# {{ count(round(most[1])) }}, with shared storage {{ count(round(most[2])) }}. (A
+# whole network holds at its turn what all blocks have kept. With many images its peak is there.)
 #
 # Why that matters is [exercise 3.1](exercises/3-1-memory.py); how to keep each feature once is
 # [exercise 3.2](exercises/3-2-saving-memory.py).
@@ -167,7 +167,8 @@ pictures.hourglass(
     [4] * len(blocks),
     widths,
     [block.output_shape[-1] for block in blocks],
-    caption="Four blocks of four layers: channels grow, transitions halve them, the image shrinks.",
+    caption="Four blocks of four layers: channels grow, transitions halve them, the image shrinks. "
+    "The first bar of a block is what enters it.",
 )
 
 # %%

@@ -27,7 +27,7 @@ def source(obj: Any) -> Markdown:
 
     The first sentence of its docstring comes before the listing. Docstrings are left out of it,
     lines are broken to fit, and a comment that makes its line too long stands above that line. A
-    decorated function is shown with its decorators.
+    decorated function is shown with its decorators, an `__init__` below the first line of its class.
 
     Raises:
         ValueError: `obj` is not defined in the package, or a line of it is too long for the page.
@@ -39,7 +39,11 @@ def source(obj: Any) -> Markdown:
     lines, start = inspect.getsourcelines(obj)
     import black  # of the extra docs; a notebook does not come here
 
-    code = _listing(textwrap.dedent("".join(lines)))
+    shown = textwrap.dedent("".join(lines))
+    if obj.__qualname__.endswith(".__init__"):
+        owner = getattr(inspect.getmodule(obj), obj.__qualname__.partition(".")[0])
+        shown = inspect.getsource(owner).split("\n", 1)[0] + "\n" + textwrap.indent(shown, " " * 4)
+    code = _listing(shown)
     code = black.format_str(code, mode=black.Mode(line_length=LISTING)).rstrip()
     wide = [line for line in code.splitlines() if len(line) > LISTING]
     if wide:

@@ -83,10 +83,11 @@ assert "max pooling" in said.text
 # !!! answer "The answer"
 #     The paper gives no reason, and in our training runs accuracy does not clearly depend on it. What
 #     speaks for an average: all four values count, negative ones too, which no ReLU has removed here. It
-#     blurs before it drops positions, so fewer false patterns arise (*aliasing*). And it is linear, so it
-#     could come before the convolution. The stem's maximum follows ResNet.
+#     blurs before it drops positions, so fewer false patterns arise (*aliasing*). It is linear, too: it could
+#     come before the convolution, though in the known code it does not. The stem's maximum follows ResNet.
 #
-#     - **half** the maximum's aliasing at the first transition of our trained networks^[{{ decimal(mean(spoilt["average"])) }}
+#     - **half** of the maximum's aliasing is left with the average, at the first transition of our trained
+#       networks^[{{ decimal(mean(spoilt["average"])) }}
 #       against {{ decimal(mean(spoilt["max"])) }}; at the second transition, on maps of 4²,
 #       {{ decimal(later["average"]) }} against {{ decimal(later["max"]) }}. [How it is
 #       measured](#it-blurs-before-it-subsamples).]
@@ -143,10 +144,9 @@ def ranged(field, which=None, *, digits):
 # %% [markdown]
 # The next layer normalises the pooled value, and applies a ReLU. Normalisation and ReLU keep the order of
 # values, as long as the normalisation's scale is positive, as all are at first. So the maximum of a window is
-# also the maximum of what comes out behind them: within it no response lowers another^[As in the stem, but for the
-# mean that is subtracted: there it is that of all values, here that of the maxima, which is larger, so the
-# ReLU removes more.]. In an average one can be pulled down before the ReLU sees it. (That ReLU cuts, at
-# first, at the mean and not at zero; signs are what is counted here.)
+# also the maximum of what comes out behind them: within it no response lowers another^[As in the stem, where a
+# normalisation and a ReLU stand before the pool as well as behind it.]. In an average one can be pulled down before the ReLU sees it. (What counts here is
+# the sign; where that ReLU cuts is another question, at first at the mean.)
 #
 # ??? note "How much cancels in trained networks"
 #     In five networks that average, at their first transition, {{ percent(below_zero, 0) }}
@@ -164,7 +164,8 @@ def ranged(field, which=None, *, digits):
 #     as much is left, though none is negative. It comes from pooling unlike values.
 #
 # A real feature map · first transition of a trained network that averages · Fashion-MNIST, 32² ·
-# one of the three channels of largest variance that have both signs · recorded
+# one of the three channels of largest variance among those with a quarter to three quarters of negative
+# values · recorded
 # { .ds-setup }
 
 # %%
@@ -302,8 +303,8 @@ table(
 #
 # Detail that is too fine for the smaller grid does not disappear. It returns as a false coarse
 # pattern (aliasing) unless it is blurred first. A stride of two turns 0 1 0 1 0 1 0 1 into zeros only; move
-# the row by one, and it gives ones only. Now pool 0 0 1 1 0 0 1 1 in pairs, then move it by one and pool it
-# again (0 is black, 1 is white):
+# the row by one, and it gives ones only. Now pool 0 0 1 1 0 0 1 1 in pairs, then move it left by one and pool
+# it again (0 is black, 1 is white):
 
 # %%
 row = study.pooled_rows((0, 0, 1, 1, 0, 0, 1, 1))
@@ -323,7 +324,7 @@ table(
     {
         "pooling": names,
         "as it is": lambda found: cells(found.still),
-        "moved by one": lambda found: cells(found.moved),
+        "moved left by one": lambda found: cells(found.moved),
     },
     caption="Moved by one, the maximum turns stripes into white, the average into grey of the same mean",
 )
@@ -431,16 +432,19 @@ assert decimal(ported) == "74.43" and ported + 0.5 < in_paper < 75.03
 #       weights, a blurred one reaches 75.79%; the network without blur was not fine-tuned likewise. His 74.43%
 #       without blur equals torchvision's figure for the authors' ported weights, which the paper puts at
 #       {{ decimal(in_paper) }}%. So little of the rise from scratch need be due to blur.
+#     - **A learned average.** LIP (Gao et al., 2019) puts averages with learned weights in the place of the
+#       pools of DenseNet-121's stem and transitions together, so it does not tell what a transition's pool does alone.
 #     - **A stride wastes.** ResNet-D (He et al., 2018) puts a 2×2 average before a 1×1 convolution that
 #       had a stride and ignored three quarters of its input, and gains on ImageNet.
 #     - **Which pool is better depends on the features.** Boureau et al. (2010) find the maximum suited to
 #       features that are rarely active, and explain when the average does as well. What a transition pools
 #       has passed no ReLU and is hardly ever zero, so their result does not decide here. Scherer et al. (2010) prefer the maximum for recognising objects.
-#     - **A strided convolution with weights of its own did about as well, a stride like ours worse.**
+#     - **A strided convolution with weights of its own did about as well, a stride without them worse.**
 #       Springenberg et al. (2014, table 3) put one in the place of each maximum pool. On CIFAR-10 that network errs
 #       0.2 points less to 0.1 points more than one that has as many convolutions and the pools besides. Where the
-#       convolution before a pool strides itself instead, as in our stride, the error is 0.5 to 1.0 points higher
-#       than with the pool (three networks, one figure each). In our training accuracy shows no such loss
+#       convolution before a pool strides itself instead, the error is 0.5 to 1.0 points higher than with the
+#       pool (three networks, one figure each). In one of the three that convolution is 1×1, as in our stride; in
+#       the others it is larger, so that no position is skipped. In our training accuracy shows no such loss
 #       ([below](#what-our-training-says)).
 #
 # ## What our training says
@@ -519,8 +523,8 @@ assert behind_of_five < 0.05
 # %%
 pictures.differences(
     compared,
-    "Accuracy tells none of the five from the average; test loss tells three, and training loss "
-    "all.",
+    "By accuracy none of the five differs clearly from the average (a filled mark), by test loss "
+    "three do, by training loss all.",
 )
 
 # %% [markdown]
@@ -529,7 +533,7 @@ pictures.differences(
 # difference; it takes differences to be normal. It holds for other seeds and these
 # {{ count(one.test_images) }} test images; other images would make it wider.]. But among 15 differences one
 # may look clear by luck. So more is asked of each (Holm's correction, at 5%), and a filled mark passes.
-# {{ hollow }} hollow ones miss 0, and do not pass.
+# The intervals of {{ hollow }} hollow ones leave 0 out, too; they do not pass.
 
 # %%
 table(
@@ -744,6 +748,8 @@ assert {run.images for of in trained.values() for run in of} == {10_000}
 #       [fine-tuned](https://github.com/adobe/antialiased-cnns); the metadata of torchvision's weights
 #       (`IMAGENET1K_V1`).
 #     - He et al., *Bag of Tricks*, [arXiv:1812.01187](https://arxiv.org/abs/1812.01187) (ResNet-D).
+#     - Gao et al., *LIP: Local Importance-based Pooling*, [arXiv:1908.04156](https://arxiv.org/abs/1908.04156),
+#       and its [code](https://github.com/sebgao/LIP).
 #     - Springenberg et al., *Striving for Simplicity*,
 #       [arXiv:1412.6806](https://arxiv.org/abs/1412.6806).
 #     - Boureau, Ponce, LeCun, *A Theoretical Analysis of Feature Pooling in Visual Recognition*,

@@ -59,8 +59,8 @@ assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseN
 #         tells more.
 #
 # !!! answer "The answer"
-#     One class builds them all. A network of Table 1 is a growth rate k and four block lengths, such as
-#     6, 12, 24, 16; the stem has 2k channels, and transitions halve the channels. What the book's layer lacks is
+#     One class builds them all. A network of Table 1 is a growth rate k and four block lengths, DenseNet-121
+#     32 and 6, 12, 24, 16; the stem has 2k channels, and transitions halve the channels. What the book's layer lacks is
 #     the *bottleneck*: a 1×1 convolution to 4k channels before each 3×3. With the same weights our
 #     DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
 #     {{ apart(parity.gradients) }}: two images of 64², float64, training mode, one forward and backward pass
@@ -83,7 +83,8 @@ pictures.hourglass(
     config.block_config,
     config.block_widths,
     [row.side for row in printed["DenseNet-121"] if row.name.startswith("Dense")],
-    caption="The image shrinks while the channels grow; each transition takes half of them away.",
+    caption="The image shrinks while the channels grow; each transition takes half of them "
+    "away. The first bar of a block is what enters it.",
 )
 
 # %% [markdown]
@@ -137,7 +138,7 @@ from densenet_solutions.models import TABLE_1
 
 for name, row in TABLE_1.items():
     c = row.config
-    print(name, c.growth_rate, c.num_init_features, c.block_config)
+    print(f"{name}: k = {c.growth_rate}, stem {c.num_init_features}, {c.block_config}")
 
 # %% [markdown]
 # ## Table 1, from the running networks
@@ -157,12 +158,20 @@ def number(row):
     return f"{layers}{row.channels}"
 
 
+def stage_name(stage):
+    """Rows of one stage are told apart by their module."""
+    one = stage[0]
+    alone = sum(other[0].name == one.name for other in together) == 1
+    part = {"conv": "convolution", "pool": "pool", "connected": "classifier"}
+    return one.name if alone else f"{one.name}, {part[one.what.split(', ')[0].split()[-1]]}"
+
+
 together = list(zip(*printed.values(), strict=True))
 assert all(len({without_numbers(row.what) for row in stage}) == 1 for stage in together)
 table(
     together,
     {
-        "stage": "0.name",
+        "stage": stage_name,
         **{
             row.name.removeprefix("DenseNet-"): lambda stage, i=i: number(stage[i])
             for i, row in enumerate(rows)

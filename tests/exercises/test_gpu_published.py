@@ -85,6 +85,8 @@ def test_one_constant_is_fitted_and_the_others_are_judged() -> None:
     assert (found.constant_mib, found.fitted, found.judged) == (500, 39, 2)
     assert found.by_batch == pytest.approx((0.125, 0.05))  # of 0 and 500/2000, of 0 and 100/1000
     assert found.median_error == pytest.approx(0.05)
+    # Of 1000 and 1100 nothing is missed, of 1500 a third, and of 500 a fifth.
+    assert published.errors_without_the_constant(cases) == pytest.approx((0.1, 1 / 6))
 
 
 def test_what_is_recorded() -> None:

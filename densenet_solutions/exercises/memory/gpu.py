@@ -91,9 +91,13 @@ def large_steps(rows: Iterable[Held]) -> dict[str, list[Held]]:
     }
 
 
-def small_training(rows: Iterable[Held]) -> list[Held]:
-    """The training steps in float32 with 8 images or more and a peak of at most 1 GiB."""
-    chosen = _by_kind(rows)["training", "float32"]
+def small_steps(rows: Iterable[Held], purpose: str = "training") -> list[Held]:
+    """The steps in float32 with 8 images or more and a peak of at most 1 GiB.
+
+    Args:
+        purpose: `"training"` or `"inference"`.
+    """
+    chosen = _by_kind(rows)[purpose, "float32"]
     return [row for row in chosen if row.measured.peak_bytes <= 2**30]
 
 

@@ -225,6 +225,39 @@ def agreement(cases: Mapping[str, PublishedMemory], estimate: str) -> Agreement:
         cases: in the protocol's order; those without a prediction are passed over.
         estimate: `"reserved"`, `"without_workspace"`, `"allocated"` or `"tensors"`.
     """
+    constant, fitted, judged = _split(cases, estimate)
+    errors = [[abs(size + constant - real) / real for real, size in row] for row in judged]
+    every = sorted(error for row in errors for error in row)
+    return Agreement(
+        constant_mib=constant,
+        fitted=fitted,
+        judged=len(errors),
+        median_error=statistics.median(every),
+        ninth_decile=statistics.quantiles(every, n=10, method="inclusive")[8],
+        by_batch=tuple(statistics.median(column) for column in zip(*errors, strict=True)),
+    )
+
+
+def errors_without_the_constant(cases: Mapping[str, PublishedMemory]) -> tuple[float, float]:
+    """Median errors of `"reserved"` as shares of what was published less the constant.
+
+    The first is over all judged, the second over their smallest batch.
+    """
+    constant, _, judged = _split(cases, "reserved")
+    errors = [
+        [abs(size + constant - real) / (real - constant) for real, size in row] for row in judged
+    ]
+    smallest = statistics.median(row[0] for row in errors)
+    return statistics.median(error for row in errors for error in row), smallest
+
+
+def _split(
+    cases: Mapping[str, PublishedMemory], estimate: str
+) -> tuple[float, int, list[list[tuple[int, float]]]]:
+    """The constant in MiB, the number of networks that it is fitted on, and what is judged.
+
+    A judged network is a row of pairs, a pair a batch: published and estimated MiB.
+    """
 
     def pairs(some: list[PublishedMemory]) -> list[list[tuple[int, float]]]:
         return [
@@ -239,16 +272,4 @@ def agreement(cases: Mapping[str, PublishedMemory], estimate: str) -> Agreement:
     every_case = list(cases.values())
     fitted = pairs(every_case[:FITTED])
     constant = statistics.median(real - size for row in fitted for real, size in row)
-    errors = [
-        [abs(size + constant - real) / real for real, size in row]
-        for row in pairs(every_case[SEEN:])
-    ]
-    every = sorted(error for row in errors for error in row)
-    return Agreement(
-        constant_mib=constant,
-        fitted=len(fitted),
-        judged=len(errors),
-        median_error=statistics.median(every),
-        ninth_decile=statistics.quantiles(every, n=10, method="inclusive")[8],
-        by_batch=tuple(statistics.median(column) for column in zip(*errors, strict=True)),
-    )
+    return constant, len(fitted), pairs(every_case[SEEN:])

@@ -165,10 +165,9 @@ class Summary:
     distinct: int
     kept: int
 
-    @property
-    def shares(self) -> tuple[float, float, float]:
-        """Each convention's sum over what is kept."""
-        return self.all_outputs / self.kept, self.doubled / self.kept, self.distinct / self.kept
+    def share(self, convention: str) -> float:
+        """The sum by a convention over what is kept."""
+        return float(getattr(self, convention)) / self.kept
 
 
 def hook_summary(build: Callable[[], nn.Module], shape: Sequence[int]) -> tuple[int, int]:

@@ -97,7 +97,7 @@ class _Sheet:
         rows = max(len(_rows(m)) for b in self.ledgers for m in b.moments)
         top = 44.0
         floor = top + 40 + rows * (_ROW + _GAP)
-        bars = 0.0 if self.small else 54.0
+        bars = 0.0 if self.small else 64.0
         board.height = floor + 14 + bars + 26
         self._steps(board, first.moments[self.at], first.num_layers)
         for i, book in enumerate(self.ledgers):
@@ -105,6 +105,9 @@ class _Sheet:
             self._title(board, x, top, book)
             self._pile(board, x, floor, book)
             if bars:
+                if not i:
+                    words = "channels held, moment by moment"
+                    board.text(0, floor + 24, words, size=11.5 if board.wide else 11, fill="quiet")
                 self._course(board, x, floor + 14 + bars, book)
         self._legend(board, floor + 14 + bars + 14)
 
@@ -215,7 +218,7 @@ class _Sheet:
         entries = [
             ("activations", 0.75, False, "features"),
             ("activations", 0.38, False, "normalised"),
-            ("temporaries", 0.3, True, "made and let go"),
+            ("temporaries", 0.3, True, "not kept"),
             ("gradients", 0.6, False, "gradients"),
         ]
         x = 0.0

@@ -56,8 +56,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
     if moment.phase == "turn":
         return (
             f"The forward pass is over. The block has {different} channels of features. "
-            f"Kept for the backward pass: {held}. Dashed is the block's output. The "
-            "block does not keep it, and what reads it will"
+            f"Kept for the backward pass: {held}. The dashed row is the block's "
+            "output. It is not counted: what comes next will keep it"
             + ("; with shared storage it is the buffer, and no copy." if shared else ".")
         )
     if moment.phase == "backward":

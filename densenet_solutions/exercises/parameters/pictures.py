@@ -126,8 +126,8 @@ def accuracy(models: Sequence[PublishedModel], caption: str, *, cost: str) -> Ht
                 note(ax, m.name.removeprefix(f"{title}-"), (at_x, at_y),
                      (-6 if left else 6, -5 if below else 4), ha="right" if left else "left",
                      va="top" if below else "bottom", color=colour)  # fmt: skip
-            note(ax, title, (x[-1], y[-1]), (0, 12) if below else (34, 4), weight="bold",
-                 ha="center" if below else "left", color=colour)  # fmt: skip
+            end, down, side = (0, -5, "top") if below else (-1, 4, "bottom")
+            note(ax, title, (x[end], y[end]), (34, down), weight="bold", va=side, color=colour)
         ax.set_xlim(0)
         ax.margins(x=0.1, y=0.14)
         ax.set_xlabel(word)

@@ -105,7 +105,8 @@ def map_recipe() -> Recipe:
 def feature_maps(case: str, device: str) -> list[FeatureMap]:
     """Feature maps of one test image at the first transition of a network with average pooling.
 
-    Channels are chosen by a rule: of those with both signs, the three of largest variance.
+    Channels are chosen by a rule: the three of largest variance among those that are negative in a
+    quarter to three quarters of their positions.
     """
     model, _ = trained(cases()[case], device)
     images = load_fashion_mnist("test")

@@ -35,9 +35,11 @@ class _Panel:
 
 
 _PANELS = {
-    "test accuracy": _Panel("test accuracy, points", "right: more often right", 100, 0.2, 1),
-    "test loss": _Panel("test loss", "left: better", 1, 0.01, 2),
-    "training loss": _Panel("training loss", "left: fits more", 1, 0.03, 2),
+    "test accuracy": _Panel(
+        "test accuracy, points", "right of the average (0): better", 100, 0.2, 1
+    ),
+    "test loss": _Panel("test loss", "left of 0: better", 1, 0.01, 2),
+    "training loss": _Panel("training loss", "left of 0: fits more closely", 1, 0.03, 2),
 }
 
 
@@ -53,8 +55,20 @@ def pooled_map(
     pool's input.
     """
     rows = (
-        ("convolved", "orange: negative", feature_map.before, pooled, ("positive", "negative")),
-        ("gradient", "size, not sign", feature_map.gradient, routed, ("gradients", "gradients")),
+        (
+            "convolved",
+            "blue: positive, orange: negative",
+            feature_map.before,
+            pooled,
+            ("positive", "negative"),
+        ),
+        (
+            "gradient",
+            "square root of its size",
+            feature_map.gradient,
+            routed,
+            ("gradients", "gradients"),
+        ),
     )
 
     def draw(board: Board) -> None:
@@ -76,9 +90,10 @@ def pooled_map(
     return figure(
         *both(draw), caption=caption,
         alt=f"A real feature map of a trained DenseNet ({feature_map.label}), pooled in three "
-        "ways. The average has lost contrast, the maximum some of the negative cells, the stride "
-        "what it skipped. Below, the size of the gradient that comes back: the average hands it to "
-        "all four cells of a window, maximum and stride to one cell, and three stay empty.",
+        "ways. The average has lost contrast; the maximum keeps the largest cell of each window, "
+        "the stride one corner, and here both have fewer negative cells than the map. Below, the "
+        "size of the gradient that comes back: the average hands it to all four cells of a window, "
+        "maximum and stride to one cell, and three stay empty.",
     )  # fmt: skip
 
 
@@ -91,11 +106,12 @@ def _cells(
     largest: float,
     colors: tuple[str, str],
 ) -> None:
-    """A square a value: its opacity is the size, its colour the sign."""
+    """A square a value: its opacity is the size (of a gradient the root), its colour the sign."""
     step = side / len(values)
     for i, line in enumerate(values):
         for j, value in enumerate(line):
             share = min(1.0, abs(value) / largest)
+            share = share**0.5 if colors[0] == "gradients" else share
             if share > 0.01:
                 color = colors[value < 0]
                 board.box(x + j * step, y + i * step, step - 0.5, step - 0.5, color, opacity=share)

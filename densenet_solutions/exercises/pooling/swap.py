@@ -64,7 +64,7 @@ def _draw(board: Board, first: Sequence[float], found: dict[str, tuple[float, fl
                        bold=not i + j)  # fmt: skip
     x0, y0 = (236.0, 0.0) if board.wide else (0.0, 126.0)
     board.text(x0, y0 + 10, "convolution: a − b", bold=True, size=13)
-    columns = x0 + (190 if board.wide else 168), x0 + (310 if board.wide else 268)
+    columns = x0 + (190 if board.wide else 196), x0 + (310 if board.wide else 296)
     for x, name in zip(columns, found, strict=True):
         board.text(x, y0 + 10, name, anchor="middle", size=12, fill="quiet")
     for row, order in enumerate(("convolve, pool", "pool, convolve")):

@@ -57,7 +57,9 @@ def hourglass(
             floor = axis + 3 + down * side / max(resolutions)
             board.text(middle, floor + 11, f"{side}²", size=size, anchor="middle", fill="quiet")
             x += (n + 1) * step + gap
-        board.text(board.width, axis + down - 8, "image", size=size, anchor="end", fill="quiet")
+        board.text(
+            board.width, floor + 28, "side of the map", size=size, anchor="end", fill="quiet"
+        )
         board.text(0, 8, "channels", size=size, fill="densenet", bold=True)
 
     said = "; ".join(
