@@ -278,7 +278,7 @@ def _batches(
 
 
 def trains_in_bfloat16(place: torch.device) -> bool:
-    """Whether `train` runs in bfloat16 there: on a GPU that computes in it without emulation."""
+    """Whether `train`'s own step runs in bfloat16: on a GPU that does so without emulation."""
     return place.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

@@ -84,7 +84,7 @@ assert "max pooling" in said.text
 #     The paper gives no reason, and in our training runs accuracy does not clearly depend on it. What
 #     speaks for an average: all four values count, negative ones too, which no ReLU has removed here. It
 #     blurs before it drops positions, so fewer false patterns arise (*aliasing*). It is linear, too: it could
-#     come before the convolution, though in the known code it does not. The stem's maximum follows ResNet.
+#     come before the convolution, though in the authors' code it does not. The stem's maximum follows ResNet.
 #
 #     - **half** of the maximum's aliasing is left with the average, at the first transition of our trained
 #       networks^[{{ decimal(mean(spoilt["average"])) }}
@@ -145,8 +145,8 @@ def ranged(field, which=None, *, digits):
 # The next layer normalises the pooled value, and applies a ReLU. Normalisation and ReLU keep the order of
 # values, as long as the normalisation's scale is positive, as all are at first. So the maximum of a window is
 # also the maximum of what comes out behind them: within it no response lowers another^[As in the stem, where a
-# normalisation and a ReLU stand before the pool as well as behind it.]. In an average one can be pulled down before the ReLU sees it. (What counts here is
-# the sign; where that ReLU cuts is another question, at first at the mean.)
+# normalisation and a ReLU stand before the pool as well as behind it.]. In an average one can be pulled down before the ReLU sees it. (The figures
+# below count signs before that normalisation. The ReLU cuts elsewhere, at first at the mean of the pooled values.)
 #
 # ??? note "How much cancels in trained networks"
 #     In five networks that average, at their first transition, {{ percent(below_zero, 0) }}
@@ -432,8 +432,9 @@ assert decimal(ported) == "74.43" and ported + 0.5 < in_paper < 75.03
 #       weights, a blurred one reaches 75.79%; the network without blur was not fine-tuned likewise. His 74.43%
 #       without blur equals torchvision's figure for the authors' ported weights, which the paper puts at
 #       {{ decimal(in_paper) }}%. So little of the rise from scratch need be due to blur.
-#     - **A learned average.** LIP (Gao et al., 2019) puts averages with learned weights in the place of the
-#       pools of DenseNet-121's stem and transitions together, so it does not tell what a transition's pool does alone.
+#     - **A learned average.** LIP (Gao et al., 2019) puts averages in the place of the pools of DenseNet-121's
+#       stem and transitions, with weights that small convolutions compute from the features. Both change together,
+#       and layers are added, so it does not tell what a transition's pool does.
 #     - **A stride wastes.** ResNet-D (He et al., 2018) puts a 2×2 average before a 1×1 convolution that
 #       had a stride and ignored three quarters of its input, and gains on ImageNet.
 #     - **Which pool is better depends on the features.** Boureau et al. (2010) find the maximum suited to
@@ -523,8 +524,8 @@ assert behind_of_five < 0.05
 # %%
 pictures.differences(
     compared,
-    "By accuracy none of the five differs clearly from the average (a filled mark), by test loss "
-    "three do, by training loss all.",
+    "By accuracy none of the five differs clearly from the average, by test loss three do, by "
+    "training loss all (filled marks).",
 )
 
 # %% [markdown]

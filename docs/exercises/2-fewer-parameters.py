@@ -93,9 +93,9 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 #     *bottleneck* before each 3×3. DenseNet-169 has
 #     {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same accuracy
 #     {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's [matched
-#     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. Without
-#     both it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}, more than that ResNet. On CIFAR-10
-#     DenseNets with neither beat larger ResNets.
+#     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. With
+#     narrow layers alone it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}. (On CIFAR-10 they
+#     sufficed, against ResNets trained in another way.)
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
 #       {{ rough }}
@@ -307,7 +307,7 @@ by_torchvision = table(
 #     handicaps one side.
 #
 #     Three cautions. The public ResNet-50 of the matched experiment is a variant, with a normalisation after
-#     the addition (its README says so), and three of the four rows lean on it. For both comparisons: the interpolation between ResNet-34 and ResNet-50 crosses a change of design, so
+#     the addition (the README of these models says so), and three of the four rows lean on it. For both comparisons: the interpolation between ResNet-34 and ResNet-50 crosses a change of design, so
 #     DenseNet-121's row is rough, and by torchvision's errors DenseNet-169's too; and every published error
 #     is one training run. DenseNet-161 is left out: Table 3 does not list it. The authors' README does, to
 #     one decimal, and with lower errors for two others: {{ study.README_ERRORS["DenseNet-169"] }}% for

@@ -161,7 +161,7 @@ assert all(step.bytes_by_category["gradients"] < 2**20 for step in steps.values(
 # ## What is kept
 #
 # What are these activations? A dense layer reads everything before it as one concatenated tensor. PyTorch
-# makes that tensor anew for every layer after the first, and keeps it; it keeps a normalised copy, too. Drag
+# makes that tensor anew for every layer (in our code after the first), and keeps it; it keeps a normalised copy, too. Drag
 # through one block, and watch the early features come again and again.
 #
 # The book's first block · 8 images, 56 × 56 · float32 · counted
@@ -371,12 +371,12 @@ judged = agreement(
 # {{ percent(of_allocated.median, 2) }}. Of what is reserved it is {{ percent(in_bfloat16.median) }} in
 # bfloat16, to which nothing was fitted (no record proves that). At *inference*, of the DenseNets of Table 1 in
 # float32, the prediction of what is allocated is {{ percent(min(too_low)) }} to {{ percent(max(too_low)) }} too
-# low above 1 GiB, and below it anything from {{ percent(-min(below)) }} too low to {{ percent(max(below)) }} too high
-# (8 images or more): there workspace weighs. [How far the prediction can be trusted](3-1b-trust.py) has
+# low above 1 GiB, for want of workspace. Below it (8 images or more) it is from {{ percent(-min(below)) }} too low to
+# {{ percent(max(below)) }} too high. [How far the prediction can be trusted](3-1b-trust.py) has
 # every kind of step, and where the errors come from.
 #
-# Other people have measured DenseNets on their cards, and published what they saw^[Both second
-# numbers are of early implementations, and predicted are those of today. [More on the
+# Other people have measured DenseNets on their cards, and published what they saw^[The numbers of *memory-efficient* networks
+# come from early implementations; predicted are torchvision's of today, and for gpleiss our own recomputation. [More on the
 # sources](3-1b-trust.py#on-other-peoples-cards).].
 #
 # Published on GPUs, as printed · beside it our prediction with SGD and momentum
@@ -574,9 +574,9 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #     {{ times(single["DenseNet"] / single["ResNet-18"], 2) }} (predicted).
 #
 # !!! holds-with-a-condition "DenseNet is a memory hog at inference too."
-#     For the book's pair in float32 with many images, by what is *reserved*: for 128
-#     {{ mib(infer[128][0].reserved_bytes, 0) }} against {{ mib(infer[128][1].reserved_bytes, 0) }} (H100,
-#     224²). What is allocated is a tenth more, {{ mib(infer[128][0].peak_bytes, 0) }} against
+#     For the book's pair in float32 with many images, by what is *reserved*: DenseNet takes
+#     {{ mib(infer[128][0].reserved_bytes, 0) }} and ResNet-18 {{ mib(infer[128][1].reserved_bytes, 0) }} for 128
+#     (H100, 224²). What is allocated is a tenth more, {{ mib(infer[128][0].peak_bytes, 0) }} against
 #     {{ mib(infer[128][1].peak_bytes, 0) }}^[With one image the book's DenseNet reserves
 #     {{ mib(infer[1][0].reserved_bytes, 0) }} and its ResNet-18 {{ mib(infer[1][1].reserved_bytes, 0) }}. In
 #     bfloat16, 128 images, {{ mib(half[0].reserved_bytes, 0) }} and {{ mib(half[1].reserved_bytes, 0) }}, and with

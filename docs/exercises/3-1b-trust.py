@@ -406,9 +406,10 @@ for factor in (
 # {{ times(tensor_factor, 2) }} and {{ times(reserved_factor, 2) }}. If they are decimal,
 # {{ count(round(min(decimal_left))) }} to {{ count(round(max(decimal_left))) }} MB lie between reserved and
 # published. They do not say which, nor how they read the memory. A CUDA context may be much of the rest;
-# nobody measured theirs. Both second numbers are of early implementations, and predicted are today's:
-# gpleiss's had two shared buffers when its README first gave that number (it recomputes by checkpoints now),
-# torchvision's is that of its pull request. Sources: [torchvision, pull
+# nobody measured theirs. The numbers of the memory-efficient networks come from early implementations:
+# torchvision's is that of its pull request, and predicted is today's code; gpleiss's had two shared buffers when
+# its README first gave that number, and recomputes by checkpoints now, as our own recomputation does, which is what
+# is predicted. Sources: [torchvision, pull
 # request 797]({{ rows[0].link }}), whose first post names no depth, so that DenseNet-121 is our reading;
 # [gpleiss]({{ rows[2].link }}) on a Titan X, who names 100 layers and a batch of 64, so that k = 12 and 32²,
 # what its demo takes, are our reading;
@@ -448,8 +449,8 @@ table(
 #
 # The constants are in MiB. Batch by batch, from 8 to 128, the median error of
 # the simulation is {{ by_batch }}. These are shares of what nvidia-smi showed, the constant included. Of what is
-# left without it the median error is {{ percent(of_rest) }}, with batches of {{ BATCHES[0] }}
-# {{ percent(of_rest_of_8) }}. Optimizer and precision are not stated there; SGD with momentum and float32 are
+# left without it the median error is {{ percent(of_rest) }}, and {{ percent(of_rest_of_8) }} where the batch is
+# {{ BATCHES[0] }}. Optimizer and precision are not stated there; SGD with momentum and float32 are
 # assumed. Rows that look odd stay in, since the rules had not foreseen them.
 #
 # ## The lines, in numbers

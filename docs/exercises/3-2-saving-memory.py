@@ -121,8 +121,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #         ```
 #
 # !!! answer "The answer"
-#     Keep each feature once, and compute the rest again. For every layer but the first autograd keeps
-#     a copy of all earlier features, and a normalised one. Give a block one buffer, to which layers append, and
+#     Keep each feature once, and compute the rest again. For every layer autograd keeps all earlier
+#     features, joined anew, and the same normalised. Give a block one buffer, to which layers append, and
 #     run everything else again in the backward pass. The network stays the same. A framework could do so
 #     by itself if its `cat` copied nothing, and if it planned both passes together.
 #
@@ -169,7 +169,7 @@ assert copies > 12 * distinct
 
 # %% [markdown]
 # With $n$ layers that add $k$ channels each to $c_0$ the rows add up to $2 n c_0 + k\,n(n-1)$. In DenseNet-121
-# that is {{ mib(copies) }}, half as they are and half normalised, for {{ mib(distinct) }} of features ([8
+# that is {{ mib(copies) }}, half of it features as they were read and half the same normalised, for {{ mib(distinct) }} of features ([8
 # images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
@@ -348,16 +348,18 @@ assert many.row("1").time_ratio - tf32 > 0.2
 
 # %% [markdown]
 # ??? note "Why a GPU takes longer, and two things that you can set"
-#     With 8 images both steps wait for the processor. The kernels of torchvision's
+#     With 8 images the GPU mostly waits, in both steps: the processor has to run Python and autograd, and to
+#     start every kernel. The kernels of torchvision's
 #     step take {{ milliseconds(few.kernel_seconds["torchvision"]) }} and the step
 #     {{ milliseconds(few.seconds("torchvision")) }}; those of shared storage
 #     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }} (kernels of one step each, by the profiler; steps are medians, in
 #     the bench {{ milliseconds(bench_8["torchvision"]) }} and
 #     {{ milliseconds(bench_8["shared_storage"]) }}). Shared storage
 #     calls {{ count(started["shared_storage 8"]) }} operations, torchvision's network
-#     {{ count(started["torchvision 8"]) }} (counted without a device). But recomputed blocks call
-#     {{ count(started["recompute_block 8"]) }} and take {{ times(on_gpu[8]["recompute_block"].time_ratio) }}, so their
-#     number is not all that counts; what else does was not measured. With 256 images, in one slice, the GPU is at work nearly all the time, and has more to do.
+#     {{ count(started["torchvision 8"]) }} and ours {{ count(started["plain 8"]) }} (counted without a device). But
+#     recomputed blocks, in ours, call {{ count(started["recompute_block 8"]) }} and take
+#     {{ times(on_gpu[8]["recompute_block"].time_ratio) }} torchvision's time in the bench. So the number of operations
+#     does not explain the time alone; what else does, we have not measured. With 256 images, in one slice, the GPU is at work nearly all the time, and has more to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after

@@ -313,8 +313,8 @@ assert gpu_half[128].rows[0].name == "torchvision" and max(plain_half) > 1.1 * m
 # {{ record_note(gpu_record) }}
 #
 # A plain step takes {{ milliseconds(plain_seconds[32]) }} with 32 images and
-# {{ milliseconds(plain_seconds[8]) }} with 8: at these sizes the ratios compare what the processor does between
-# kernels, not arithmetic. From 128 images on, in float32, the rounds of the plain network agree to a hundredth. With fewer, and
+# {{ milliseconds(plain_seconds[8]) }} with 8: at these sizes the ratios compare mostly the processor's share of
+# a step. From 128 images on, in float32, the rounds of the plain network agree to a hundredth. With fewer, and
 # in bfloat16, they spread more (plain steps with 128 images in bfloat16:
 # {{ milliseconds(min(plain_half)) }} to {{ milliseconds(max(plain_half)) }}), and the two types were not timed
 # in turn, so whether bfloat16 is faster they do not tell. The first round of recomputed blocks took up to
@@ -370,8 +370,8 @@ assert large.kernel_seconds["8"] < 0.75 * large.seconds("8")
 # {{ record_note(dial_record) }}
 #
 # With 8 images the GPU is at work for {{ percent(at_work["torchvision"], 0) }} of torchvision's step and
-# {{ percent(at_work["1"], 0) }} of shared storage's: it waits for the processor, and how
-# long that takes varies (torchvision's step took {{ milliseconds(plain_seconds[8]) }} in the bench above). With
+# {{ percent(at_work["1"], 0) }} of shared storage's: else it waits for the processor's share of
+# the step, and how long that takes varies (torchvision's step took {{ milliseconds(plain_seconds[8]) }} in the bench above). With
 # 256 images and one slice it is at work nearly all the time; eight slices need
 # {{ times(large.less("8")) }} less memory and take
 # {{ times({row.name: row for row in large.rows}["8"].time_ratio) }} the time. *Products in TF32* is `torch.set_float32_matmul_precision("high")`: the 1×1

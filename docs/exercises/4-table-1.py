@@ -59,8 +59,8 @@ assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseN
 #         tells more.
 #
 # !!! answer "The answer"
-#     One class builds them all. A network of Table 1 is a growth rate k and four block lengths, DenseNet-121
-#     32 and 6, 12, 24, 16; the stem has 2k channels, and transitions halve the channels. What the book's layer lacks is
+#     One class builds them all. A network of Table 1 is a growth rate k and four block lengths (for
+#     DenseNet-121, 32 and 6, 12, 24, 16); the stem has 2k channels, and transitions halve the channels. What the book's layer lacks is
 #     the *bottleneck*: a 1×1 convolution to 4k channels before each 3×3. With the same weights our
 #     DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
 #     {{ apart(parity.gradients) }}: two images of 64², float64, training mode, one forward and backward pass

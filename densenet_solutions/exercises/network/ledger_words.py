@@ -57,8 +57,9 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         return (
             f"The forward pass is over. The block has {different} channels of features. "
             f"Kept for the backward pass: {held}. The dashed row is the block's "
-            "output. It is not counted: what comes next will keep it"
-            + ("; with shared storage it is the buffer, and no copy." if shared else ".")
+            "output, a copy. It is not counted, since what comes next will keep it."
+            + " With shared storage the output is the buffer itself, which is counted."
+            * shared
         )
     if moment.phase == "backward":
         most = _each(ledgers, [max(m.peak_channels for m in b.moments) for b in ledgers])

@@ -91,7 +91,7 @@ def pooled_map(
         *both(draw), caption=caption,
         alt=f"A real feature map of a trained DenseNet ({feature_map.label}), pooled in three "
         "ways. The average has lost contrast; the maximum keeps the largest cell of each window, "
-        "the stride one corner, and here both have fewer negative cells than the map. Below, the "
+        "the stride one corner, and here both have a smaller share of negative cells. Below, the "
         "size of the gradient that comes back: the average hands it to all four cells of a window, "
         "maximum and stride to one cell, and three stay empty.",
     )  # fmt: skip
