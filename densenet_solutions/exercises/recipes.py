@@ -37,17 +37,14 @@ houses-factors  houses.recordings:factors  30 min  one dense network: features a
 houses-final  houses.recordings:final  5 min  test scores of the connections, read once
 houses-final-rivals  houses.rivals:final  1 h  test scores of the rivals, read once
 houses-finalists  houses.recordings:finalists  10 min  the search's best networks, chosen from
-houses-finalists-histogram  houses.histogram:finalists  2 min  the best histogram boosting, chosen from
 houses-finalists-rivals  houses.rivals:finalists  1.5 h  the search's best rivals, chosen from
 houses-frozen  houses.frozen  5 min  16 layers, trained and left at their start
 houses-judged  houses.recordings:judged  40 min  the chosen networks on all partitions
-houses-judged-histogram  houses.histogram:judged  2 min  histogram boosting on all partitions
 houses-judged-realmlp  houses.today:realmlp  20 min  RealMLP on all partitions
 houses-judged-rivals  houses.rivals:judged  1.5 h  the chosen rivals on all partitions
 houses-judged-tabm  houses.today:tabm  10 min  TabM on all partitions
 houses-judged-trees  houses.walk:judged  15 min  boosted trees of the walk on all partitions
 houses-search  houses.recordings:search  30 min  trials of every connection
-houses-search-histogram  houses.histogram:search  15 min  trials of histogram boosting
 houses-search-rivals  houses.rivals:search  1 h  trials of every rival
 houses-walk  houses.walk:walk  1.5 h  boosted trees, option by option, until nothing helps
 how-far  saving_memory.reach  20 min  the largest batch and depth of a memory, predicted
@@ -71,7 +68,7 @@ step-timelines  saving_memory.timelines  2 min  memory over one step at full siz
 step-times  memory.times  1 min  a step of DenseNets and ResNets on a GPU
 strategies-accuracy  saving_memory.accuracy  1.5 h  what other functions do to accuracy
 strategies-study  saving_memory.costs  2 min  what every strategy saves and costs
-"""  # noqa: E501
+"""
 RECORDINGS = {
     name: Recording(make, what, takes)
     for name, make, takes, what in (re.split(" {2,}", row) for row in _TABLE.split("\n")[1:-1])

@@ -549,8 +549,9 @@ assert d121.parameters < min(model.parameters for name, model in models.items() 
 # These are plain implementations. By the errors of the paper's matched experiment DenseNet-169 is
 # better than ResNet-50, by torchvision's it is worse ([exercise
 # 2](2-fewer-parameters.py#a-fair-comparison-equal-accuracy) says why). Against ResNet-50 itself
-# DenseNet-121 and 169 need {{ times(against_r50[0], 2) }} and {{ times(against_r50[1], 2) }}. Two
-# cautions: between ResNet-34 and ResNet-50 the design changes, and DenseNet-121 has fewer parameters
+# DenseNet-121 and 169 need {{ times(against_r50[0], 2) }} and {{ times(against_r50[1], 2) }}. Three
+# cautions: the matched experiment's ResNet-50 is a variant, between ResNet-34 and ResNet-50 the design changes, and
+# DenseNet-121 has fewer parameters
 # than any of these ResNets, so there it is held against ResNet-18.
 #
 # ??? note "The networks of this comparison"

@@ -49,7 +49,7 @@ class BoostedTrees:
             np.stack([self.stages(split, seed, (rounds,))[0] for seed in seeds]) for split in splits
         ]
 
-    def stages(self, split: Split, seed: int, rounds: Sequence[int] = ROUNDS) -> list[np.ndarray]:
+    def stages(self, split: Split, seed: int, rounds: Sequence[int]) -> list[np.ndarray]:
         """Log prices of the new rows after each of `rounds`, of which the last is fitted."""
         options = {k: v for k, v in self.configuration.items() if k not in ("rounds", "native")}
         native = self.configuration.get("native", False)
@@ -68,7 +68,7 @@ class BoostedTrees:
         errors = np.empty((len(ROUNDS), len(train)))
         for k, split in enumerate(splits(train, folds)):
             rows = folds == k
-            errors[:, rows] = np.stack(self.stages(split, seed)) - target[rows]
+            errors[:, rows] = np.stack(self.stages(split, seed, ROUNDS)) - target[rows]
         rmse = np.sqrt(np.mean(errors**2, axis=1)).round(5)
         return dict(zip(ROUNDS, rmse.tolist(), strict=True))
 

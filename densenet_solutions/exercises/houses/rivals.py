@@ -125,7 +125,7 @@ def finalists_recipe() -> Recipe:
     return Recipe("houses-finalists-rivals", cases, _final_search, seed=1, needs=_libraries)
 
 
-def chosen_rival(family: str) -> Estimator:
+def chosen_rival(family: str) -> Estimator | BoostedTrees:
     """The model that the recorded search chose."""
     return build(family, chosen("houses-finalists-rivals", family, 1)[0])
 

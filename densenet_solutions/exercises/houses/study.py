@@ -10,17 +10,12 @@ from typing import Any
 import numpy as np
 
 from densenet_solutions.exercises.houses.baseline import ridge, ridge_model
-from densenet_solutions.exercises.houses.histogram import FAMILY, SPACE, chosen_configuration
+from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
-from densenet_solutions.exercises.houses.rivals import SPACES
-from densenet_solutions.exercises.houses.search import (
-    COMPARISONS,
-    CONNECTIONS,
-    FRESH,
-    MEMBERS,
-    chosen,
-)
-from densenet_solutions.exercises.houses.today import FAMILIES
+from densenet_solutions.exercises.houses.search import CONNECTIONS, FRESH, MEMBERS, chosen
+from densenet_solutions.exercises.houses.today import FAMILIES as TODAY
+from densenet_solutions.exercises.houses.walk import COMPARED, CONFIRM, best_family
+from densenet_solutions.exercises.houses.walk import FAMILIES as BOOSTED
 from densenet_solutions.houses.comparison import (
     HouseDifference,
     corrected_difference,
@@ -32,11 +27,10 @@ from densenet_solutions.houses.folds import contiguous_folds
 from densenet_solutions.houses.models import Split, log_price
 from densenet_solutions.records.store import load_record
 
-#: Rivals that were added when the results of the others were known; each has a record of its own.
-ADDED = (FAMILY, *FAMILIES)
-#: Coverage of one interval of the judgement, so that all, the added ones too, hold together at
-#: about 95%.
-CONFIDENCE = 1 - 0.05 / (COMPARISONS + len(ADDED))
+#: Coverage of one interval of the judgement, so that all hold together at about 95%.
+CONFIDENCE = 1 - 0.05 / COMPARED
+#: Rivals that the first plan had, those of the first search among them.
+PLANNED = ("ridge", "svr", *TREES)
 #: How far a network's number of weights may lie from the one drawn, as a share of it. (Building
 #: them all takes seconds: a test does.)
 SIZE_TOLERANCE = 0.07
@@ -92,19 +86,50 @@ def averages() -> dict[str, Judged]:
 @cache
 def standings() -> dict[str, Judged]:
     """The dense ensemble and the rivals, best first."""
-    dense = _cases("houses-judged", "dense")
-    families = dict.fromkeys(case.rpartition(" ")[0] for case in _rivals())
-    all_cases = {
-        "dense": dense,
-        **{family: _cases("houses-judged-rivals", family) for family in families},
-        **{family: _cases(f"houses-judged-{family}", family) for family in ADDED},
+    records = {
+        "dense": "houses-judged",
+        **dict.fromkeys(("ridge", "svr"), "houses-judged-rivals"),
+        **dict.fromkeys(BOOSTED, "houses-judged-trees"),
+        **{family: f"houses-judged-{family}" for family in TODAY},
     }
-    ours = np.array([case["folds"] for case in dense[1:]])
-    found = {
-        family: _judged(cases[0]["rmse"], np.array([c["folds"] for c in cases[1:]]), ours)
-        for family, cases in all_cases.items()
-    }
+    found = {family: _rival(record, family) for family, record in records.items()}
     return dict(sorted(found.items(), key=lambda item: item[1].mean))
+
+
+def first_search() -> dict[str, Judged]:
+    """Boosted trees as the first search chose them, at edges of its spaces."""
+    return {family: _rival("houses-judged-rivals", family) for family in TREES}
+
+
+def _rival(record: str, family: str) -> Judged:
+    """A model of one configuration, or the dense ensemble."""
+    book, *fresh = _cases(record, family)
+    dense = np.array([case["folds"] for case in _cases("houses-judged", "dense")[1:]])
+    return _judged(book["rmse"], np.array([case["folds"] for case in fresh]), dense)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Averages of three on partitions that nothing had read: means over folds.
+
+    `difference` is trees minus dense, alone at 95%.
+    """
+
+    family: str
+    trees: float
+    dense: float
+    difference: HouseDifference
+
+
+def confirmed() -> Confirmed:
+    """The best kind of trees against the dense ensemble, once more."""
+    cases = load_record("houses-confirmed").cases
+    trees, dense = (
+        np.array([cases[f"{model} {where}"]["folds"] for where in CONFIRM])
+        for model in ("trees", "dense")
+    )
+    difference = corrected_difference(trees, dense, confidence=0.95)
+    return Confirmed(best_family(), float(trees.mean()), float(dense.mean()), difference)
 
 
 def differences(comparisons: int) -> dict[str, HouseDifference]:
@@ -128,27 +153,42 @@ def ridge_minus_deep_dense() -> HouseDifference:
     return corrected_difference(standings()["ridge"].folds, np.array(dense), confidence=0.95)
 
 
-def boosting(family: str) -> dict[str, Any]:
-    """The configuration of boosted trees that the search chose."""
-    if family == FAMILY:
-        return chosen_configuration()
-    return chosen("houses-finalists-rivals", family, 1)[0]
+@dataclass(frozen=True)
+class Walk:
+    """Where a walk among boosted trees ended.
 
-
-def at_the_edge(family: str) -> tuple[set[str], set[str]]:
-    """Options of boosted trees chosen at the lowest, and at the highest, of the values offered.
-
-    Of a range nothing is told: its ends are hardly ever drawn.
+    `error` is the mean of the search's two partitions, `tried` how many configurations ran.
     """
-    space = {**SPACES, FAMILY: SPACE}[family]
-    values = {option: offered for option, offered in space.items() if offered[-1] != "log"}
-    found = boosting(family)
-    lowest = {option for option, offered in values.items() if found[option] == min(offered)}
-    return lowest, {option for option, offered in values.items() if found[option] == max(offered)}
+
+    tried: int
+    ended: bool
+    best: Mapping[str, Any]
+    rounds: int
+    error: float
 
 
-def _rivals() -> list[str]:
-    return list(load_record("houses-judged-rivals").cases)
+def walks() -> dict[str, Walk]:
+    """The walk of each kind of boosted trees."""
+    cases = load_record("houses-walk").cases
+    return {
+        family: Walk(
+            len(case["tried"]),
+            case["ended"],
+            case["best"]["configuration"],
+            case["best"]["rounds"],
+            case["best"]["rmse"],
+        )
+        for family, case in cases.items()
+    }
+
+
+def first_errors() -> dict[str, float]:
+    """What the first search's choices had on the same two partitions, in the mean."""
+    cases = list(load_record("houses-finalists-rivals").cases.values())
+    return {
+        family: min((c["rmse"] + c["rmse_before"]) / 2 for c in cases if c["family"] == family)
+        for family in TREES
+    }
 
 
 def _judged(book: float, folds: np.ndarray, dense: np.ndarray) -> Judged:

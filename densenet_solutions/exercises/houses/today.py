@@ -11,7 +11,7 @@ those of `HouseEncoder` (our sums and neighbourhood means, filled where missing,
 categories are the levels themselves, which each library encodes in its own way.
 
 **Judging**, as `search.py` says: once, on `FRESH` and on the book's folds. The test rows are not
-scored. Intervals are those of eleven comparisons (`histogram.py`).
+scored. How many comparisons the intervals allow for stands in `walk.py`.
 """
 
 from __future__ import annotations
