@@ -18,7 +18,7 @@ from densenet_solutions.exercises.houses import baseline, networks, pictures, se
 from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import FACTOR_NETWORK
 from densenet_solutions.exercises.houses.today import FAMILIES, TABM_MEMBERS
-from densenet_solutions.exercises.houses.walk import COMPARED, CONFIRM
+from densenet_solutions.exercises.houses.walk import COMPARED, CONFIGURATIONS, CONFIRM
 from densenet_solutions.exercises.houses.walk import FAMILIES as BOOSTED
 from densenet_solutions.houses import load_houses
 from densenet_solutions.houses.training import TrainingOptions
@@ -290,8 +290,9 @@ table(
 #
 # The best {{ search.MEMBERS }} of each connection are judged on five partitions that no version of this page
 # had read, *fresh-6* to *fresh-10*: new splits of the same houses. A line is where the difference plausibly
-# lies (all eleven lines of this page together at about 95%^[Each is as wide as {{ COMPARED }} comparisons need,
-# which is how many [have been made](5b-how-measured.py#what-the-intervals-allow).]). In the grey band differences are too small to
+# lies (all eleven lines of this page together at about 95%^[Each is as wide as {{ COMPARED }} comparisons on these folds
+# need: these eleven, and [four of boosted trees](5b-how-measured.py#what-the-intervals-allow) as they had been chosen
+# first.]). In the grey band differences are too small to
 # matter, a quarter of a percent of the price.
 #
 # Best three of each connection, single networks · fresh-6 to fresh-10, 25 folds · mean error in a
@@ -359,9 +360,10 @@ table(
 # ## Against other models
 #
 # Six rivals were tuned on the same two partitions as our networks. Ridge regression and a support vector
-# machine (SVR) had {{ search.TRIALS }} trials each, as every connection had. Four kinds of boosted trees were
-# tuned option by option, until no step helped (one of them until a limit was met). (Those are sums of many small decision trees, each fitted to
-# what the sum so far gets wrong.) RealMLP and TabM, networks that people use for tables today, run untuned
+# machine (SVR) had {{ search.TRIALS }} trials each, as every connection had. Four kinds of boosted trees
+# (CatBoost, XGBoost, LightGBM, and scikit-learn's histogram boosting: sums of many small decision trees, each fitted
+# to what the sum so far gets wrong) were tuned option by option until no step helped, histogram boosting until
+# {{ CONFIGURATIONS }} configurations had run. RealMLP and TabM, networks that people use for tables today, run untuned
 # (TabM with {{ TABM_MEMBERS }} members instead of 32).
 #
 # Dense: average of three networks · rivals: one model · fresh-6 to fresh-10, 25 folds ·
@@ -373,7 +375,9 @@ trees = [f for f in standings if f in BOOSTED]
 order = list(standings)
 again = study.confirmed()
 assert again.family == order[0] == trees[0]
-assert again.difference.low < 0 < again.difference.high < -again.difference.low / 2
+assert again.difference.low < 0 < again.difference.high
+ridge_alone = study.differences(1)["ridge"]
+assert ridge_alone.low > 0 > rivals["ridge"].low
 assert all(standings[f].book < ensemble for f in trees) and len(trees) == 4
 final = study.scores_on_the_test_rows()
 assert all(final[f].rmse > final["dense"].rmse for f in TREES) and len(TREES) == 3
@@ -388,11 +392,13 @@ pictures.intervals(
 # {{ record_note(load_record("houses-judged-trees"), load_record("houses-judged-rivals")) }}
 #
 # {{ names[order[0]] }} has the lowest mean, {{ decimal(standings[order[0]].mean, 4) }}; three dense networks
-# have {{ decimal(standings["dense"].mean, 4) }}. So the two met once more, on {{ len(CONFIRM) }} partitions that
-# nothing had read: averages of three models have {{ decimal(again.trees, 4) }} and
-# {{ decimal(again.dense, 4) }}, and the difference is {{ told(again.difference) }} (alone at 95%): not shown, but most of it
-# lies on the side of the trees. Even ridge regression,
-# {{ decimal(standings["ridge"].mean, 4) }}, is not clearly worse. The next page says [what makes this comparison
+# have {{ decimal(standings["dense"].mean, 4) }}. (Boosted trees had been
+# judged on these folds once before, [as first chosen](5b-how-measured.py#what-tilts-the-comparison).) As had been set
+# beforehand, the best trees met dense once more, on {{ len(CONFIRM) }} further splits of the same houses: the average of
+# three {{ names[again.family] }} models has {{ decimal(again.trees, 4) }}, that of three dense networks
+# {{ decimal(again.dense, 4) }}, and the difference is {{ told(again.difference) }} (alone at 95%): not shown. Nor is ridge
+# regression, {{ decimal(standings["ridge"].mean, 4) }}, clearly worse by the rule of {{ COMPARED }} comparisons (alone at
+# 95% it would be, {{ interval(ridge_alone.low, ridge_alone.high, 4) }}). The next page says [what makes this comparison
 # uneven](5b-how-measured.py#what-tilts-the-comparison), and has the [scores on the competition's test
 # rows](5b-how-measured.py#the-test-rows).
 #
@@ -453,8 +459,9 @@ assert unusual == 4 and cheaper == 6 and partial_price > normal_price
 #     network of 16 layers has a low error, too, {{ decimal(he["plain"], 3) }} on the book's folds.
 #
 # !!! not-decidable-here "Boosted trees beat neural networks on tables like this one."
-#     {{ names[trees[0]] }} minus the average of three dense networks is {{ told(rivals[trees[0]]) }} on the
-#     new splits, and {{ told(again.difference) }} on others, three models against three. On
+#     {{ names[trees[0]] }} minus the average of three dense networks is {{ told(rivals[trees[0]]) }} on
+#     fresh-6 to fresh-10 (one of {{ COMPARED }} comparisons), and with three models on either side
+#     {{ told(again.difference) }} on further splits (alone at 95%). Neither is shown. On
 #     the book's folds all four kinds of trees are ahead of the dense average; on the test rows the
 #     three that were scored there (chosen by an earlier search) are behind it.
 #

@@ -89,7 +89,8 @@ table(
 # The intervals are wide for two reasons. The formula allows for training rows that overlap^[The corrected
 # t-test of Nadeau and Bengio (2003), each at {{ percent(study.CONFIDENCE, 2) }}, so that {{ walk.COMPARED }} intervals
 # hold together at about 95%: three here, eight below, and four of boosted trees as they had been chosen before.
-# Eight had been planned; for what was added later all intervals were widened. The formula was derived for random splits. For repeated cross-validation
+# Eight had been planned; for what was added later all intervals were widened. The
+# meeting on fresh-11 to fresh-15 stands alone, as its rules say. The formula was derived for random splits. For repeated cross-validation
 # it is a heuristic, and it speaks of the configurations that were chosen, not of those that another
 # search would have chosen.], which makes them {{ decimal(overlap, 1) }} times as wide. And {{ walk.COMPARED }}
 # comparisons have been made, which makes them {{ decimal(many, 1) }} times as wide. Alone, at 95%, plain minus dense
@@ -196,13 +197,15 @@ table(
 # All tuned rivals read our features, boosted trees without bins. Ridge regression and SVR had as many trials
 # as each connection. Boosted trees were chosen twice. In a first search of {{ TREE_TRIALS }} trials each most of what was
 # chosen lay at the edge of what had been offered, so they may have been held back. So they were chosen again by
-# a *walk*, which has no edges. From a configuration near the first one, each option in turn tries its next value
-# up or down, and keeps it if that lowers the error on the search's two partitions, until no step
-# helps or {{ walk.CONFIGURATIONS }} configurations have run^[The
-# rules are the first lines of `exercises/houses/walk.py`, committed before the walk. What remains is a limit of
-# the thing itself, such as one house in a leaf, or of time, {{ count(ROUNDS[-1]) }} *rounds*, each of which adds a
-# tree. A configuration that is hopeless on the first partition is not run on the second.]. The rivals that came
-# later were added when the results of the others were known, by rules that were committed before their own. RealMLP and
+# a *walk*, whose one edge is {{ count(ROUNDS[-1]) }} *rounds*, each of which adds a tree. It begins at a configuration
+# like the first search's choice, but for three kinds with a rate two to three times as fast. Each option in turn tries
+# its next value up and, if that is no better, down; it stays if the mean error of the search's two partitions falls.
+# The walk ends when no step helps, or after {{ walk.CONFIGURATIONS }} configurations^[The
+# rules are the first lines of `exercises/houses/walk.py`, committed before the walk. A configuration worse than the
+# best so far by more than {{ walk.HOPELESS }} on the first partition is not run on the second.]. When this was decided, the
+# first choices' errors on fresh-6 to fresh-10 were known, 0.1138 to 0.1181; the new choices are judged on the
+# same folds. So for trees only fresh-11 to fresh-15 had never been read. Histogram boosting, RealMLP and TabM were added
+# when the results of the others were known, by rules that were committed before their own. RealMLP and
 # TabM run as pytabkit sets them, with no search and one seed^[The defaults of pytabkit {{ pytabkit }}, but TabM has
 # {{ TABM_MEMBERS }} members instead of 32, to save time. Each keeps a fifth of its training rows aside to
 # choose the epoch. They read the numbers of our features without bins, and categories as they are. TabPFN was not
@@ -244,7 +247,12 @@ def listed(values):
 
 
 on_new = met_again.difference
-assert on_new.low < 0 < on_new.high < -on_new.low / 2
+assert on_new.low < 0 < on_new.high
+on_both = sum(
+    "rmse" in one for case in load_record("houses-walk").cases.values() for one in case["tried"]
+)
+assert on_both > 0.95 * sum(one.tried for one in walks.values())
+assert {one.rounds for one in walks.values()} > {ROUNDS[-1]}
 assert order[0] == met_again.family == "catboost" and order.index("svr") < order.index("dense")
 assert rivals["realmlp"].low > 0
 table(
@@ -264,26 +272,32 @@ table(
 # RealMLP's is the one interval that excludes zero. Its defaults, in one network, are worse here than three
 # dense networks tuned on these rows. What tuning, or an average of several, would bring it does not say.
 #
-# Three walks ended because no step helped, and they brought next to nothing. On the search's two partitions
+# Three walks ended because no step helped. They brought nothing for LightGBM and XGBoost, which are a hair worse
+# than before, and next to nothing for CatBoost. On the search's two partitions
 # LightGBM, XGBoost and CatBoost now have {{ listed(walks[f].error for f in TREES) }}, where the first search's
 # choices had {{ listed(before[f] for f in TREES) }}. On the fresh folds they have
-# {{ listed(standings[f].mean for f in TREES) }}, and had {{ listed(first[f].mean for f in TREES) }}. So the edges had held
-# nothing back that could be seen here. Histogram boosting's walk was stopped by the rules. It had brought most, from
-# {{ decimal(at_the_start, 4) }} at its start to {{ decimal(walks["histogram"].error, 4) }}, its last step was to the
-# slowest rate that it tried, {{ f"{slowest:g}" }}, and more may have been to gain. CatBoost's own treatment of categories was worse than our columns,
+# {{ listed(standings[f].mean for f in TREES) }}, and had {{ listed(first[f].mean for f in TREES) }}. So for these
+# three no step past the old edges that was tried helped. A walk stops where no single step helps, which need not be the
+# best there is. Histogram boosting's was stopped by the rules. It had come from
+# {{ decimal(at_the_start, 4) }} to {{ decimal(walks["histogram"].error, 4) }} on the search's partitions, its last step
+# was to the slowest rate that it tried, {{ f"{slowest:g}" }}, and more may have been to gain. (Its first choice had the
+# 0.1181 on the fresh folds, where this one has {{ decimal(standings["histogram"].mean, 4) }}; but then numbers were cut
+# into 63 bins, and now into 255.) CatBoost's own treatment of categories was worse than our columns,
 # wherever both were run, by {{ decimal(min(natives), 4) }} to {{ decimal(max(natives), 4) }}.
 #
-# Two more things tilt the comparison. Ridge regression, SVR and the networks were drawn at random, boosted trees walked
-# to their choice, in {{ min(one.tried for one in walks.values()) }} to {{ max(one.tried for one in walks.values()) }}
-# configurations. (All search spaces were drawn knowing earlier tuning on these rows^[An earlier version's average of three dense networks had 0.1139 on the book's folds. It was the best of a recipe
+# Two more things tilt the comparison. The configurations of ridge regression, SVR and each connection were drawn at
+# random, {{ search.TRIALS }} each, and {{ search.TRIALS // 4 }} of them ran on the second partition. Boosted trees walked
+# through {{ min(one.tried for one in walks.values()) }} to {{ max(one.tried for one in walks.values()) }}, nearly all on
+# both, after those of the first search, and each was read at {{ len(ROUNDS) }} numbers of rounds. That favours
+# the trees. (All search spaces were drawn knowing earlier tuning on these rows^[An earlier version's average of three dense networks had 0.1139 on the book's folds. It was the best of a recipe
 # found by hand in 32 trials and 11 draws around it, compared on other partitions of these rows; the
 # book's folds had been read many times. Of today's trials only those chosen were scored on them.].) And an average of
 # three networks stands against one model each (TabM averages {{ TABM_MEMBERS }} networks that share most of
-# their weights); one dense network has {{ decimal(connections["dense"].mean, 4) }}. So the best trees and the dense
-# networks met once more, three models against three, on {{ len(walk.CONFIRM) }} partitions that nothing had read (fresh-11
-# to fresh-15). The average of three {{ names[met_again.family] }} models, which differ in their seed, has
+# their weights); one dense network has {{ decimal(connections["dense"].mean, 4) }}. As had been set
+# beforehand, the best trees and the dense networks met once more, on {{ len(walk.CONFIRM) }} further splits of the same
+# houses (fresh-11 to fresh-15). The average of three {{ names[met_again.family] }} models, one configuration with three seeds, has
 # {{ decimal(met_again.trees, 4) }}, that of three dense networks {{ decimal(met_again.dense, 4) }}; the difference is
-# {{ told(met_again.difference) }}, alone at 95%. It contains zero, but most of it lies on the side of the trees.
+# {{ told(met_again.difference) }}, alone at 95%: not shown.
 #
 # {{ record_note(load_record("houses-confirmed")) }}
 #
@@ -291,7 +305,7 @@ table(
 #
 # Each model was scored once, after its own configuration was chosen by fixed rules that do not read
 # these scores. Boosted trees are those of the first search; those of the walk were not scored here, nor were
-# the rivals that came later. They were not scored together: ridge regression and SVR came before the networks were
+# histogram boosting, RealMLP and TabM. They were not scored together: ridge regression and SVR came before the networks were
 # chosen, and CatBoost's first search ran last. The rows are not fresh either: earlier versions of this page
 # had scored other models on them, and the recipe was changed afterwards. Today's search spaces were
 # drawn knowing that.

@@ -305,7 +305,9 @@ def test_every_recorded_case_can_be_read_and_drawn() -> None:
         assert np.allclose(np.sum(routed["max"]), np.sum(feature_map.gradient), atol=1e-6)
         html = pictures.pooled_map(feature_map, pooled, routed, "A map").html
         assert 'role="img"' in html
-        assert html.count(">orange: negative<") == 2  # both drawings say what a colour means
+        assert (
+            html.count(">blue: positive, orange: negative<") == 2
+        )  # both drawings say what a colour means
         negative = {name: np.mean(np.less(values, 0)) for name, values in pooled.items()}
         assert negative["max"] == negative["stride"] < negative["average"]  # caption and alt
 

@@ -16,7 +16,7 @@ such as all columns, or one house in a leaf), or of time: 3,000 rounds. CatBoost
 in its own way (`native`).
 
 **Judging.** Once, on the partitions of all others (`FRESH`) and on the book's folds, one model with
-seed 0. With the nine rivals and three connections compared before there are `COMPARED`
+seed 0. With the eight rivals and three connections compared before there are `COMPARED`
 comparisons; every interval has the confidence 1 - 0.05 / `COMPARED`, so that all hold together at
 95%. The test rows are not scored again.
 
