@@ -169,7 +169,7 @@ assert copies > 12 * distinct
 
 # %% [markdown]
 # With $n$ layers that add $k$ channels each to $c_0$ the rows add up to $2 n c_0 + k\,n(n-1)$. In DenseNet-121
-# that is {{ mib(copies) }}, half of it features as they were read and half the same normalised, for {{ mib(distinct) }} of features ([8
+# that is {{ mib(copies) }}, half as they were read and half normalised, for {{ mib(distinct) }} of features ([8
 # images of 224²](3-2c-bench.py#what-is-kept)).
 #
 # ## Recompute
