@@ -58,7 +58,8 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
             f"The forward pass is over. The block has {different} channels of features. "
             f"Kept for the backward pass: {held}. The dashed copy is the block's "
             "output, not counted, since what comes next keeps it."
-            + " With shared storage the output is the buffer itself." * shared
+            + " With shared storage the output is the buffer itself."
+            * shared
         )
     if moment.phase == "backward":
         most = _each(ledgers, [max(m.peak_channels for m in b.moments) for b in ledgers])
