@@ -150,7 +150,7 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
         (["net.py:Net"], "write check densenet net.py:Net"),
         (["densenet", "{net}:right", "--as", "densenet7"], "--as is one of 'densenet121'"),
         (["memory", "{net}:right", "--batch", "0"], "--batch is a whole number of at least 1"),
-        (["nonsense"], "No such command"),
+        (["nonsense"], "has no command"),
         (["exercise_1.py"], "'exercise_1.py' is no command; write"),
         (["exercise_1.py"], "check --only exercise_1.py"),
     ],
