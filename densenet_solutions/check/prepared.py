@@ -283,7 +283,9 @@ def loaded(target: str) -> Iterator[Any]:
             spec.loader.exec_module(module)
         if not hasattr(module, called):
             own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-            raise ValueError(f"{path.name} defines {', '.join(own) or 'nothing'}, got {called!r}")
+            raise ValueError(
+                f"{path.name} defines {', '.join(own) or 'no function or class'}, and no {called!r}"
+            )
 
         # The reader's own code, as in the file.
         def calls() -> Any:

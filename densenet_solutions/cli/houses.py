@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from densenet_solutions import checks
 from densenet_solutions.cli.options import Force, faults_in_words, file_path, new_file
 from densenet_solutions.progress import progress
 
@@ -92,6 +93,7 @@ def cv(
 ) -> None:
     """Cross-validate the chosen networks over five folds and print what they are: over a minute."""
     with faults_in_words(sizes=SIZES):
+        checks.library("pandas", extra="houses")
         import numpy as np
 
         from densenet_solutions.exercises.houses import networks
@@ -136,6 +138,7 @@ def submit(
 ) -> None:
     """Train on all 1460 houses and write prices of the 1459 test houses, in 15 seconds or more."""
     with faults_in_words(sizes=SIZES):
+        checks.library("pandas", extra="houses")
         import numpy as np
 
         from densenet_solutions.exercises.houses import networks

@@ -378,7 +378,7 @@ def _notes(name: str, results: Sequence[MemoryResult]) -> list[str]:
     last, strategy = results[-1], TABLE[name]
     if not last.train and strategy.step not in (None, training_step):
         notes.append(f"{name} changes the training step, and nothing at inference")
-    elif strategy.costs:
+    elif strategy.costs and (last.train or strategy.step is None):
         notes.append(f"it costs: {strategy.costs[0].lower()}{strategy.costs[1:-1]}")
     if name == "quantized_inference":
         notes.append("its 8-bit weights are buffers, so they do not count as parameters")

@@ -44,6 +44,10 @@ def noisy(train, houses):
     return ridge(train, houses) * np.exp(np.random.default_rng().normal(0, 0.01, len(houses)))
 
 
+def per_square_foot(train, houses):
+    return (train["SalePrice"] / train["GrLivArea"]).median() * houses["GrLivArea"]
+
+
 def mean_price(train, houses):
     return np.full(len(houses), np.exp(np.log(train["SalePrice"]).mean()))
 
@@ -94,6 +98,16 @@ def test_what_is_dishonest_or_wrong_is_told(predict, text):
     assert text in report.findings[0].text
     if predict is fails:
         assert "test_house_prices.py, line" in report.findings[0].where
+
+
+def test_a_formula_is_no_leak():
+    """Its form predicts even with shuffled prices, which a newcomer's was accused of."""
+    report = house_prices(per_square_foot)
+    assert report.passed
+    said = [f.text for f in report.findings if "shuffled" in f.text and f.kind == "note"]
+    assert len(said) == 1
+    assert "Trained on shuffled prices it still predicts with 0.26" in said[0]
+    assert "A formula can do that" in said[0]
 
 
 def test_an_honest_model_passes_with_the_score_of_cross_validation():
