@@ -440,7 +440,7 @@ assert decimal(ported) == "74.43" and ported + 0.5 < in_paper < 75.03
 #     - **Which pool is better depends on the features.** Boureau et al. (2010) find the maximum suited to
 #       features that are rarely active, and explain when the average does as well. What a transition pools
 #       has passed no ReLU and is hardly ever zero, so their result does not decide here. Scherer et al. (2010) prefer the maximum for recognising objects.
-#     - **A strided convolution with weights of its own did about as well, a stride without them worse.**
+#     - **An added convolution with a stride did about as well as a pool; a stride in the one that was there, worse.**
 #       Springenberg et al. (2014, table 3) put one in the place of each maximum pool. On CIFAR-10 that network errs
 #       0.2 points less to 0.1 points more than one that has as many convolutions and the pools besides. Where the
 #       convolution before a pool strides itself instead, the error is 0.5 to 1.0 points higher than with the

@@ -94,8 +94,8 @@ assert bare["DenseNet-121"].without_both < resnets["DenseNet-121"]
 #     {{ millions(bare["DenseNet-169"].published, 0) }} parameters, a ResNet of the same accuracy
 #     {{ millions(resnets["DenseNet-169"], 0) }}^[ImageNet, the paper's [matched
 #     experiment](#a-fair-comparison-equal-accuracy), interpolated between ResNet-50 and ResNet-101.]. With
-#     narrow layers alone it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}. (On CIFAR-10 they
-#     sufficed, against ResNets trained in another way.)
+#     narrow layers alone it would have {{ millions(bare["DenseNet-169"].without_both, 0) }}. (On CIFAR-10 two such
+#     networks beat larger ResNets.)
 #
 #     - **{{ least }} to {{ most }}** fewer parameters at equal error on ImageNet; DenseNet-121, roughly,
 #       {{ rough }}
@@ -368,8 +368,9 @@ on_cifar = [  # network, parameters, error as published
 ]
 
 # %% [markdown]
-# On CIFAR-10 the paper did train DenseNets with neither (Table 2). Each of the two has fewer
-# parameters *and* a lower error than one of the ResNets, which were trained in another way. With bottleneck
+# On CIFAR-10 the paper did train DenseNets with neither (Table 2). The two smaller ones each have
+# fewer parameters *and* a lower error than one of the ResNets below, which were trained in another way. (The
+# third has {{ millions(TABLE_2["L=100, k=24"].parameters) }}.) With bottleneck
 # and compression it goes further, to about 13 times fewer than ResNet-1001^[One published figure each. The ResNets' are medians
 # of five runs, from their own paper ([arXiv:1603.05027](https://arxiv.org/abs/1603.05027)). So this is rougher
 # than the matched experiment.]. Over a range of sizes the paper's figure 4 shows DenseNet-BC with about one

@@ -376,7 +376,8 @@ judged = agreement(
 # every kind of step, and where the errors come from.
 #
 # Other people have measured DenseNets on their cards, and published what they saw^[The numbers of *memory-efficient* networks
-# come from early implementations; predicted are torchvision's of today, and for gpleiss our own recomputation. [More on the
+# were published for early implementations. We predict torchvision's code of today and, in gpleiss's row, our own
+# recomputation, which works as his code does now. [More on the
 # sources](3-1b-trust.py#on-other-peoples-cards).].
 #
 # Published on GPUs, as printed · beside it our prediction with SGD and momentum
