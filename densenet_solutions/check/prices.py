@@ -63,7 +63,7 @@ def house_prices(predict: Predict | str | Path) -> HousePricesReport:
     A function `(train, houses) → prices` is called on the book's five folds; it sees no price of
     the rows that it predicts. Then on the first fold: once more as it was; with one validation
     house changed, which must not change the others' predictions; in reverse order; and with the
-    training prices shuffled, after which nothing can be predicted. Nine calls in all.
+    training prices shuffled, after which little can be predicted. Nine calls in all.
 
     A path is a submission: a CSV file with the columns Id and SalePrice, scored on the test houses.
 
