@@ -34,15 +34,15 @@ def integer(name: str, value: object, *, at_least: int = 1, at_most: int | None 
         ValueError: batch is at least 1, got 0
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or hasattr(value, "shape_env"):
-        raise TypeError(f"{name} is an integer, got {value!r}")
+        raise TypeError(f"{name} is an integer, got {_shown(value)}")
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is an integer, got {value!r}") from None
+        raise TypeError(f"{name} is an integer, got {_shown(value)}") from None
     if number < at_least:
-        raise ValueError(f"{name} is at least {at_least}, got {value!r}")
+        raise ValueError(f"{name} is at least {at_least}, got {_shown(value)}")
     if at_most is not None and number > at_most:
-        raise ValueError(f"{name} is at most {at_most}, got {value!r}")
+        raise ValueError(f"{name} is at most {at_most}, got {_shown(value)}")
     return number
 
 
@@ -58,11 +58,11 @@ def number(
     """
     real = _real(name, value)
     if not math.isfinite(real):
-        raise ValueError(f"{name} is finite, got {value!r}")
+        raise ValueError(f"{name} is finite, got {_shown(value)}")
     if real <= above:
-        raise ValueError(f"{name} is more than {above:g}, got {value!r}")
+        raise ValueError(f"{name} is more than {above:g}, got {_shown(value)}")
     if real < at_least:
-        raise ValueError(f"{name} is at least {at_least:g}, got {value!r}")
+        raise ValueError(f"{name} is at least {at_least:g}, got {_shown(value)}")
     return real
 
 
@@ -77,14 +77,14 @@ def share(name: str, value: object, *, zero: bool = True, one: bool = True) -> f
     real = _real(name, value)
     if not 0 <= real <= 1 or (real == 0 and not zero) or (real == 1 and not one):
         raise ValueError(
-            f"{name} lies in {'[' if zero else '('}0, 1{']' if one else ')'}, got {value!r}"
+            f"{name} lies in {'[' if zero else '('}0, 1{']' if one else ')'}, got {_shown(value)}"
         )
     return real
 
 
 def _real(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is a number, got {value!r}")
+        raise TypeError(f"{name} is a number, got {_shown(value)}")
     return float(value)
 
 
@@ -100,7 +100,14 @@ def choice(name: str, value: object, choices: Collection[Any]) -> Any:
         return value
     shown = list(choices) if len(choices) <= 40 else [*choices][:3]
     rule = ", ".join(map(repr, shown)) + ", …" * (len(shown) < len(choices))
-    raise ValueError(f"{name} is one of {rule}, got {value!r}{_meant(value, choices)}")
+    raise ValueError(f"{name} is one of {rule}, got {_shown(value)}{_meant(value, choices)}")
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, or its type where that takes more than a line."""
+    written = repr(value)
+    fits = len(written) <= 200 and "\n" not in written
+    return written if fits else f"one of the type {type(value).__name__}"
 
 
 def _meant(value: object, choices: Collection[Any]) -> str:
@@ -117,7 +124,7 @@ def _meant(value: object, choices: Collection[Any]) -> str:
 def flag(name: str, value: object) -> bool:
     """`True` or `False`, and nothing that is only taken for one of them."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} is True or False, got {value!r}")
+        raise TypeError(f"{name} is True or False, got {_shown(value)}")
     return value
 
 
@@ -130,15 +137,17 @@ def integers(name: str, value: object, *, at_least: int = 1) -> tuple[int, ...]:
         ValueError: input_shape holds integers of at least 1, got (8, 3, -1, 224)
     """
     if isinstance(value, str | bytes | dict | set) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} is a sequence of integers, got {value!r}")
+        raise TypeError(f"{name} is a sequence of integers, got {_shown(value)}")
     try:
         items = tuple(integer(name, item, at_least=at_least) for item in value)
     except TypeError:
-        raise TypeError(f"{name} is a sequence of integers, got {value!r}") from None
+        raise TypeError(f"{name} is a sequence of integers, got {_shown(value)}") from None
     except ValueError:
-        raise ValueError(f"{name} holds integers of at least {at_least}, got {value!r}") from None
+        raise ValueError(
+            f"{name} holds integers of at least {at_least}, got {_shown(value)}"
+        ) from None
     if not items:
-        raise ValueError(f"{name} holds at least one integer, got {value!r}")
+        raise ValueError(f"{name} holds at least one integer, got {_shown(value)}")
     return items
 
 
@@ -155,7 +164,7 @@ def device(value: object) -> torch.device:
         or where.type not in ("cpu", "cuda")
         or (where.type == "cpu" and where.index)  # there is one CPU, and PyTorch takes any number
     ):
-        raise ValueError(f"device is 'cpu' or 'cuda' (or 'cuda:1', …), got {value!r}")
+        raise ValueError(f"device is 'cpu' or 'cuda' (or 'cuda:1', …), got {_shown(value)}")
     if where.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device {str(where)!r} needs a CUDA GPU, and PyTorch finds none: use 'cpu'"
@@ -171,7 +180,7 @@ def module(name: str, value: object) -> torch.nn.Module:
     from torch import nn
 
     if not isinstance(value, nn.Module):
-        raise TypeError(f"{name} is a torch.nn.Module, got {value!r}")
+        raise TypeError(f"{name} is a torch.nn.Module, got {_shown(value)}")
     return value
 
 

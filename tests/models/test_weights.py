@@ -108,12 +108,81 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-def test_weights_of_another_network_are_told_as_such():
-    resnet = resnet18().state_dict()
+class Holder(torch.nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone, self.head = backbone, torch.nn.Linear(2, 3)
+
+
+MISTAKEN = {
+    "another network": (
+        lambda: (densenet121(), resnet18().state_dict()),
+        "it has no tensor of theirs, which are called conv1.weight, bn1.*, layer1.*, layer2.*, "
+        "layer3.*, layer4.*, fc.weight, fc.bias, and its own features.*, classifier.weight, "
+        "classifier.bias",
+    ),
+    "another depth": (
+        lambda: (
+            densenet121(),
+            {f"features.{name}": torch.zeros(1) for name in ("conv0.weight", "norm0.weight")}
+            | {
+                f"features.denseblock{block}.denselayer{layer}.conv1.weight": torch.zeros(1)
+                for block, layers in enumerate((6, 12, 32, 32), start=1)
+                for layer in range(1, layers + 1)
+            },
+        ),
+        "they are of blocks of (6, 12, 32, 32) layers, as densenet169 has, and the model has "
+        "(6, 12, 24, 16)",
+    ),
+    "what holds a network": (
+        lambda: (Holder(ours()), theirs()),
+        "its DenseNet is model.backbone, so give that",
+    ),
+    "what holds a trunk": (
+        lambda: (Holder(ours().features), theirs()),
+        "its DenseNet is model.backbone, so give that",
+    ),
+    "nothing": (lambda: (ours(), {}), "there are none"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKEN)
+def test_what_is_mistaken_is_told_in_a_line(case):
+    made, told = MISTAKEN[case]
+    with pytest.raises(RuntimeError) as raised:
+        load_densenet_weights(*made())
+    assert str(raised.value) == f"these weights do not fit the model: {told}"
+
+
+def test_a_trunk_alone_takes_the_features_of_a_file():
+    trunk, expected = ours().features, theirs()
+    left_out = load_densenet_weights(trunk, {f"module.{k}": v for k, v in expected.items()})
+    assert left_out == ("classifier.weight", "classifier.bias")
+    assert all(torch.equal(v, expected[f"features.{k}"]) for k, v in trunk.state_dict().items())
+    assert load_densenet_weights(trunk, ours().features.state_dict()) == ()
+
+
+def test_of_much_that_does_not_fit_the_first_are_listed():
+    wider = densenet121(growth_rate=24)
     with pytest.raises(
-        RuntimeError, match=r"^these weights .* \(it has no tensor of theirs\)\. mis"
+        RuntimeError, match=r"\(128, 64, 1, 1\) instead of \(96, 64, 1, 1\)"
+    ) as raised:
+        load_densenet_weights(wider, densenet121().state_dict())
+    listed, more = re.fullmatch(
+        r"these weights do not fit the model. of another shape: (.*) and (\d+) more",
+        str(raised.value),
+    ).groups()
+    assert len(re.findall(r"features\.", listed)) == 40
+    assert int(more) > 0
+
+
+def test_swapped_arguments_are_told():
+    with pytest.raises(TypeError, match="the model comes first and its weights second"):
+        load_densenet_weights(theirs(), ours())
+    with pytest.raises(
+        TypeError, match=r"^model is a torch\.nn\.Module, got one of the type Ordered"
     ):
-        load_densenet_weights(densenet121(), resnet)
+        load_densenet_weights(theirs(), theirs())
 
 
 def test_two_networks_in_a_file_are_refused():
