@@ -168,6 +168,7 @@ def in_options(words: str, options: Mapping[str, str], given: Mapping[str, Any])
             ", or call model.eval()", ", or add --infer" if "--infer" in options.values() else ""
         )
     if given.get("strategy"):
+        words = re.sub(r"^(this strategy takes a DenseNet, got \w+)\b.*", r"\1", words)
         said = words.replace("this strategy", f"--strategy {given['strategy']}")
         words = said + ": give another NETWORK or --strategy" * (said != words)
     for name, value in given.items():  # a file or a folder is called by its option

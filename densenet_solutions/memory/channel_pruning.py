@@ -43,7 +43,7 @@ def channel_pruning(model: nn.Module, share: float = 0.25) -> nn.Module:
         ValueError: `share` is outside [0, 1).
     """
     checks.share("share", share, one=False)
-    model = changed_copy(model)
+    model = changed_copy(model, in_other_order=True)
     for block, after in blocks_and_readers(model):
         layers = list(block)
         width_in, growth_rate = block_widths(block)

@@ -6,17 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from densenet_solutions import checks
-from densenet_solutions.memory.strategy import Strategy, copy_of, loss_of
+from densenet_solutions.memory.strategy import Strategy, loss_of
+from densenet_solutions.memory.trunks import with_trunks
 
 
 def gradient_accumulation(model: nn.Module, parts: int = 4) -> nn.Module:
     """A copy whose step, `accumulating_step`, splits its batch into `parts`.
 
     Raises:
-        TypeError, ValueError: `model` is not a DenseNet, or `parts` no integer of at least 1.
+        TypeError, ValueError: `model` holds no DenseNet, or `parts` no integer of at least 1.
     """
     parts = checks.integer("parts", parts)
-    model = copy_of(model)
+    model = with_trunks(model)
     vars(model)["accumulation_parts"] = parts
     return model
 

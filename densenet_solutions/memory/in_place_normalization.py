@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from densenet_solutions import checks
 from densenet_solutions.memory.layers import changed_copy
-from densenet_solutions.memory.strategy import Strategy
+from densenet_solutions.memory.strategy import Strategy, refuse_rounding
 
 #: Added to the magnitude of every scale γ, so that no channel loses its input.
 SMALLEST_SCALE = 1e-5
@@ -64,6 +64,8 @@ class NormThenLeaky(torch.autograd.Function):
 class ActivatedNorm(nn.BatchNorm2d):
     """Batch normalization and the leaky ReLU behind it; parameters and buffers are the former's."""
 
+    computes_again = True
+
     slope: float
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +89,8 @@ def in_place_normalization(model: nn.Module, slope: float = 0.01) -> nn.Module:
     """A copy whose normalizations apply a leaky ReLU of this slope themselves, in the ReLU's stead.
 
     The last normalization stays: its ReLU is not a module. What is kept must not be rounded, as
-    `saved_in_8_bits` does: inverting the activation multiplies an error by `1/slope`.
+    `saved_in_8_bits` does, and the two refuse each other: inverting the activation multiplies an
+    error by `1/slope`.
 
     Raises:
         TypeError: `model` is not an unchanged DenseNet, or `slope` is no number.
@@ -95,6 +98,7 @@ def in_place_normalization(model: nn.Module, slope: float = 0.01) -> nn.Module:
     """
     slope = checks.share("slope", slope, zero=False)
     model = changed_copy(model)
+    refuse_rounding(model, ActivatedNorm)
     for parent in list(model.modules()):
         for (_, norm), (name, activation) in pairwise(list(parent.named_children())):
             if type(norm) is nn.BatchNorm2d and type(activation) is nn.ReLU:

@@ -19,8 +19,8 @@ from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transitio
 Stage = tuple[nn.BatchNorm2d, nn.Conv2d]
 
 
-def changed_copy(model: nn.Module) -> nn.Module:
-    """A deep copy to operate on.
+def changed_copy(model: nn.Module, *, in_other_order: bool = False) -> nn.Module:
+    """A deep copy to operate on; `in_other_order` allows a block that runs the same parts its way.
 
     Raises:
         TypeError: `model` is not a `DenseNet`, or its layers are no longer as they were built:
@@ -30,7 +30,10 @@ def changed_copy(model: nn.Module) -> nn.Module:
     for block in dense_blocks(model).values():
         for module in (block, *block, *(part for layer in block for part in layer.children())):
             as_built = type(module) in (nn.BatchNorm2d, nn.ReLU, nn.Conv2d)
-            if not (as_built or runs_as(module, DenseBlock) or runs_as(module, DenseLayer)):
+            reordered = hasattr(type(module).forward, "as_built") and not in_other_order
+            if reordered or not (
+                as_built or runs_as(module, DenseBlock) or runs_as(module, DenseLayer)
+            ):
                 raise TypeError(
                     "this strategy takes the network as it was built, "
                     f"got a dense block with a {type(module).__name__}: apply one strategy, once"

@@ -102,7 +102,7 @@ def quantized_inference(model: nn.Module) -> nn.Module:
         TypeError: `model` is not an unchanged DenseNet.
         ValueError: (on the forward pass) the network is in training mode.
     """
-    model = changed_copy(model).eval().requires_grad_(False)
+    model = changed_copy(model, in_other_order=True).eval().requires_grad_(False)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Conv2d):

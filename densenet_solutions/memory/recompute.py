@@ -128,6 +128,8 @@ class BottleneckInputRecomputed(DenseBlock):
     expensive part, runs once.
     """
 
+    computes_again = True
+
     def forward(self, x: Tensor) -> Tensor:
         features = [x]
         for layer in cast(Iterable[DenseLayer], self):
@@ -146,6 +148,8 @@ class BottleneckInputRecomputed(DenseBlock):
 class LayersRecomputed(DenseBlock):
     """Each layer is run again as a whole, its concatenation included: `k` channels are kept."""
 
+    computes_again = True
+
     def forward(self, x: Tensor) -> Tensor:
         features = [x]
         for layer in self:
@@ -160,12 +164,16 @@ class LayersRecomputed(DenseBlock):
 class BlockRecomputed(DenseBlock):
     """A dense block that is run again as a whole: only its input is kept."""
 
+    computes_again = True
+
     def forward(self, x: Tensor) -> Tensor:
         return recompute(self, super().forward, x)
 
 
 class TransitionRecomputed(Transition):
     """A transition that is run again as a whole: only its input is kept."""
+
+    computes_again = True
 
     def forward(self, x: Tensor) -> Tensor:
         return recompute(self, super().forward, x)

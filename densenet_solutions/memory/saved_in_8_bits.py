@@ -62,6 +62,8 @@ class SavesEightBit(nn.Module):
     one code serves both. It is found by the storage and by how often it was written.
     """
 
+    rounds_what_is_kept = True
+
     def forward(self, x: Tensor) -> Tensor:
         codes = WeakIdKeyDictionary()  # storage → (version, shape, code), while the storage lives
 
@@ -84,7 +86,8 @@ def saved_in_8_bits(model: nn.Module) -> nn.Module:
     """A copy that keeps the activations for its backward pass in 8 bits.
 
     Raises:
-        TypeError: `model` is not a DenseNet, or does this already.
+        TypeError: `model` is not a DenseNet, does this already, or computes again what its
+            backward pass needs: see `refuse_rounding`.
     """
     model = copy_of(model)
     retype(model, DenseNet, SavesEightBit, wraps=True)

@@ -84,6 +84,8 @@ def recompute_selectively(
 class SelectivelyRecomputed(DenseBlock):
     """Each layer keeps the outputs of its convolutions; all else is run again."""
 
+    computes_again = True
+
     def forward(self, x: Tensor) -> Tensor:
         features = [x]
         for layer in self:
@@ -97,6 +99,8 @@ class SelectivelyRecomputed(DenseBlock):
 
 class TransitionSelectivelyRecomputed(Transition):
     """A transition that keeps the output of its convolution."""
+
+    computes_again = True
 
     def forward(self, x: Tensor) -> Tensor:
         return recompute_selectively(self, super().forward, x)

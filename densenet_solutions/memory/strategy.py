@@ -117,12 +117,15 @@ def copy_of(model: nn.Module) -> DenseNet:
     """
     if not isinstance(model, DenseNet):
         name, room = type(model).__name__, type(model).__module__
-        if name == "DenseNet":  # somebody else's
-            raise TypeError(
-                f"this strategy takes densenet_solutions' DenseNet, got {room}.{name}: build one "
-                "of densenet_solutions.models, and give it your weights with load_densenet_weights"
-            )
-        raise TypeError(f"this strategy takes a DenseNet, got {name}")
+        if not isinstance(model, nn.Module):
+            call = ": call it, and give what it returns" * callable(model)
+            raise TypeError(f"this strategy takes a DenseNet, got {name}{call}")
+        whose = f", of {room}" * (name == "DenseNet")
+        raise TypeError(
+            f"this strategy takes a DenseNet, got {name}{whose}: build one of "
+            "densenet_solutions.models, and give it your weights with load_densenet_weights, or "
+            "take a strategy whose results are exact: those convert models of others"
+        )
     refuse_compiled(model)
     return copy.deepcopy(model)
 
@@ -154,9 +157,10 @@ def retype(
     it is `optional`.
 
     Raises:
-        TypeError: a module runs in a way of its own already.
+        TypeError: a module runs in a way of its own already, or see `refuse_rounding`.
         ValueError: there is nothing to change.
     """
+    refuse_rounding(model, new)
     found = [module for module in model.modules() if isinstance(module, old)]
     for module in found:
         kind = type(module)
@@ -170,6 +174,26 @@ def retype(
         module.__class__ = new if issubclass(new, old) and kind is old else _joined(new, kind)
     if not found and not optional:
         raise ValueError(f"there is nothing to change: the network has no {old.__name__}")
+
+
+def refuse_rounding(model: nn.Module, new: type[nn.Module]) -> None:
+    """Raise a `TypeError` if one part computes again from what another has rounded.
+
+    A class says of itself `computes_again` or `rounds_what_is_kept`; `new` is one that joins the
+    others. What is computed again from rounded features is on the other side of a ReLU here and
+    there: the gradient's error becomes ten times as large and more.
+    """
+    for one, other in (
+        ("computes_again", "rounds_what_is_kept"),
+        ("rounds_what_is_kept", "computes_again"),
+    ):
+        there = [m for m in model.modules() if getattr(m, other, False)]
+        if getattr(new, one, False) and there:
+            raise TypeError(
+                f"this strategy takes the network as it was built, got a {type(there[0]).__name__}:"
+                " rounding what is kept does not go with computing again from it; apply one "
+                "strategy, once"
+            )
 
 
 def runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:

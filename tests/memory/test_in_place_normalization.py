@@ -120,12 +120,3 @@ def test_what_was_changed_is_refused():
             STRATEGIES[name].apply(once)
     with pytest.raises(ValueError, match="the network has no ReLU"):
         STRATEGIES["in_place"].apply(once)
-
-
-def test_shared_storage_leaves_its_blocks_alone_and_says_so():
-    once = in_place_normalization(small_densenet())
-    shared = STRATEGIES["shared_storage"].apply(once)
-    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    with pytest.warns(UserWarning, match="shared storage is off here"):
-        got = shared(x)
-    torch.testing.assert_close(got, once(x), rtol=1e-10, atol=1e-10)

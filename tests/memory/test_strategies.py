@@ -125,6 +125,16 @@ REFUSED = {
             "selective_checkpointing",
         )
     ),
+    ("low_rank", "shared_storage"),
+    ("shared_storage", "gates"),  # which would be the only ones to share nothing
+    *(  # what is computed again from rounded features has a gradient that is far off
+        pair
+        for again in (
+            *("recompute_bottleneck_input", "recompute_layer", "recompute_block"),
+            *("selective_checkpointing", "shared_storage"),
+        )
+        for pair in ((again, "saved_in_8_bits"), ("saved_in_8_bits", again))
+    ),
     *(
         (first, second)
         for first in ("recompute_layer", "recompute_block", "low_rank", "harmonic_connections")
@@ -158,10 +168,28 @@ def test_two_strategies_work_together_or_the_second_is_refused(first, second):
     assert second not in ("bfloat16", "saved_in_8_bits") or error > 0 or first == "bfloat16"
 
 
-@pytest.mark.parametrize("first", ["gates", "random_connections", "one_shot_aggregation"])
-def test_shared_storage_says_that_other_connections_leave_it_nothing_to_share(first):
-    with pytest.raises(TypeError, match=r"^shared storage takes dense blocks as .*, got Sparse"):
-        STRATEGIES["shared_storage"].apply(STRATEGIES[first].apply(DenseNet(CONFIG)))
+NOTHING_TO_SHARE = {
+    "gates": "Sparse", "random_connections": "Sparse", "one_shot_aggregation": "Sparse",
+    "in_place_normalization": "ActivatedNorm", "learned_groups": "GatheredNorm",
+    "low_rank": "Sequential",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("other", NOTHING_TO_SHARE)
+def test_shared_storage_and_another_layer_refuse_each_other(other):
+    shared, changed = STRATEGIES["shared_storage"], STRATEGIES[other]
+    part = NOTHING_TO_SHARE[other]
+    with pytest.raises(TypeError, match=rf"^shared storage takes dense blocks as .*, got {part}"):
+        shared.apply(changed.apply(DenseNet(CONFIG)))
+    with pytest.raises(TypeError, match=r"as it was built, got a .* SharedStorageBlock"):
+        changed.apply(shared.apply(DenseNet(CONFIG)))
+
+
+def test_nothing_inverts_what_is_rounded():
+    inverts, rounds = STRATEGIES["in_place_normalization"], STRATEGIES["saved_in_8_bits"]
+    for first, second in ((inverts, rounds), (rounds, inverts)):
+        with pytest.raises(TypeError, match="rounding what is kept does not go with"):
+            second.apply(first.apply(DenseNet(CONFIG)))
 
 
 def test_the_table_says_which_strategies_there_are():

@@ -17,7 +17,7 @@ from densenet_solutions import checks
 from densenet_solutions.memory.layers import bn_relu_conv
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
-from densenet_solutions.memory.strategy import Strategy, bypassed, runs_as
+from densenet_solutions.memory.strategy import Strategy, bypassed, refuse_rounding, runs_as
 from densenet_solutions.memory.trunks import BatchNormReLU, find_trunks, with_trunks
 from densenet_solutions.models.densenet import DenseBlock, DenseLayer, Transition
 
@@ -30,6 +30,7 @@ class SharedStorageFeatures(nn.Sequential):
     memory too.
     """
 
+    computes_again = True
     slices: int | None = None
     keep_bottlenecks: float = 0.0
 
@@ -53,6 +54,7 @@ class SharedStorageFeatures(nn.Sequential):
 class SharedStorageBlock(DenseBlock):
     """A dense block that is called by itself; its output is laid out as `channels_last`."""
 
+    computes_again = True
     slices: int | None = None
     keep_bottlenecks: float = 0.0
 
@@ -74,19 +76,29 @@ def _warn(reason: str) -> None:
     warnings.warn(f"shared storage is off here: {reason}", stacklevel=3)
 
 
+#: Whose forward pass is known.
+_KNOWN = {
+    nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.MaxPool2d,
+    BatchNormReLU, DenseBlock, SharedStorageBlock, DenseLayer, Transition,
+}  # fmt: skip
+
+
+def _not_known(block: nn.Module) -> Iterator[nn.Module]:
+    """The parts of a block, and itself, that run in a way of their own."""
+    if not runs_as(block, DenseBlock):
+        yield block
+    yield from (part for part in list(block.modules())[1:] if type(part) not in _KNOWN)
+
+
 def obstacle(modules: Sequence[nn.Module]) -> str | None:
     """Why these modules cannot run with shared storage, or `None` if they can."""
     inside = [m for module in modules for m in module.modules()]
     norms = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    known = {
-        nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.MaxPool2d,
-        BatchNormReLU, DenseBlock, SharedStorageBlock, DenseLayer, Transition,
-    }  # fmt: skip
     for module in inside:
         name = type(module).__name__
         if parametrize.is_parametrized(module):
             return f"{name} has parametrizations"
-        if type(module) not in known:
+        if type(module) not in _KNOWN:
             return f"{name} has a forward pass of its own"
         if reason := bypassed(module):
             return reason
@@ -191,6 +203,7 @@ def shared_storage(
         checks.integer("slices", slices)
     checks.share("keep_bottlenecks", keep_bottlenecks)
     model = with_trunks(model)
+    refuse_rounding(model, SharedStorageFeatures)
     for trunk in find_trunks(model).values():
         blocks = [part for part in trunk.children() if isinstance(part, DenseBlock)]
         for part in (trunk, *blocks):
@@ -200,8 +213,9 @@ def shared_storage(
                     f"shared storage takes the features as they were built, got a {name}: "
                     "apply one strategy, once"
                 )
-        if not any(runs_as(block, DenseBlock) for block in blocks):
-            kinds = ", ".join(sorted({type(block).__name__ for block in blocks})) or "none"
+        others = [next(_not_known(block), None) for block in blocks]
+        if None not in others:
+            kinds = ", ".join(sorted({type(one).__name__ for one in others})) or "none"
             raise TypeError(
                 f"shared storage takes dense blocks as they were built, got {kinds}: apply one "
                 "strategy, once"
