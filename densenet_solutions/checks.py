@@ -138,6 +138,10 @@ def integers(name: str, value: object, *, at_least: int = 1) -> tuple[int, ...]:
     """
     if isinstance(value, str | bytes | dict | set) or not isinstance(value, Iterable):
         raise TypeError(f"{name} is a sequence of integers, got {_shown(value)}")
+    if getattr(value, "ndim", 1) > 1:
+        raise TypeError(
+            f"{name} is a sequence of integers, got a {type(value).__name__}: give its shape"
+        )
     try:
         items = tuple(integer(name, item, at_least=at_least) for item in value)
     except TypeError:

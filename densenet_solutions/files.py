@@ -17,6 +17,21 @@ _ATTEMPTS = 3
 _TIMEOUT = 30  # seconds without an answer
 
 
+def read_bytes(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read; the message names the file and the reason.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(f"could not read {path}: {error.strerror or error}") from error
+
+
 def write_text_atomically(path: str | Path, text: str) -> Path:
     """Write `text` as UTF-8; see `write_bytes_atomically`."""
     return write_bytes_atomically(path, text.encode())

@@ -7,6 +7,8 @@ PyTorch only when they run.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +44,18 @@ class _LazyGroup(TyperGroup):
         except Exception as error:
             reword(error, ctx.obj)
             raise
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to say
+            where = error.filename or "standard output"
+            typer.echo(f"Error: {where}: {error.strerror or error}", err=True)
+            raise SystemExit(1) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)

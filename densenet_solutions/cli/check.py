@@ -87,7 +87,7 @@ Transition = Annotated[
 ]
 As = Annotated[str, typer.Option("--as", metavar="NETWORK", help="What it should be, see above.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-Channels = Annotated[int, typer.Option(min=1, help="Channels that it reads.")]
+Channels = Annotated[int, typer.Option(min=1, metavar="N", help="Channels that it reads.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -106,7 +106,7 @@ def _check(
     json: Json = False,
 ) -> None:
     if ctx.invoked_subcommand is not None:
-        given = {"--folder": folder != Path(), "--only": bool(only), "--json": json}
+        given = {"--folder": _typed(ctx, "folder"), "--only": bool(only), "--json": json}
         if ignored := [option for option, is_given in given.items() if is_given]:
             last = f": write it after {ctx.invoked_subcommand}" if ignored == ["--json"] else ""
             ctx.fail(
@@ -130,6 +130,12 @@ def _check(
             folder, file = folder / Path(only[0]).parent, Path(only[0]).name
             checks.choice("--only", file, tuple(EXERCISES))
     _run(lambda told: check.course(folder, only=file, told=told), json)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether an option was given, even if by its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -173,8 +179,10 @@ def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> Non
 def block(
     target: Block,
     in_channels: Channels,
-    growth_rate: Annotated[int, typer.Option(min=1, help="Channels that each layer adds.")],
-    layers: Annotated[int, typer.Option(min=1, help="Layers of the block.")],
+    growth_rate: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Channels that each layer adds.")
+    ],
+    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Layers of the block.")],
     bottleneck: Annotated[
         bool, typer.Option(help="1×1 convolutions to 4k as in the paper, or none as in the book.")
     ] = True,
@@ -194,9 +202,10 @@ def block(
 @app.command()
 def transition(
     target: Transition,
-    in_channels: Annotated[int, typer.Option(min=2, help="Channels that it reads.")],
+    in_channels: Annotated[int, typer.Option(min=2, metavar="N", help="Channels that it reads.")],
     out_channels: Annotated[
-        int | None, typer.Option(min=1, help="Channels that it writes; half of them by default.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Channels that it writes; half of them by default."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -222,7 +231,8 @@ def memory(
     as_: As = "densenet121",
     batch: Batch = 8,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Height and width; by default as published.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Height and width; by default as published."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -189,7 +189,7 @@ def _refuse(strategy: Strategy, train: bool, device: str | None, kernels: str) -
         found["cannot be predicted"] = " and ".join(
             ["leave out --kernels"] * (kernels != "meta")
             + ["add --device cpu or --device cuda to measure it"] * (device is None)
-        )
+        ) + ", or give --autocast bfloat16 in its place" * (strategy.name == "bfloat16")
     if found:
         raise ValueError(
             f"strategy {strategy.name!r} {' and '.join(found)}: {' and '.join(found.values())}"

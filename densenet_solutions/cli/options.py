@@ -137,7 +137,7 @@ def faults_in_words(*, left: Callable[[], str] = lambda: "", sizes: str = "") ->
     except (OSError, ImportError, FloatingPointError) as error:
         words = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.strerror:
-            words = f"{error.filename or 'writing'}: {error.strerror}"
+            words = f"{error.filename or 'standard output'}: {error.strerror}"
         words = words.replace("a learning rate below", "a --learning-rate below")
         typer.echo(f"Error: {words}", err=True)
         raise typer.Exit(1) from error

@@ -70,6 +70,11 @@ def record(
 ) -> None:
     folder = Path("records") if out is None else out
     with faults_in_words(left=lambda: "" if show else resumption(folder / f"{name}.json", "case")):
+        if name is not None:
+            try:
+                chosen = recipe(name)
+            except ValueError as error:
+                raise ValueError(f"{error}; record --list has all") from error
         if show:
             given = {"--only": only, "--device": device, "--force": force}
             if ignored := [option for option, value in given.items() if value]:
@@ -81,10 +86,6 @@ def record(
             return
         if name is None:
             raise ValueError("give the NAME of a recording; --list names them")
-        try:
-            chosen = recipe(name)
-        except ValueError as error:
-            raise ValueError(f"{error}; --list names all") from error
         for case in only or ():
             checks.choice("--only", case, chosen.cases)
         from densenet_solutions.records.recorder import run_recipe

@@ -87,7 +87,8 @@ def train(
         typer.Option(
             metavar="FILE",
             parser=file_path,
-            help="Resume from this file, or begin if it is not there; written after every epoch. "
+            help="Resume from this file, or begin if it is not there; written after every epoch, "
+            "in folders that are made if they are missing. "
             "All must be the same again but --epochs, and with --schedule cosine these too.",
         ),
     ] = None,
@@ -158,7 +159,7 @@ def train(
             device=where,
             checkpoint=checkpoint,
             show_progress=True,
-            on_epoch=_teller(checkpoint),
+            on_epoch=_teller(checkpoint, per_epoch // batch),
         )
         if is_first_process() and out is not None:
             asked = {
@@ -209,8 +210,12 @@ def _in_words(
     return ", ".join([*parts, f"{processes} processes"] if processes > 1 else parts)
 
 
-def _teller(checkpoint: Path | None) -> Callable[[EpochMetrics], None]:
-    """Tells every epoch, and before those that the checkpoint has behind it, that they are told."""
+def _teller(checkpoint: Path | None, steps: int) -> Callable[[EpochMetrics], None]:
+    """Tells every epoch, and before those that the checkpoint has behind it, that they are told.
+
+    After an epoch of few steps it says why the test's accuracy is far from the training's: running
+    statistics, with PyTorch's momentum of 0.1, are then mostly what they were at the start.
+    """
     before = _stamp(checkpoint)
     announced = before is None  # it is written anew before an epoch that was trained is told
 
@@ -224,6 +229,11 @@ def _teller(checkpoint: Path | None) -> Callable[[EpochMetrics], None]:
             f"{epoch.train_accuracy:.4f}, test accuracy {epoch.test_accuracy:.4f}, "
             f"{epoch.seconds:.1f} s of training"
         )
+        if epoch.epoch == 1 and (still := 0.9**steps) > 0.01:
+            _say(
+                f"after {steps} steps the running statistics of batch normalization still hold "
+                f"{still:.0%} of their initial values: the test uses them, training does not"
+            )
 
     return tell
 

@@ -121,14 +121,31 @@ def _place(option: str, context: Any) -> str | None:
             return f"{option} stands before {context.info_name}, and without it"
     if not hasattr(context.command, "list_commands"):
         return None
-    found = [
-        name
-        for name in context.command.list_commands(context)
-        if option in _options(context.command.get_command(context, name)).values()
-    ]
+    found = _commands_with(option, context)
     if not found:
         return None
-    return f"{option} is an option of {', '.join(found)}: write it after the command"
+    typed = [one for one in found if set(one.split()) <= {*_all_typed(context)}]
+    after = max(typed, key=len, default="the command")
+    return f"{option} is an option of {', '.join(found)}: write it after {after}"
+
+
+def _all_typed(context: Any) -> tuple[str, ...]:
+    while context.parent is not None:
+        context = context.parent
+    return context.obj or ()
+
+
+def _commands_with(option: str, context: Any) -> list[str]:
+    """The commands below this one that have the option, as they are typed: `"bench memory"`."""
+    found = []
+    for name in context.command.list_commands(context):
+        command = context.command.get_command(context, name)
+        if option in _options(command).values():
+            found.append(name)
+        if hasattr(command, "list_commands"):
+            inside = type(context)(command, parent=context, info_name=name)
+            found += [f"{name} {one}" for one in _commands_with(option, inside)]
+    return found
 
 
 def _meant(error: Any) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from densenet_solutions import checks
-from densenet_solutions.files import write_text_atomically
+from densenet_solutions.files import read_bytes, write_text_atomically
 from densenet_solutions.houses.ames import hidden_prices
 
 COLUMNS = ("Id", "SalePrice")
@@ -75,7 +75,7 @@ def score_submission(path: str | Path) -> float:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and a submission is a file")
-    content = path.read_bytes()
+    content = read_bytes(path)
     for start, what in _OTHER_FILES.items():
         if content.startswith(start):
             raise ValueError(f"a submission is a CSV file in UTF-8, and {path.name} is {what}")

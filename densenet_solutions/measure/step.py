@@ -6,6 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -213,7 +214,7 @@ def predict_memory(
     >>> result.bytes_by_category["parameters"], result.peak_bytes >= 8_000_000
     (4000000, True)
     """
-    return Step(model, input_shape, **options).predict(device, cache=cache)
+    return _step(model, input_shape, options).predict(device, cache=cache)
 
 
 def measure_memory(
@@ -225,7 +226,16 @@ def measure_memory(
     **options: Any,
 ) -> MemoryResult:
     """`Step(model, input_shape, **options).measure(device, threads=threads)`."""
-    return Step(model, input_shape, **options).measure(device, threads=threads)
+    return _step(model, input_shape, options).measure(device, threads=threads)
+
+
+def _step(model: Any, input_shape: Any, options: dict[str, Any]) -> Step:
+    known = [one.name for one in fields(StepOptions) if one.kw_only and one.init]
+    for name in options:
+        if name not in known:
+            way = ": give what STRATEGIES[…].apply(model) returns" * (name == "strategy")
+            raise TypeError(f"options of a step are {', '.join(known)}; got {name!r}{way}")
+    return Step(model, input_shape, **options)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,11 @@ class offload_saved_tensors(torch.autograd.graph.saved_tensors_hooks):  # noqa: 
         parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
 
         def pack(tensor: Tensor) -> tuple[torch.device | None, Tensor]:
+            if tensor.is_meta:
+                raise ValueError(
+                    "offloading moves tensors, of which a prediction on the meta device knows "
+                    "nothing: use measure_memory on a GPU"
+                )
             if tensor.device.type != "cuda" or tensor.untyped_storage()._cdata in parameters:
                 return None, tensor
             host = torch.empty(

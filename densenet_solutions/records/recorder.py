@@ -77,6 +77,7 @@ def run_recipe(
         checks.choice(f"a case of {recipe.name}", case, recipe.cases)
     checks.device(device)
     directory = checks.output_folder(directory)
+    checks.output_file(directory / f"{recipe.name}.json")
     roots = {path for case in recipe.cases for path in recipe.roots(case)}
     record = Record(
         name=recipe.name,

@@ -175,7 +175,7 @@ def test_record_refuses() -> None:
     assert done.exit_code == 2
     said = words(done.output)
     assert "NAME is one of" in said
-    assert "; --list names all" in said
+    assert "; record --list has all" in said
 
 
 def test_a_gpus_recording_is_not_made_on_a_cpu_without_a_word(tmp_path, monkeypatch) -> None:

@@ -163,7 +163,7 @@ def test_a_device_that_is_not_there_is_a_line(
         (["train", "book-densenet", "--out", "/tmp"], "is a folder"),
         (["bench", "memory", "book-densenet"], "NETWORK is one of"),
         (["start", "/proc"], "FOLDER /proc cannot be written to; give another folder"),
-        (["--json", "measure"], "--json is an option of measure, check: write it after"),
+        (["--json", "measure"], "check houses: write it after measure"),
         (["measure", "densenet121", "--batch"], "--batch needs a value behind it; --help says"),
         (["bench", "densenet121"], "bench has no command 'densenet121': it is memory"),
         (["check", "this"], "check has no command 'this': it is one of number, densenet, block,"),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from torchvision.models import densenet121
 
 from densenet_solutions.cli import app
+from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from tests.framed import RUNNER, words
 
@@ -58,6 +64,17 @@ TOO_SMALL = ["--batch", "1", "--resolution", "32"]
             "Storage",
         ),
         (["train", "densenet121"], "got 'densenet121'", "did you mean"),
+        (["--batch", "2", "bench", "memory"], "bench memory: write it after bench memory", "_"),
+        (["--json", "check", "number", "5"], "write it after check number", "_"),
+        (["--seeds", "2", "houses"], "houses cv, houses submit: write it after the command", "_"),
+        (["check", "--folder", ".", "number", "5"], "--folder before a command is of no use", "_"),
+        (["record", "--list", "nix"], "got 'nix'; record --list has all", "_"),
+        (["record", "nix", "--device", "cpu"], "got 'nix'; record --list has all", "_"),
+        (
+            ["measure", "densenet121", "--strategy", "bfloat16"],
+            "add --device cpu or --device cuda to measure it, or give --autocast bfloat16 in its",
+            "and or",
+        ),
         (["train", "book-densenet", "--learning-rate", "-1"], "--learning-rate is more", "rning_"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -235,3 +252,54 @@ def test_somebody_elses_densenet_is_told_from_ours() -> None:
 def test_a_function_that_builds_is_to_be_called() -> None:
     with pytest.raises(TypeError, match="takes a DenseNet, got function: call it"):
         STRATEGIES["shared_storage"].apply(densenet121)
+
+
+def test_a_folder_in_a_records_place_is_told_before_work(tmp_path: Path) -> None:
+    (tmp_path / "how-far.json").mkdir()
+    for force in ([], ["--force"]):
+        done = RUNNER.invoke(
+            app, ["record", "how-far", "--device", "cpu", "--out", str(tmp_path), *force]
+        )
+        assert done.exit_code == 2
+        assert "how-far.json is a folder, and the name of a file is needed" in words(done.output)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+@pytest.mark.parametrize("command", [["--version"], ["--help"], ["check", "number", "7978856"]])
+def test_a_full_standard_output_is_one_line(command: list[str]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "densenet_solutions", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["Error: standard output: No space left on device"]
+
+
+def test_what_cannot_be_read_is_not_said_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("Id,SalePrice\n", encoding="utf-8")
+
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    for command in (["houses", "score"], ["check", "houses"]):
+        done = RUNNER.invoke(app, [*command, str(file)])
+        assert done.exit_code == 1
+        assert words(done.output) == f"Error: could not read {file}: Input/output error"
+
+
+def test_a_step_takes_options_of_a_step() -> None:
+    with pytest.raises(TypeError, match=r"train, optimizer, .* got 'strategy': give what STRATEG"):
+        predict_memory(densenet121, (2, 3, 64, 64), strategy="shared_storage")
+    with pytest.raises(TypeError, match="got a Tensor: give its shape"):
+        predict_memory(densenet121, torch.zeros(2, 3, 64, 64))
+
+
+def test_offloading_is_not_predicted_as_if_nothing_moved() -> None:
+    offload = STRATEGIES["offload"]
+    with pytest.raises(ValueError, match=r"offloading moves tensors, .* use measure_memory"):
+        predict_memory(offload.apply(densenet121()), (2, 3, 64, 64), step=offload.step)
