@@ -12,11 +12,12 @@ from densenet_solutions.records.closure import NAME, PACKAGE
 MAY_IMPORT = {
     "checks": set(),
     "asked": set(),
+    "threads": set(),
     "files": set(),
     "progress": set(),
     "records": {"files"},
     "models": set(),
-    "measure": {"asked"},
+    "measure": {"asked", "threads"},
     "memory": {"models", "asked"},
     "images": {"files"},
     "training": {"models", "images", "files", "records", "progress"},
@@ -24,12 +25,13 @@ MAY_IMPORT = {
     "site": {"files", "records"},
     "exercises": {
         "models", "measure", "memory", "training", "images", "houses", "records", "site", "files",
+        "threads",
     },
     "check": {"models", "measure", "memory", "houses", "records", "site", "files"},
     "__main__": {"cli"},
     "cli": {
         "check", "models", "measure", "memory", "training", "images", "houses", "exercises",
-        "records", "files", "site", "progress",
+        "records", "files", "site", "progress", "threads",
     },
 }  # fmt: skip
 

@@ -188,7 +188,7 @@ def score(
 def _predict(model: Ensemble, parts: list[Split], seeds: int, rows: str) -> list[np.ndarray]:
     """Say what the networks are, and train them."""
     from densenet_solutions.exercises.houses.networks import in_words
-    from densenet_solutions.exercises.houses.recordings import one_thread
+    from densenet_solutions.threads import threads
 
     for network in model.networks:
         typer.echo(in_words(network))
@@ -202,5 +202,5 @@ def _predict(model: Ensemble, parts: list[Split], seeds: int, rows: str) -> list
             done += 1
             told("", done, total)
 
-        with one_thread():  # as on the page; several wait for each other beside other programs
+        with threads(1):  # as on the page; several wait for each other beside other programs
             return model.predict(parts, range(seeds), on_epoch=advance)

@@ -33,6 +33,7 @@ from densenet_solutions.measure.options import StepError, StepOptions
 from densenet_solutions.measure.prepared import prepare
 from densenet_solutions.measure.torch_private import FakeTensorMode
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint, StorageTracker, Trace
+from densenet_solutions.threads import threads as set_threads
 
 
 class Step(StepOptions):
@@ -160,7 +161,7 @@ class Step(StepOptions):
             name = torch.cuda.get_device_name(where)
         more: dict[str, Any] = {"threads": None if on_cuda else threads}
         try:
-            with _threads(threads), prepare(self, where) as prepared:
+            with set_threads(threads), prepare(self, where) as prepared:
                 prepared.run()  # warm up: the optimizer's state, cached algorithms
                 prepared.drop_gradients()
                 found = on_device.of_step(prepared) if on_device else cpu_peak(prepared)
@@ -250,13 +251,3 @@ def _fake_mode() -> Iterator[FakeTensorMode]:
             yield FakeTensorMode()
     finally:
         log.setLevel(level)
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -95,7 +95,7 @@ SIZES = st.one_of(
 SEQUENCES = st.lists(st.one_of(SIZES, st.tuples(st.none(), st.integers(0, 999))), max_size=60)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SEQUENCES, st.booleans(), st.sampled_from([None, 64 * MIB, 150 * MIB]))
 def test_whatever_is_asked(sequence: list, expandable: bool, capacity: int | None) -> None:
     cache = CachingAllocator(capacity, expandable_segments=expandable)
@@ -126,7 +126,7 @@ def test_whatever_is_asked(sequence: list, expandable: bool, capacity: int | Non
     assert cache.reserved == 0, "what was cut is whole again"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(SIZES, max_size=30), st.booleans())
 def test_the_same_again_takes_no_more(sizes: list[int], expandable: bool) -> None:
     cache = CachingAllocator(expandable_segments=expandable)

@@ -93,7 +93,7 @@ def test_logits_gradients_and_buffers_equal_torchvisions(training):
     num_init_features=st.integers(2, 7),
     bn_size=st.integers(1, 4),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_random_configurations_equal_torchvisions(**options):
     theirs, ours = twins(num_classes=3, **options)
     assert list(ours.state_dict()) == list(theirs.state_dict())

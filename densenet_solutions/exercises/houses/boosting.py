@@ -13,13 +13,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from densenet_solutions import checks
-from densenet_solutions.exercises.houses.recordings import one_thread
 from densenet_solutions.exercises.houses.today import table
 from densenet_solutions.houses.cross_validation import splits
 from densenet_solutions.houses.data import load_houses
 from densenet_solutions.houses.encoders import HouseEncoder
 from densenet_solutions.houses.folds import partition
 from densenet_solutions.houses.models import Split, encode, log_price
+from densenet_solutions.threads import threads
 
 ROUNDS = (500, 1000, 1500, 2000, 2500, 3000)
 #: Families whose library comes with the extra `rivals`, and scikit-learn's own.
@@ -57,7 +57,7 @@ class BoostedTrees:
         if native:
             options["cat_features"] = [name for name in x if name.endswith(" kind")]
         center = y.mean()
-        with one_thread(), threadpool_limits(1):
+        with threads(1), threadpool_limits(1):
             model = _regressor(self.family, options, rounds[-1], seed).fit(x, y - center)
             return [found + center for found in _after(self.family, model, x_new, rounds)]
 

@@ -6,14 +6,12 @@ Each of the first four reads what the one before has chosen, so they are made in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from densenet_solutions.exercises.houses.search import (
     CONNECTIONS,
@@ -35,17 +33,7 @@ from densenet_solutions.houses.folds import partition
 from densenet_solutions.houses.models import Ensemble, Model, Network, Split, log_price
 from densenet_solutions.houses.training import TrainingOptions
 from densenet_solutions.records.recorder import Recipe
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for PyTorch inside: sums over several round differently."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+from densenet_solutions.threads import threads
 
 
 @cache
@@ -58,7 +46,7 @@ def evaluate(model: Model, name: str, seeds: Sequence[int] = (0,)) -> HouseScore
     """Cross-validation on a named partition, in one thread."""
     houses, target = _houses()
     folds = partition(name)
-    with one_thread():
+    with threads(1):
         return scores(out_of_fold(model, houses, folds, seeds), target, folds)
 
 
@@ -132,7 +120,7 @@ def _judge(case: Mapping[str, Any], device: str) -> dict[str, Any]:
         return {**case, "rmse": round(result.rmse, 5)}
     houses, target = _houses()
     folds = partition(where)
-    with one_thread():
+    with threads(1):
         members = out_of_fold(Ensemble(networks), houses, folds)
     result = scores(members, target, folds)
     kept = {"errors": pack(result.errors)} if where == "book" and connection == "dense" else {}
@@ -238,7 +226,7 @@ def deep_recipe() -> Recipe:
 def on_the_test_rows(model: Model) -> dict[str, Any]:
     """Train on all 1460 rows, predict the test rows, and look at their prices."""
     houses = load_houses()
-    with one_thread():
+    with threads(1):
         (predictions,) = model.predict([Split(houses.train, houses.test)], (0,))
     errors = predictions.mean(axis=0) - np.log(hidden_prices().to_numpy(dtype=float))
     return {"rmse": round(float(np.sqrt(np.mean(errors**2))), 5), "errors": pack(errors)}

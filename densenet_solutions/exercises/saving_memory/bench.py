@@ -22,6 +22,7 @@ from densenet_solutions.measure import measure_memory, time_interleaved
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.threads import threads
 
 
 @dataclass(frozen=True)
@@ -238,12 +239,8 @@ def _ratios(seconds: Mapping[str, Sequence[float]], name: str) -> list[float]:
 
 def _bench_case(case: Mapping[str, Any], device: str) -> MemoryBench:
     options = {"network": "densenet121", "batch": 8, "repeats": 11, **case}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(options.pop("threads", threads))
-    try:
+    with threads(options.pop("threads", torch.get_num_threads())):
         return bench_memory(device=device, **options)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _recipe(name: str, cases: Mapping[str, Mapping[str, Any]]) -> Recipe:

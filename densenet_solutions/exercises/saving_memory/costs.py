@@ -23,6 +23,7 @@ from densenet_solutions.measure import (
 from densenet_solutions.memory import STRATEGIES, training_step
 from densenet_solutions.models import DenseNet, densenet121
 from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.threads import threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,12 +248,8 @@ def _seconds(
         steps[strategy.name] = functools.partial(strategy.step or training_step, changed, *batch)
     if torch.device(device).type == "cuda":
         return time_interleaved(steps, repeats=rounds, device=device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         return _processor_seconds(steps, rounds)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _processor_seconds(

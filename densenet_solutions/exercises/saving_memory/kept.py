@@ -18,6 +18,7 @@ from densenet_solutions.memory import training_step
 from densenet_solutions.memory.shared_storage import shared_storage
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records.recorder import Recipe
+from densenet_solutions.threads import threads
 
 #: Of which share of each block's layers the output of the bottleneck is kept.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -45,12 +46,9 @@ def kept(case: Mapping[str, Any], device: str) -> Kept:
         str(share): (shared_storage(model, keep_bottlenecks=share), training_step)
         for share in SHARES
     }
-    shape, threads = (8, 3, 224, 224), torch.get_num_threads()
-    torch.set_num_threads(case["threads"])
-    try:
+    shape = (8, 3, 224, 224)
+    with threads(case["threads"]):
         rows = compare(models, shape, device, None, case["repeats"])
-    finally:
-        torch.set_num_threads(threads)
     return Kept(shape, case["repeats"], rows)
 
 
