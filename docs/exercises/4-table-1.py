@@ -31,6 +31,10 @@ config = DenseNetConfig()
 parity = study.parity_with_torchvision(resolution=64)
 assert all(row.parameters == row.variant.parameters for row in rows)
 assert parity.equal_keys and max(parity.logits, parity.gradients) < 1e-10 * parity.scale
+built = {row.name: row.variant.config for row in rows if row.name != "DenseNet-161"}  # v1's only
+k = config.growth_rate
+assert {(c.growth_rate, c.block_config[:2]) for c in built.values()} == {(k, (6, 12))}
+later = {name: "{2} and {3}".format(*c.block_config) for name, c in built.items()}
 depth = {row.name: row.variant.config.depth for row in rows}
 assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseNet-264"]
 
@@ -59,10 +63,11 @@ assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseN
 #         tells more.
 #
 # !!! answer "The answer"
-#     One class builds them all. A network of Table 1 is a growth rate k and four block lengths (for
-#     DenseNet-121, 32 and 6, 12, 24, 16); the stem has 2k channels, and transitions halve the channels. What the book's layer lacks is
-#     the *bottleneck*: a 1×1 convolution to 4k channels before each 3×3. With the same weights our
-#     DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
+#     One class builds them all: growth rate k = {{ k }}, four dense blocks, transitions that
+#     halve the channels. The first two blocks have 6 and 12 layers, the others {{ later["DenseNet-121"] }}
+#     (DenseNet-121), {{ later["DenseNet-169"] }} (169), {{ later["DenseNet-201"] }} (201),
+#     {{ later["DenseNet-264"] }} (264). The book's layer lacks the *bottleneck*: a 1×1 convolution to
+#     4k channels before each 3×3. With equal weights our DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
 #     {{ apart(parity.gradients) }}: two images of 64², float64, training mode, one forward and backward pass
 #     of a freshly initialised network.].
 #
