@@ -452,7 +452,7 @@ assert all(min(row.near_minus_far) < 0 < max(row.near_minus_far) for row in kept
 # {{ record_note() }}
 #
 # A column is a reader, a row a source, and a square the mean absolute weight, as a share of its
-# column's largest (full colour: 100%, faintest: 60% or less). The paper reads reuse from its figure 5, in
+# column's largest. The paper reads reuse from its figure 5, in
 # which layers spread their weights over many sources. Ours do too: no source of a block's layers gets less
 # than {{ percent(evenest[0], 0) }} of the largest weight. But before training it was
 # {{ percent(evenest[1], 0) }}, since random weights are alike on average. So our picture cannot show reuse.

@@ -67,7 +67,7 @@ assert [name for name in depth if name != f"DenseNet-{depth[name]}"] == ["DenseN
 #     halve the channels. The first two blocks have 6 and 12 layers, the others {{ later["DenseNet-121"] }}
 #     (DenseNet-121), {{ later["DenseNet-169"] }} (169), {{ later["DenseNet-201"] }} (201),
 #     {{ later["DenseNet-264"] }} (264). The book's layer lacks the *bottleneck*: a 1×1 convolution to
-#     4k channels before each 3×3. With equal weights our DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
+#     4k channels before each 3×3. With equal weights DenseNet-121 gives torchvision's outputs and gradients^[Outputs {{ apart(parity.logits) }}, gradients
 #     {{ apart(parity.gradients) }}: two images of 64², float64, training mode, one forward and backward pass
 #     of a freshly initialised network.].
 #

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from densenet_solutions.exercises.parameters.reuse import BlockReuse
 from densenet_solutions.site.figures import COLOURS, Plot, new_figure
@@ -22,7 +23,7 @@ def heat_maps(blocks: Sequence[BlockReuse], caption: str) -> Html:
         for ax, block in zip(axes.flat, blocks, strict=True):
             for reader, column in enumerate(shares(block)):
                 for source, share in enumerate(column):
-                    _square(ax, reader, source, max(0.04, (share - 0.6) / 0.4))
+                    ax.add_patch(_square(reader, source, opacity(share)))
             ax.set_title(block.block.replace("denseblock", "Block "))
             ax.set_xticks(range(len(block.readers)), [_short(name) for name in block.readers])
             ax.set_yticks(range(len(block.sources)), [_short(name) for name in block.sources])
@@ -34,6 +35,13 @@ def heat_maps(blocks: Sequence[BlockReuse], caption: str) -> Html:
             ax.tick_params(length=0)
             ax.set_xlabel(f"reader ({_short(block.readers[-1])}: {block.readers[-1]})")
         axes[0][0].set_ylabel("source (in: block input)")
+        fig.legend(
+            [_square(0, 0, opacity(share)) for share in _KEY],
+            ["60% or less", *(f"{share:.0%}" for share in _KEY[1:])],
+            loc="outside lower center",
+            ncols=len(_KEY),
+            frameon=False,
+        )
         return Plot(fig)
 
     said = "; ".join(
@@ -54,12 +62,22 @@ def shares(block: BlockReuse) -> list[list[float]]:
     return [[weight / max(column) for weight in column] for column in columns]
 
 
-def _square(ax: object, x: int, y: int, share: float) -> None:
+def opacity(share: float) -> float:
+    """What shows a share: faint for 0.6 and less, full for 1."""
+    return max(0.04, (share - 0.6) / 0.4)
+
+
+#: Shares in the key.
+_KEY = (0.6, 0.8, 1.0)
+
+
+def _square(x: int, y: int, alpha: float) -> Any:
     from matplotlib.patches import Rectangle
 
-    square = Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, color=COLOURS["densenet"], lw=0)
-    square.set_alpha(share)
-    ax.add_patch(square)  # type: ignore[attr-defined]
+    return Rectangle(
+        (x - 0.46, y - 0.46), 0.92, 0.92, facecolor=COLOURS["densenet"], edgecolor="none",
+        alpha=alpha,
+    )  # fmt: skip
 
 
 def _short(name: str) -> str:
