@@ -44,7 +44,7 @@ assert kept_once < sum(block.kept().values()) / 2  # "most" are copies
 # pass is copies of the same features, raw or normalised. Shared storage, the answer to exercise 3.2,
 # keeps each once.
 #
-# The book's first block · 8 images, 56 × 56 · float32 · counted, shared storage as on a CPU
+# The book's first block · 8 images, 56 × 56 · float32 · predicted, shared storage as on a CPU
 # { .ds-setup }
 
 # %%

@@ -87,7 +87,7 @@ widening()
 # of the batch at a time (a *slice*), so that temporary tensors stay small. Drag through one step, forward and back. (A ReLU keeps
 # only its own output. The normalised tensor before it is let go.)
 #
-# The book's first block · 8 images of 224², 56 × 56 here · float32 · counted, shared storage as on a CPU
+# The book's first block · 8 images of 224², 56 × 56 here · float32 · predicted, shared storage as on a CPU
 # { .ds-setup }
 
 # %%
@@ -133,7 +133,8 @@ assert 0 <= channels - sum(plain.kept().values()) < 0.1
 # first step back: {{ count(kept_by_plain) }} kept, {{ leaving }} of the gradient that arrives, and twice
 # {{ leaving - 32 }} of gradients inside the last layer. With recomputing it is
 # {{ count(round(most[1])) }}, with shared storage {{ count(round(most[2])) }}. (A
-# whole network holds at its turn what all blocks have kept. With many images its peak is there.)
+# whole plain network holds at its turn what all blocks have kept. With many images its peak is there; with
+# recomputing and with shared storage it comes later, in the backward pass.)
 #
 # Why that matters is [exercise 3.1](exercises/3-1-memory.py); how to keep each feature once is
 # [exercise 3.2](exercises/3-2-saving-memory.py).

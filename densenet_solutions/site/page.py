@@ -122,10 +122,9 @@ def how_made() -> Markdown:
     for record in {record.name: record for record in store.loaded}.values():
         failed = len(record.out_of_memory)
         missing = f", {failed} of them out of memory" if failed else ""
-        seed = "" if record.seed is None else f", seed {record.seed}"
         cases = f"{len(record.cases)} case{'s' if len(record.cases) != 1 else ''}"
         made = record.origin, record.command.replace(record.name, "NAME")
-        groups.setdefault(made, []).append(f"`{record.name}` ({cases}{missing}{seed})")
+        groups.setdefault(made, []).append(f"`{record.name}` ({cases}{missing})")
     lines = [
         f"- on {origin}, by `{command}`: {', '.join(names)}"
         for (origin, command), names in groups.items()

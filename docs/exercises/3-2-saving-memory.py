@@ -148,7 +148,7 @@ assert kept_channels == 896
 #
 # Move through one training step. A row is a tensor that is held, a column a channel.
 #
-# The book's first block · 8 images, 56 × 56 · float32 · counted, shared storage as on a CPU
+# The book's first block · 8 images, 56 × 56 · float32 · predicted, shared storage as on a CPU
 # { .ds-setup }
 
 # %%

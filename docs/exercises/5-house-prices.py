@@ -51,9 +51,7 @@ against = {c: j.difference for c, j in connections.items() if c != "dense"}
 b, off = baseline.books_constant(), baseline.books_errors()
 constant, bias = np.mean(b), off.mean(axis=1)
 (ones,) = baseline.ones_of_a_house()
-ones_alone, ones_centered = (baseline.unevenness_of_the_ones(centered=c) for c in (False, True))
-response = baseline.response_to_the_mean()
-assert min(ones_alone) > 4 * max(ones_centered)
+response, ones_alone = (baseline.response_to_the_mean(by_ones=ones) for ones in (False, True))
 assert 0.39 < min(response) < max(response) < min(ones_alone)
 with_leak = baseline.books_model(leak=True)
 assert min(with_leak) > mean and max(b) - min(b) < 0.01 < 11 < baseline.constant_alone() < 12
@@ -77,7 +75,7 @@ def told(d):
 #     [guess: the book's model] [guess: numbers]
 #
 #     ??? hint "Hint 1: where does the baseline start?"
-#         It fits $w^\top x + b$ to log prices near 12 and starts at zero. Among its columns every
+#         It fits $w^\top x + b$ to log prices near 12 and starts near zero. Among its columns every
 #         house has {{ ones }} ones, for the categories it belongs to. Which weights learn the 12?
 #
 #     ??? hint "Hint 2: what is left of a DenseNet?"
@@ -125,14 +123,14 @@ assert len(linear) == search.TRIALS and max(linear) < 0.13
 #
 # ## Why the book's baseline loses to the mean
 #
-# The book fits $w^\top x + b$ to log prices near 12, starting from zero, in 10 epochs. Alone, $b$ would
+# The book fits $w^\top x + b$ to log prices near 12, starting near zero, in 10 epochs. Alone, $b$ would
 # come to {{ decimal(baseline.constant_alone(), 1) }}. But every house has {{ ones }} ones among its
 # columns, one for each category that it belongs to. Each acts like a second bias, so the 12 is spread over
 # $b$ and the weights of many categories, and $b$ comes to {{ decimal(constant, 2) }} only. Those weights do not
 # add up to the same for every house: what the model makes of the 12 differs by
 # {{ decimal(np.mean(response), 2) }} from house to house (standard deviation)^[The prediction minus that of the same training with the mean subtracted first: training is
-# linear in the target. The ones alone differ by {{ decimal(np.mean(ones_alone), 2) }}, of which the columns of
-# numbers take part back; where the mean is subtracted first, by {{ decimal(np.mean(ones_centered), 2) }}.].
+# linear in the target. What the ones make of it differs by {{ decimal(np.mean(ones_alone), 2) }}, of which
+# the columns of numbers take part back.].
 # That is nearly the whole error of {{ decimal(book, 3) }}: on average the model is right^[Bias
 # {{ signed(bias.min(), 2) }} to {{ signed(bias.max(), 2) }} in {{ len(with_leak) }} seeds.].
 #

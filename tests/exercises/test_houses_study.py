@@ -193,13 +193,13 @@ def test_the_books_constant_is_its_prediction_where_every_column_is_zero():
     assert baseline.books_constant() == pytest.approx(expected)
 
 
-def test_the_unevenness_of_the_ones_is_that_of_the_categories_weights():
+def test_what_ones_make_of_the_mean_is_in_the_categories_weights():
     """The same training in PyTorch; a house's share is the sum of the weights of its categories."""
     seen = BookEncoder().fit(pd.concat(load_houses(), ignore_index=True))
     x = torch.tensor(seen.transform(TRAIN)).double()
     y = torch.tensor(np.log(TRAIN["SalePrice"].to_numpy()))
     ones = ((x == 0) | (x == 1)).all(dim=0)
-    predicted = []
+    predicted, by_ones = [], []
     for centered in (False, True):
         found, whole = [], []
         for fold in np.array_split(np.arange(len(x)), 5):
@@ -219,10 +219,10 @@ def test_the_unevenness_of_the_ones_is_that_of_the_categories_weights():
             found.append(x[fold][:, ones] @ net.weight[0, ones].detach() + net.bias.item() + offset)
             whole.append(net(x[fold])[:, 0].detach() + offset)
         predicted.append(torch.cat(whole))
-        spread = torch.cat(found).std(correction=0).item()
-        assert baseline.unevenness_of_the_ones(centered=centered)[3] == pytest.approx(spread)
-    response = (predicted[0] - predicted[1]).std(correction=0).item()
-    assert baseline.response_to_the_mean()[3] == pytest.approx(response)
+        by_ones.append(torch.cat(found))
+    for ones, (raw, of_centered) in {False: predicted, True: by_ones}.items():
+        response = (raw - of_centered).std(correction=0).item()
+        assert baseline.response_to_the_mean(by_ones=ones)[3] == pytest.approx(response)
 
 
 @pytest.mark.parametrize("connection", frozen.CONNECTIONS)

@@ -114,7 +114,7 @@ def test_how_made_lists_every_record_that_was_loaded_once(loaded: list[Record]) 
 def test_how_made_says_what_is_stale_and_what_did_not_fit(loaded: list[Record]) -> None:
     loaded += [record(), OLD]
     text = page.how_made().markdown
-    assert "`demo` (2 cases, 1 of them out of memory, seed 3)" in text
+    assert "`demo` (2 cases, 1 of them out of memory)" in text
     assert text.count("recorded with an earlier version of the code") == 1
     assert "by `densenet-solutions record NAME --device cpu`: `demo` (2 cases" in text
 

@@ -51,19 +51,14 @@ def books_errors(*, leak: bool = True, centered: bool = False) -> np.ndarray:
     return np.asarray(in_full - log_price(load_houses().train))
 
 
-def unevenness_of_the_ones(*, centered: bool = False) -> tuple[float, ...]:
-    """Standard deviation, between houses, of what columns of ones and constant predict, by seed."""
-    _, by_ones = _books_predictions(True, centered)
-    return tuple(by_ones.std(axis=1).tolist())
-
-
-def response_to_the_mean() -> tuple[float, ...]:
+def response_to_the_mean(*, by_ones: bool = False) -> tuple[float, ...]:
     """Standard deviation, between houses, of what the target's mean adds to a prediction, by seed.
 
     Training is linear in the target, so that is the prediction minus that with a centred target.
+    With `by_ones` it is what columns of ones and the constant predict of it.
     """
-    in_full, centered = (_books_predictions(True, centered)[0] for centered in (False, True))
-    return tuple((in_full - centered).std(axis=1).tolist())
+    raw, centered = (_books_predictions(True, centered)[int(by_ones)] for centered in (False, True))
+    return tuple((raw - centered).std(axis=1).tolist())
 
 
 @cache
