@@ -54,18 +54,17 @@ def memory(
     with faults_in_words(sizes="--batch or --resolution"):
         checks.choice("NETWORK", network, IMAGENET)
         where = chosen_device(device)
-        import torch
-
-        from densenet_solutions.exercises.saving_memory.bench import bench_memory
-        from densenet_solutions.measure.options import StepOptions
-        from densenet_solutions.models import TABLE_1
-
-        build = TABLE_1[network].build
-        shape = StepOptions(build, (batch, 3, resolution, resolution)).shapes[0]
-        with torch.device("meta"):  # images that are too small or too many are told in our words
-            build().train()(torch.empty(shape))
-
         with progress(network) as told:
+            import torch
+
+            from densenet_solutions.exercises.saving_memory.bench import bench_memory
+            from densenet_solutions.measure.options import StepOptions
+            from densenet_solutions.models import TABLE_1
+
+            build = TABLE_1[network].build
+            shape = StepOptions(build, (batch, 3, resolution, resolution)).shapes[0]
+            with torch.device("meta"):  # images of a wrong size are told in our words
+                build().train()(torch.empty(shape))
             bench = bench_memory(
                 network,
                 batch,

@@ -147,7 +147,7 @@ def number(
 
     ✓ right, ○ the build that has it, not passed.
     """
-    with faults_in_words():
+    with faults_in_words(), progress("counting"):
         from densenet_solutions.check.search import WRITTEN, parameter_count
 
         if re.fullmatch(r"[0-9]{1,3}\.[0-9]{3}", count.strip()):
@@ -157,7 +157,7 @@ def number(
             )
         if not re.fullmatch(WRITTEN, count.strip()):
             raise ValueError(
-                "COUNT is a whole number of at least 1, such as 7989096, 7,989,096 or 7 989 096, "
+                'COUNT is a whole number of at least 1, such as 7989096, 7,989,096 or "7 989 096", '
                 f"got {count!r}"
             )
         report = parameter_count(checks.integer("COUNT", int(re.sub("[^0-9]", "", count))))
@@ -165,8 +165,8 @@ def number(
 
 
 @app.command(
-    help="Hold a network (images in, logits out) against one of the paper or of the book.\n\n"
-    + names(NETWORK=CHECKED)
+    help="Hold a network (images in, logits out) against one of the paper or of the book. "
+    "DenseNet-121 takes about a minute.\n\n" + names(NETWORK=CHECKED)
 )
 def densenet(target: Target, as_: As = "densenet121", json: Json = False) -> None:
     _known(as_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -178,6 +179,10 @@ def measure(
         Console().print(table)
 
 
+#: Where a strategy that cannot be predicted saves something.
+_ANYWHERE, _WHERE = "--device cpu or --device cuda", {"offload": "--device cuda"}
+
+
 def _refuse(strategy: Strategy, train: bool, device: str | None, kernels: str) -> None:
     """Refuse what cannot be done with a strategy, all of it at once."""
     if device is not None:
@@ -188,7 +193,7 @@ def _refuse(strategy: Strategy, train: bool, device: str | None, kernels: str) -
     if not strategy.predictable and (device is None or kernels != "meta"):
         found["cannot be predicted"] = " and ".join(
             ["leave out --kernels"] * (kernels != "meta")
-            + ["add --device cpu or --device cuda to measure it"] * (device is None)
+            + [f"add {_WHERE.get(strategy.name, _ANYWHERE)} to measure it"] * (device is None)
         ) + ", or give --autocast bfloat16 in its place" * (strategy.name == "bfloat16")
     if found:
         raise ValueError(
@@ -236,9 +241,25 @@ def _found(
         told(f"predicting {strategy.name}", 0, 0)
         results.append(predict_memory(model_fn, shape, device=kernels, **options))
     if device is not None:
+        _check_size(results, device)
         told(f"measuring {strategy.name} on {device}", 0, 0)
         results.append(measure_memory(model_fn, shape, device=device, **options))
     return _Found(strategy.name, count_parameters(model_fn).total, work, tuple(results))
+
+
+def _check_size(predicted: Sequence[MemoryResult], device: str) -> None:
+    """Refuse what the machine has no memory for: Linux would end the process without a word."""
+    has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if _SYSCONF else None
+    needs = max((result.peak_bytes for result in predicted), default=0)
+    if device == "cpu" and has is not None and needs > has:
+        raise ValueError(
+            f"a measurement needs {needs / 2**30:,.1f} GiB, as predicted, and this machine has "
+            f"{has / 2**30:,.1f}: lower --batch or --resolution, or leave out --device"
+        )
+
+
+#: Windows has none.
+_SYSCONF = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
 
 
 def _plain_data(found: _Found) -> dict[str, Any]:

@@ -34,7 +34,7 @@ gradient-errors  saving_memory.gradient_errors  5 min  gradients in float32 agai
 houses-deep  houses.recordings:deep  20 min  16 layers: connections, dropout, initialization
 houses-confirmed  houses.walk:confirmed  20 min  the dense average and the best trees, once more
 houses-dense-judged  houses.dense_walk:judged  20 min  the walk's dense average, and CatBoost
-houses-dense-walk  houses.dense_walk:walk  30 min  dense networks, option by option; an average
+houses-dense-walk  houses.dense_walk:walk  30 min  dense networks, option by option, and an average
 houses-factors  houses.recordings:factors  30 min  one dense network: features and dropout
 houses-final  houses.recordings:final  5 min  test scores of the connections, read once
 houses-final-rivals  houses.rivals:final  1 h  test scores of the rivals, read once

@@ -10,6 +10,7 @@ random map.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
@@ -51,8 +52,11 @@ def find_trunks(model: nn.Module) -> dict[str, nn.Module]:
 def with_trunks(model: nn.Module) -> nn.Module:
     """A deep copy whose trunks are made of `DenseBlock`, `DenseLayer` and `Transition`.
 
-    The copy's `converted_trunks` has their paths. timm's normalizations with a ReLU in them become
-    both, one after the other, or a `BatchNormReLU`; modules of other classes stay as they are.
+    The copy's `converted_trunks` has their paths; what is like a block beside them, and none, stays
+    as it is, with a warning. Where torchvision's `memory_efficient=True` updates the statistics of
+    each layer's first normalization twice a step, the copy does it once. timm's normalizations with
+    a ReLU in them become both, one after the other, or a `BatchNormReLU`; modules of other classes
+    stay as they are.
 
     Raises:
         TypeError: there is no trunk, or the model is compiled: the copy would not be.
@@ -67,9 +71,15 @@ def with_trunks(model: nn.Module) -> nn.Module:
             f"this strategy takes a DenseNet, got {type(model).__name__}: none of the {parts} "
             "modules in it is a dense block as ours, torchvision's or timm's (layers with norm1, "
             "relu1, conv1, and norm2, relu2, conv2 if they have a bottleneck, which read all "
-            "earlier features, in a forward pass as it was built)"
+            "earlier features, in a forward pass as it was built)" + _strange_parts(model)
         )
     refuse_compiled(model)
+    if left := _like_blocks(model, paths):
+        warnings.warn(
+            f"{', '.join(left)} of this {type(model).__name__} stays as it is: no dense block as "
+            f"ours, torchvision's or timm's{_strange_parts(model.get_submodule(left[0]))}",
+            stacklevel=3,
+        )
     model = copy.deepcopy(model)
     for path in paths:
         for part in model.get_submodule(path).children():
@@ -82,6 +92,33 @@ def with_trunks(model: nn.Module) -> nn.Module:
                 part.__class__, part._modules = BatchNormReLU, {"act": relu}
     vars(model)["converted_trunks"] = paths
     return model
+
+
+def _like_blocks(model: nn.Module, paths: tuple[str, ...]) -> list[str]:
+    """The parts of trunks that are of the class of a dense block beside them, and none."""
+    left = []
+    for path in paths:
+        parts = dict(model.get_submodule(path).named_children())
+        kinds = {type(part) for part in parts.values() if _is_block(part)}
+        left += [
+            f"{path}.{name}".removeprefix(".")
+            for name, part in parts.items()
+            if type(part) in kinds and not _is_block(part)
+        ]
+    return left
+
+
+def _strange_parts(model: nn.Module) -> str:
+    """What layers that look like dense layers have instead of BatchNorm2d, ReLU and Conv2d."""
+    strange = {
+        type(part).__name__: None
+        for layer in model.modules()
+        if hasattr(layer, "norm1") and hasattr(layer, "conv1")
+        for part in layer.modules()
+        if not list(part.children())
+        and not isinstance(part, nn.BatchNorm2d | nn.ReLU | nn.Conv2d | nn.Identity | nn.Dropout)
+    }
+    return f"; of BatchNorm2d, ReLU and Conv2d, not {', '.join(strange)}" if strange else ""
 
 
 def _is_block(module: nn.Module) -> bool:

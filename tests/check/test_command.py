@@ -116,10 +116,10 @@ def test_errors_of_the_readers_code_are_findings_with_their_line(net: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["number", "many"], "7,989,096 or 7 989 096, got 'many'"),
+        (["number", "many"], "7,989,096 or \"7 989 096\", got 'many'"),
         (
             ["number", "7,97"],
-            "such as 7989096, 7,989,096 or 7 989 096, got '7,97'",
+            "such as 7989096, 7,989,096 or \"7 989 096\", got '7,97'",
         ),
         (["number", "7989,096"], "got '7989,096'"),
         (["number", "-5"], "COUNT is a whole number"),

@@ -175,7 +175,8 @@ def test_a_block_that_is_made_of_the_parts_but_computes_something_else_is_not_ta
         STRATEGIES["recompute_layer"].apply(look_alike(Scaled))
     patched = torchvision_small()
     patched.features.denseblock1.denselayer1.forward = lambda x: x[0]
-    ours = STRATEGIES["shared_storage"].apply(patched)
+    with pytest.warns(UserWarning, match=r"^features\.denseblock1 of this DenseNet stays as it is"):
+        ours = STRATEGIES["shared_storage"].apply(patched)
     assert type(ours.features.denseblock1) is published._DenseBlock
 
 
@@ -247,3 +248,27 @@ class Parts(nn.Module):
         for module in self.trunk:
             x = module(x)
         return self.classifier(x.mean(dim=(2, 3)))
+
+
+def test_a_block_that_is_left_as_it_is_is_told_of():
+    model = torchvision_small()
+    model.features.denseblock1.denselayer1.norm1 = nn.GroupNorm(2, 6).double()
+    with pytest.warns(
+        UserWarning,
+        match=r"^features\.denseblock1 of this DenseNet stays.*ReLU and Conv2d, not Group",
+    ):
+        STRATEGIES["shared_storage"].apply(model)
+
+
+@pytest.mark.parametrize("other", [nn.SyncBatchNorm, nn.SiLU])
+def test_what_is_not_known_of_a_network_is_named(other):
+    model = torchvision_small()
+    if other is nn.SyncBatchNorm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    else:
+        for layer in [m for m in model.modules() if hasattr(m, "relu1")]:
+            layer.relu1 = other()
+    with pytest.raises(
+        TypeError, match=rf"; of BatchNorm2d, ReLU and Conv2d, not {other.__name__}$"
+    ):
+        STRATEGIES["recompute_layer"].apply(model)
