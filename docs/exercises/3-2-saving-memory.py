@@ -256,7 +256,7 @@ buffer_frames()
 # ```
 #
 # Transitions are treated likewise, and the stem is run again. The temporary tensors inside a layer are still large. So
-# on a CPU it takes part of the batch at a time, on large maps an eighth: a *slice*, normalised by the whole
+# on a CPU it takes part of the batch at a time, on large maps down to an eighth: a *slice*, normalised by the whole
 # batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
 #
 # DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · measured, but where *predicted* is written
@@ -355,9 +355,10 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }} (kernels of one step each, by the profiler; steps are medians, in
 #     the bench {{ milliseconds(bench_8["torchvision"]) }} and
 #     {{ milliseconds(bench_8["shared_storage"]) }}). Shared storage
-#     calls {{ count(started["shared_storage 8"]) }} operations, torchvision's network
-#     {{ count(started["torchvision 8"]) }} and ours {{ count(started["plain 8"]) }} (counted without a device). But
-#     recomputed blocks, in ours, call {{ count(started["recompute_block 8"]) }} and take
+#     starts {{ count(started["shared_storage 8"]) }} operations, torchvision's network
+#     {{ count(started["torchvision 8"]) }} and ours {{ count(started["plain 8"]) }} (counted without a device; views and
+#     empty tensors, which start nothing on a GPU, are left out). But
+#     recomputed blocks, in ours, start {{ count(started["recompute_block 8"]) }} and take
 #     {{ times(on_gpu[8]["recompute_block"].time_ratio) }} torchvision's time in the bench. So the number of operations
 #     does not explain the time alone; what else does, we have not measured. With 256 images, in one slice, the GPU is at work nearly all the time, and has more to do.
 #

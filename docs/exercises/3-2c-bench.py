@@ -301,9 +301,13 @@ plain_seconds = {batch: seconds(rows["torchvision"]) for batch, rows in gpu_rows
 assert plain_seconds[32] < 1.5 * plain_seconds[8]
 rounds_32 = [rows.seconds for rows in (gpu_rows[32]["torchvision"], gpu_half[32].rows[0])]
 assert max(map(min, rounds_32)) < min(map(max, rounds_32))  # they overlap
-of_block = [rows["recompute_block"].seconds for rows in gpu_rows.values()]
-first_round = max(rounds[0] / min(rounds) for rounds in of_block)
-assert first_round > 2
+of_block = {batch: rows["recompute_block"].seconds for batch, rows in gpu_rows.items()}
+slow = {  # rounds that took more than twice the fastest
+    batch: [i for i, s in enumerate(rounds, start=1) if s > 2 * min(rounds)]
+    for batch, rounds in of_block.items()
+}
+assert slow == {8: [1, 6], 32: [1, 6], 128: [1], 256: []}
+slowest = max(max(rounds) / min(rounds) for rounds in of_block.values())
 steady = [gpu_rows[batch]["torchvision"].seconds for batch in (128, 256)]
 assert all(max(rounds) < 1.011 * min(rounds) for rounds in steady)
 plain_half = gpu_half[128].rows[0].seconds
@@ -317,8 +321,9 @@ assert gpu_half[128].rows[0].name == "torchvision" and max(plain_half) > 1.1 * m
 # a step. From 128 images on, in float32, the rounds of the plain network agree to a hundredth. With fewer, and
 # in bfloat16, they spread more (plain steps with 128 images in bfloat16:
 # {{ milliseconds(min(plain_half)) }} to {{ milliseconds(max(plain_half)) }}), and the two types were not timed
-# in turn, so whether bfloat16 is faster they do not tell. The first round of recomputed blocks took up to
-# {{ times(up(first_round, 1)) }} its fastest.
+# in turn, so whether bfloat16 is faster they do not tell. Of recomputed
+# blocks the first round, and with 8 and 32 images the sixth too, took up to
+# {{ times(up(slowest, 1)) }} the fastest.
 #
 # ### The dial
 #
