@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from densenet_solutions.exercises.houses import dense_walk as dense_walks
 from densenet_solutions.exercises.houses.baseline import ridge, ridge_model
 from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
@@ -180,6 +181,49 @@ def walks() -> dict[str, Walk]:
         )
         for family, case in cases.items()
     }
+
+
+@dataclass(frozen=True)
+class DenseWalk:
+    """Dense networks after a walk like that of the trees.
+
+    `start`, `best` and `average` are errors on the search's two partitions, in the mean, the last
+    one of the `members` together; `book` is the average's on the book's folds. `dense` and `trees`
+    are means over folds that nothing had read, `difference` is trees minus dense, alone at 95%.
+    """
+
+    tried: int
+    start: float
+    best: float
+    members: int
+    average: float
+    book: float
+    single: float
+    dense: float
+    trees: float
+    difference: HouseDifference
+
+
+def dense_walk() -> DenseWalk:
+    """The walk of dense networks, its average, and CatBoost's."""
+    walk = load_record("houses-dense-walk").cases["dense"]
+    cases = load_record("houses-dense-judged").cases
+    dense, trees = (
+        np.array([cases[f"{model} {where}"]["folds"] for where in dense_walks.CONFIRM])
+        for model in ("dense", "catboost")
+    )
+    return DenseWalk(
+        tried=walk["walked"],
+        start=walk["tried"][0]["rmse"],
+        best=walk["best"]["rmse"],
+        members=len(walk["members"]),
+        average=walk["average"][-1],
+        book=cases["dense book"]["rmse"],
+        single=float(np.mean(cases["dense book"]["member_rmse"])),
+        dense=float(dense.mean()),
+        trees=float(trees.mean()),
+        difference=corrected_difference(trees, dense, confidence=0.95),
+    )
 
 
 def first_errors() -> dict[str, float]:
