@@ -39,7 +39,10 @@ def test_the_turn_shows_both_numbers(soup: BeautifulSoup) -> None:
 def test_captions_say_of_which_moment_their_numbers_are(soup: BeautifulSoup) -> None:
     words = {item["data-label"]: item.p.text for item in soup.select("li")}
     assert "Channels held now: plain 928 and shared storage 192." in words["forward, layer 4 of 4"]
-    assert "Channels at once, gradients included: plain 1,408" in words["backward, layer 4 of 4"]
+    assert (
+        "Channels at once, with the gradients of features: plain 1,408"
+        in words["backward, layer 4 of 4"]
+    )
 
 
 def test_slabs_are_as_wide_as_their_tensors(soup: BeautifulSoup, both: list[Ledger]) -> None:

@@ -72,7 +72,7 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
         )
         return (
             f"The gradient passes layer {moment.layer}. "
-            f"Channels at once, gradients included: {held}."
+            f"Channels at once, with the gradients of features: {held}."
             + parts * (shared and moment.layer == book.num_layers)
             + (
                 " No other moment holds more."
@@ -80,7 +80,10 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
                 else f" The block, taken alone, needs room for the most at once: {most}."
             )
         )
-    return "Everything is let go but the gradient of the block's input."
+    return (
+        "Of features and their gradients only that of the block's input is left; the parameters' "
+        "gradients, not drawn, stay too."
+    )
 
 
 def _each(ledgers: Sequence[Ledger], channels: Sequence[float]) -> str:
