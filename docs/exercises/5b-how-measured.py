@@ -353,8 +353,8 @@ assert on_new_folds.low < 0 < on_new_folds.high and all(
 # ### The test rows
 #
 # Each model was scored once, after its own configuration was chosen by fixed rules that do not read
-# these scores. Boosted trees are those of the first search; those of the walk were not scored here, nor were
-# histogram boosting, RealMLP and TabM. They were not scored together: ridge regression and SVR came before the networks were
+# these scores. Boosted trees and networks are those of the first search; those of the walks were not scored
+# here, nor were histogram boosting, RealMLP and TabM. They were not scored together: ridge regression and SVR came before the networks were
 # chosen, and CatBoost's first search ran last. The rows are not fresh either: earlier versions of this page
 # had scored other models on them, and the recipe was changed afterwards. Today's search spaces were
 # drawn knowing that.
