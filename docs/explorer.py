@@ -283,8 +283,8 @@ table(
 #
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,
-#   and with few images more can be reserved than is said here, with any optimizer: for the book's ResNet-18
-#   with Adam and 8 images of 224² {{ percent(with_adam, 0) }} more.
+#   and with few images more can be reserved than is said here, with any optimizer: {{ percent(with_adam, 0) }}
+#   more for the book's ResNet-18 with Adam and 8 images of 224².
 # - **Recomputing copies** makes each layer's concatenated and normalised input again, as torchvision's
 #   `memory_efficient=True` does; **recomputing layers** makes all that is inside a layer again.
 # - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less;
