@@ -98,7 +98,8 @@ usual = [size for size in away[1:] if size < 860 * MIB]
 # **How to read it.** The areas are the tensors that are alive in the course of the step; parameters,
 # buffers, the optimizer's state and the images are always there. Move over the areas, or use *Moment*,
 # to look into the step. The dashed line and the large number are what PyTorch's allocator *reserves*:
-# it keeps freed pieces, and not every piece can be used again. Where memory gets short it gives free
+# it keeps freed pieces, and not every piece can be used again. (It is simulated over three steps in a row, since a
+# second one can need more.) Where memory gets short it gives free
 # pieces back first, so larger batches can fit, sometimes much larger ones. Below, each line
 # is as long as the memory that PyTorch finds on that card (on a logarithmic scale), and the flags stand
 # at what is reserved and {{ mib(margins.context_bytes, 0) }} more, the most that we saw gone from a card besides

@@ -604,8 +604,8 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #
 #     - *A little more?* Ours are without the {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} to
 #       {{ mib(before, 0) }} that PyTorch held before, probably for cuBLAS. Yours include them; on cards
-#       before Hopper they are less. And ours is one step from an emptied cache; three in a row may reserve
-#       another amount.
+#       before Hopper they are less. And ours is one step from an emptied cache; three in a row, as we
+#       simulate them, may reserve another amount.
 #     - *Much less?* Was it under `no_grad`, or in half precision?
 #     - *Twice as much?* Is an earlier forward pass still waiting for its backward pass, or was
 #       `retain_graph=True` set and the last loss still in a variable? ({{ times(retained) }}, predicted;

@@ -80,7 +80,8 @@ table(
 # ## On our own GPUs
 #
 # A GPU's allocator rounds, splits and keeps pieces by published rules, and we play every birth and death
-# of a tensor through them, with {{ mib(CUBLAS_WORKSPACE, 0) }} for cuBLAS. One size is no published
+# of a tensor through them, with {{ mib(CUBLAS_WORKSPACE, 0) }} for cuBLAS, three steps in a row (our GPUs
+# were asked about one step from an emptied cache; a second can need more). One size is no published
 # rule. While the backward pass of a convolution wider than 1×1 runs, room for its input, its output's
 # gradient and its weights is taken once more^[By a convolution of one group, unless its input is in
 # `channels_last`.]. We inferred that from what training in float32 reserved on our GPUs and on [other

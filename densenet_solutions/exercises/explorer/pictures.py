@@ -127,7 +127,7 @@ def reserved_table(cases: Mapping[str, ExplorerCase], batch: int, resolution: in
             "network": (KEY, NETWORKS.get),
             **{words: {n: reserved(n, way) for n in NETWORKS} for way, words in WAYS.items()},
         },
-        caption=f"GiB that PyTorch reserves for one step with {batch} images of "
+        caption=f"GiB that PyTorch reserves by the third of three steps with {batch} images of "
         f"{resolution} × {resolution}",
     )
 
