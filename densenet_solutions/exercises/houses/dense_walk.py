@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from densenet_solutions.exercises.houses.recordings import chosen_networks, evaluate
+from densenet_solutions.exercises.houses.recordings import chosen_networks, errors_of, evaluate
 from densenet_solutions.exercises.houses.search import FINAL_SEARCH, SEARCH
 from densenet_solutions.exercises.houses.walk import chosen_trees
 from densenet_solutions.houses.encoders import HouseEncoder
@@ -211,9 +211,8 @@ def _judge(case: Mapping[str, Any], device: str) -> dict[str, Any]:
         result = evaluate(chosen_trees("catboost"), case["partition"], (0, 1, 2))
     return {
         **case,
-        "rmse": round(result.rmse, 5),
+        **errors_of(result),
         "member_rmse": [round(rmse, 5) for rmse in result.member_rmse],
-        "folds": [round(rmse, 5) for rmse in result.fold_rmse],
     }
 
 

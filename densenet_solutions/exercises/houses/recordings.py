@@ -69,6 +69,11 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 5) for value in values]
 
 
+def errors_of(result: HouseScores) -> dict[str, Any]:
+    """What is recorded of a cross-validation: its error over all rows and in each fold."""
+    return {"rmse": round(result.rmse, 5), "folds": _rounded(result.fold_rmse)}
+
+
 # The search -------------------------------------------------------------------------------------
 
 
@@ -126,9 +131,8 @@ def _judge(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     kept = {"errors": pack(result.errors)} if where == "book" and connection == "dense" else {}
     return {
         **case,
-        "rmse": round(result.rmse, 5),
+        **errors_of(result),
         "member_rmse": _rounded(result.member_rmse),
-        "folds": _rounded(result.fold_rmse),
         "member_folds": [
             _rounded(scores(member[None], target, folds).fold_rmse) for member in members
         ],

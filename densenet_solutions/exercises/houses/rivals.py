@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.svm import SVR
 
 from densenet_solutions.exercises.houses.boosting import TREES, BoostedTrees
-from densenet_solutions.exercises.houses.recordings import evaluate, on_the_test_rows
+from densenet_solutions.exercises.houses.recordings import errors_of, evaluate, on_the_test_rows
 from densenet_solutions.exercises.houses.search import (
     FINAL_SEARCH,
     FRESH,
@@ -132,8 +132,7 @@ def chosen_rival(family: str) -> Estimator | BoostedTrees:
 
 def _judge(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     result = evaluate(chosen_rival(case["family"]), case["partition"])
-    folds = [round(rmse, 5) for rmse in result.fold_rmse]
-    return {**case, "rmse": round(result.rmse, 5), "folds": folds}
+    return {**case, **errors_of(result)}
 
 
 def judged_recipe() -> Recipe:

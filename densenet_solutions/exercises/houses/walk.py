@@ -31,9 +31,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from densenet_solutions.exercises.houses.boosting import HISTOGRAM, ROUNDS, TREES, BoostedTrees
-from densenet_solutions.exercises.houses.recordings import chosen_networks, evaluate
+from densenet_solutions.exercises.houses.recordings import chosen_networks, errors_of, evaluate
 from densenet_solutions.exercises.houses.search import FINAL_SEARCH, FRESH, SEARCH
-from densenet_solutions.houses.cross_validation import HouseScores
 from densenet_solutions.houses.models import Ensemble
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.store import load_record
@@ -156,13 +155,8 @@ def chosen_trees(family: str) -> BoostedTrees:
     return BoostedTrees(family, {**best["configuration"], "rounds": best["rounds"]})
 
 
-def _rounded(result: HouseScores) -> dict[str, Any]:
-    folds = [round(rmse, 5) for rmse in result.fold_rmse]
-    return {"rmse": round(result.rmse, 5), "folds": folds}
-
-
 def _judge(case: Mapping[str, Any], device: str) -> dict[str, Any]:
-    return {**case, **_rounded(evaluate(chosen_trees(case["family"]), case["partition"]))}
+    return {**case, **errors_of(evaluate(chosen_trees(case["family"]), case["partition"]))}
 
 
 def judged_recipe() -> Recipe:
@@ -183,10 +177,13 @@ def best_family() -> str:
 
 def _confirm(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     if case["model"] == "dense":
-        return {**case, **_rounded(evaluate(Ensemble(chosen_networks("dense")), case["partition"]))}
+        return {
+            **case,
+            **errors_of(evaluate(Ensemble(chosen_networks("dense")), case["partition"])),
+        }
     family = best_family()
     result = evaluate(chosen_trees(family), case["partition"], (0, 1, 2))
-    return {**case, "family": family, **_rounded(result)}
+    return {**case, "family": family, **errors_of(result)}
 
 
 def confirmed_recipe() -> Recipe:
