@@ -246,8 +246,8 @@ assert saving.largest_difference < 1e-9 * saving.largest_logit
 # picked another winner. How evenly does the gradient arrive there? *Evenness* is 1 if all positions of a
 # map get equally much, and 1/n if one of n gets all.
 #
-# The book's DenseNet, five seeds, untrained and trained · four batches of 64 test images of Fashion-MNIST,
-# 32² · a training step's gradient in float64 · recorded
+# The book's DenseNet, first transition · five seeds, untrained and trained · four batches of 64 test images
+# of Fashion-MNIST, 32² · a training step's gradient in float64 · recorded
 # { .ds-setup }
 
 # %%
@@ -678,7 +678,7 @@ moved = table(
             for by in "123"
         },
     },
-    caption="Predictions that change when the image moves: mean and range over five seeds",
+    caption="Predictions that change when the image moves right: mean and range over five seeds",
 )
 by_one = [mean(1 - run.shift_agreement["1"] for run in of) for of in trained.values()]
 assert all(0.07 < share < 0.085 for share in by_one)  # "some 8%"
@@ -696,7 +696,7 @@ assert {run.images for of in trained.values() for run in of} == {10_000}
 
 # %% [markdown]
 # !!! not-decidable-here "Averaging is chosen because every feature receives gradient."
-#     No measurement can tell why it was chosen. At the block's output the maximum spreads gradient
+#     No measurement can tell why it was chosen. At the first block's output the maximum spreads gradient
 #     nearly as evenly: untrained {{ decimal(mean(evenness["untrained"]["max"])) }} against
 #     {{ decimal(mean(evenness["untrained"]["average"])) }}, trained
 #     {{ decimal(mean(evenness["trained"]["max"])) }} against
@@ -718,7 +718,7 @@ assert {run.images for of in trained.values() for run in of} == {10_000}
 #     such a reconstruction their mean is then nearly the best single number, of any kind.
 #
 # !!! does-not-hold "Average pooling makes the network invariant to translation."
-#     None of the three does. When an image moves by one pixel of 32, each network changes some 8% of its
+#     None of the three does. When an image moves right by one pixel of 32, each network changes some 8% of its
 #     predictions.
 #
 #     {{ moved }}
