@@ -366,7 +366,7 @@ judged = agreement(
 # %% [markdown]
 # {{ record_note(grid_record) }}
 #
-# Two steps prove little. Over the {{ count(len(in_float32)) }} training steps above 1 GiB that we
+# Two steps prove little. Over the {{ count(len(in_float32)) }} different training steps above 1 GiB that we
 # measured in float32, of ten networks, the median error of what is allocated is
 # {{ percent(of_allocated.median, 2) }}. Of what is reserved it is {{ percent(in_bfloat16.median) }} in
 # bfloat16, to which nothing was fitted (no record proves that). At *inference*, of the DenseNets of Table 1 in

@@ -146,7 +146,7 @@ assert {row.gpu for row in alone} == {"H100"} and all(row.case.alone for row in 
 # %% [markdown]
 # {{ record_note(grid_record) }}
 #
-# The table has all steps with a peak above 1 GiB, of ten networks: the book's two, five DenseNets and three
+# The table has all steps with a peak above 1 GiB, without repeats, of ten networks: the book's two, five DenseNets and three
 # ResNets, at 96² and 224². What a convolution takes was chosen by its first row, so there the errors of
 # reserved bytes are no test. When we chose it we had looked at no other row; no record proves that. Rows
 # of inference do not depend on it.

@@ -168,6 +168,7 @@ handed_out = {
 }
 faults = handed_out[BASELINE]
 assert faults[0] == 0 and faults[1] > 10_000
+assert [name for name, (now, _) in handed_out.items() if now > 12] == ["torchvision channels_last"]
 assert all(
     handed_out[name][1] < 12
     for name in ("shared_storage", "recompute_layer", "compiled", WHOLE_BUDGET)
@@ -187,7 +188,9 @@ bench_table(
 # if both columns show it. In *time again* on two
 # threads the system also handed out {{ count(faults[1]) }} pages of memory, new to the process, in
 # torchvision's step, and next to none in shared storage's, in recomputed layers and in compiled code: there the
-# ratios of these (compiled code has two) are too small.
+# ratios of these (compiled code has two) are too small. In *time* it handed out
+# {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others, so that ratio is a
+# little too large.
 #
 # ## What is kept
 #
@@ -301,13 +304,17 @@ plain_seconds = {batch: seconds(rows["torchvision"]) for batch, rows in gpu_rows
 assert plain_seconds[32] < 1.5 * plain_seconds[8]
 rounds_32 = [rows.seconds for rows in (gpu_rows[32]["torchvision"], gpu_half[32].rows[0])]
 assert max(map(min, rounds_32)) < min(map(max, rounds_32))  # they overlap
-of_block = {batch: rows["recompute_block"].seconds for batch, rows in gpu_rows.items()}
-slow = {  # rounds that took more than twice the fastest
-    batch: [i for i, s in enumerate(rounds, start=1) if s > 2 * min(rounds)]
-    for batch, rounds in of_block.items()
+every = [*gpu.values(), *gpu_half.values()]
+spread_of = {
+    name: max(
+        max(row.seconds) / min(row.seconds) for b in every for row in b.rows if row.name == name
+    )
+    for name in gpu_rows[8]
 }
-assert slow == {8: [1, 6], 32: [1, 6], 128: [1], 256: []}
-slowest = max(max(rounds) / min(rounds) for rounds in of_block.values())
+slowest = max(spread_of.values())
+assert {name for name, spread in spread_of.items() if spread > 1.7} == {
+    "recompute_bottleneck_input", "recompute_layer", "recompute_block",
+}  # fmt: skip
 steady = [gpu_rows[batch]["torchvision"].seconds for batch in (128, 256)]
 assert all(max(rounds) < 1.011 * min(rounds) for rounds in steady)
 plain_half = gpu_half[128].rows[0].seconds
@@ -321,9 +328,8 @@ assert gpu_half[128].rows[0].name == "torchvision" and max(plain_half) > 1.1 * m
 # a step. From 128 images on, in float32, the rounds of the plain network agree to a hundredth. With fewer, and
 # in bfloat16, they spread more (plain steps with 128 images in bfloat16:
 # {{ milliseconds(min(plain_half)) }} to {{ milliseconds(max(plain_half)) }}), and the two types were not timed
-# in turn, so whether bfloat16 is faster they do not tell. Of recomputed
-# blocks the first round, and with 8 and 32 images the sixth too, took up to
-# {{ times(up(slowest, 1)) }} the fastest.
+# in turn, so whether bfloat16 is faster they do not tell. Single rounds
+# of what recomputes blocks, layers or a bottleneck's input took up to {{ times(up(slowest, 1)) }} the fastest.
 #
 # ### The dial
 #
