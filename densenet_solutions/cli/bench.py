@@ -87,7 +87,9 @@ def report(bench: MemoryBench, threads: int) -> Table:
         f"{bench.repeats} round{'s' * (bench.repeats > 1)}",
         caption="MiB: peak beyond parameters, buffers and input; less: the first row's MiB "
         "divided by the row's; time: over the first row's, median and quartiles of the rounds; "
-        "CPU: likewise, processor time of all threads together",
+        "CPU: likewise, processor time of all threads together"
+        + "; one round says little of time"
+        * (bench.repeats == 1),
     )
     for column in ("", "MiB", "less", "time", "quartiles", "CPU"):
         table.add_column(

@@ -91,7 +91,7 @@ def cv(
         ),
     ] = "book",
 ) -> None:
-    """Cross-validate the chosen networks over five folds and print what they are: over a minute."""
+    """Cross-validate the chosen networks over five folds and say what they are: about a minute."""
     with faults_in_words(sizes=SIZES):
         checks.library("pandas", extra="houses")
         import numpy as np
