@@ -87,8 +87,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [3.2 · How else can memory be saved?](exercises/3-2-saving-memory.py)
 #
-# Keep features once, recompute in slices: DenseNet-121 falls from {{ mib(plain.peak, 0) }} to
-# {{ mib(shared.peak, 0) }}.
+# Keep features once: DenseNet-121 falls from {{ mib(plain.peak, 0) }} to {{ mib(shared.peak, 0) }}.
 #
 # </div>
 # <div markdown>
@@ -106,7 +105,7 @@ ledger_frames(ledgers, small=True)
 #
 # ### [5 · A dense MLP for house prices](exercises/5-house-prices.py)
 #
-# On new splits, tuned alike, dense connections did not clearly lower the error.
+# On new splits, tuned alike, dense connections did not clearly help.
 #
 # </div>
 # </div>

@@ -137,6 +137,18 @@ def test_lessons_ran_and_have_every_part_in_order(
     assert soup.select("article .ds-setup")
 
 
+def test_home_has_a_card_for_each_answer_with_a_verdict_of_twelve_words(
+    soups: dict[str, BeautifulSoup],
+) -> None:
+    home = soups[""]
+    cards = home.select("article .ds-answers > div")
+    assert len(cards) == len(LESSONS)
+    for card in cards:
+        assert card.select_one("svg") is not None
+        verdict = card.find_all("p")[-1].get_text(" ", strip=True)
+        assert 5 < len(verdict.split()) <= 12, verdict
+
+
 def test_pages_are_light(site: Path, pages: list[str]) -> None:
     for page in pages:
         html = (site / page / "index.html").read_text("utf-8")
