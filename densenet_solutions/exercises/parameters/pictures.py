@@ -123,6 +123,9 @@ def accuracy(models: Sequence[PublishedModel], caption: str, *, cost: str) -> Ht
             ax.plot(x, y, "o-", color=colour)
             for m, at_x, at_y in zip(rows, x, y, strict=True):
                 left = below and m is not rows[0]
+                if left and at_x < 0.15 * 60 and cost == "parameters":  # beside the axis
+                    note(ax, m.name.removeprefix(f"{title}-"), (at_x, at_y), (6, 1), color=colour)
+                    continue
                 note(ax, m.name.removeprefix(f"{title}-"), (at_x, at_y),
                      (-6 if left else 6, -5 if below else 4), ha="right" if left else "left",
                      va="top" if below else "bottom", color=colour)  # fmt: skip

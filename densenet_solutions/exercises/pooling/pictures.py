@@ -36,7 +36,7 @@ class _Panel:
 
 _PANELS = {
     "test accuracy": _Panel(
-        "test accuracy, points", "right of the average (0): better", 100, 0.2, 1
+        "test accuracy, points", "right of 0: better", 100, 0.2, 1
     ),
     "test loss": _Panel("test loss", "left of 0: better", 1, 0.01, 2),
     "training loss": _Panel("training loss", "left of 0: fits more closely", 1, 0.03, 2),
@@ -133,6 +133,8 @@ def differences(compared: Mapping[str, Mapping[str, Difference]], caption: str) 
         room = board.width - names
         panel = room / len(compared) - 14 if board.wide else room - 8
         board.height = tall if board.wide else tall * len(compared) + 12 * (len(compared) - 1)
+        _key(board, board.height + 14)
+        board.height += 24
         for i, (measure, rows) in enumerate(compared.items()):
             x0 = names + i * (panel + 14) if board.wide else names
             y0 = 0.0 if board.wide else i * (tall + 12)
@@ -149,6 +151,19 @@ def differences(compared: Mapping[str, Mapping[str, Difference]], caption: str) 
         *both(draw), caption=caption,
         alt=f"Differences to the average over paired seeds, with 95% intervals. {said}.",
     )  # fmt: skip
+
+
+def _key(board: Board, y: float) -> None:
+    """What the marks of `differences` are."""
+    x = 6.0
+    for fill, words in (("ink", "differs clearly"), ("paper", "does not")):
+        board.circle(x, y, 4.5, fill, stroke="ink" if fill == "ink" else "quiet")
+        board.text(x + 10, y, words, size=11)
+        x += 104 if fill == "ink" else 78
+    board.circle(x, y, 1.6, "quiet")
+    board.text(x + 8, y, "one seed", size=11)
+    board.line((x + 74, y), (x + 94, y), stroke="quiet", thickness=2)
+    board.text(x + 100, y, "95%", size=11)
 
 
 def _panel(
