@@ -35,9 +35,7 @@ class _Panel:
 
 
 _PANELS = {
-    "test accuracy": _Panel(
-        "test accuracy, points", "right of 0: better", 100, 0.2, 1
-    ),
+    "test accuracy": _Panel("test accuracy, points", "right of 0: better", 100, 0.2, 1),
     "test loss": _Panel("test loss", "left of 0: better", 1, 0.01, 2),
     "training loss": _Panel("training loss", "left of 0: fits more closely", 1, 0.03, 2),
 }
