@@ -198,7 +198,6 @@ class DenseWalk:
     members: int
     average: float
     book: float
-    single: float
     dense: float
     trees: float
     difference: HouseDifference
@@ -219,7 +218,6 @@ def dense_walk() -> DenseWalk:
         members=len(walk["members"]),
         average=walk["average"][-1],
         book=cases["dense book"]["rmse"],
-        single=float(np.mean(cases["dense book"]["member_rmse"])),
         dense=float(dense.mean()),
         trees=float(trees.mean()),
         difference=corrected_difference(trees, dense, confidence=0.95),

@@ -123,7 +123,7 @@ def accuracy(models: Sequence[PublishedModel], caption: str, *, cost: str) -> Ht
             ax.plot(x, y, "o-", color=colour)
             for m, at_x, at_y in zip(rows, x, y, strict=True):
                 left = below and m is not rows[0]
-                if left and at_x < 0.15 * 60 and cost == "parameters":  # beside the axis
+                if below and m is rows[-1] and cost == "parameters":  # the axis is to its left
                     note(ax, m.name.removeprefix(f"{title}-"), (at_x, at_y), (6, 1), color=colour)
                     continue
                 note(ax, m.name.removeprefix(f"{title}-"), (at_x, at_y),
