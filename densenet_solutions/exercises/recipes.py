@@ -24,6 +24,7 @@ class Recording:
 
 #: Name, what makes it, how long all its cases took where they were made, and what it measures.
 _TABLE = """
+bench-at-work  saving_memory.at_work  1 min  how long a GPU is at work in a step, both precisions
 bench-memory  saving_memory.bench  1 h  strategies beside torchvision, in turn: peak and time
 bench-memory-gpu  saving_memory.bench:gpu  3 min  the same on a GPU, batches and depths more
 explorer-grid  explorer.predictions  3 min  what the site's explorer shows, by network and way
@@ -53,10 +54,12 @@ how-far  saving_memory.reach  20 min  the largest batch and depth of a memory, p
 how-far-gpu  saving_memory.fits  5 min  the largest batch that a GPU trains in 8 GiB
 memory-fair  memory.fair  1 min  ImageNet networks: parameters, work, error, memory
 memory-grid  memory.grid  15 min  networks by resolution and batch on a GPU
+memory-grid-again  memory.grid:again  3 min  cases of the grid once more, on another card
 memory-grid-predicted  memory.grid:predicted  20 min  the same, predicted and simulated
 memory-grid-rehearsal  memory.grid:rehearsal  1 min  a few small cases of the grid, on any device
 memory-headline  memory.headline  2 min  the book's networks at batch 128, on a CPU
 memory-lines  memory.lines  1 min  the book's networks by batch and resolution
+memory-own-process  memory.own_process  3 min  what a reader's own lines would print on a GPU
 memory-reported  memory.reported  1 min  steps that people reported, predicted
 memory-witness  memory.witness  1 min  the book's networks in PyTorch's own tracker
 pooling-converged  pooling.converged:converged  2 h  six transitions trained to the end

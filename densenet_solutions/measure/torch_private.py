@@ -40,3 +40,8 @@ def is_compiled(model: nn.Module) -> bool:
         module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
         for module in model.modules()
     )
+
+
+def clear_cublas_workspaces() -> None:
+    """Let go of the workspaces that PyTorch keeps for cuBLAS until the next product needs one."""
+    torch._C._cuda_clearCublasWorkspaces()

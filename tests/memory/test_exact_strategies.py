@@ -1,7 +1,7 @@
 """What exact strategies promise: the plain model's numbers, and its buffers."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ class Case:
     train: bool = True
     input_grad: bool = True
     options: tuple = ()
+    device: str = "cpu"
 
     def __str__(self):
         return self.name
@@ -71,15 +72,15 @@ def small_book(pooling="average"):
 
 def run(strategy, model, case, steps=1):
     """Outputs, input gradients, parameter gradients and buffers over some optimizer steps."""
-    model = strategy.apply(model).train(case.train)
+    model = strategy.apply(model).train(case.train).to(case.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     torch.manual_seed(1)
     channels = next(model.parameters()).shape[1]
     result = {}
     for step in range(steps):
-        x = torch.randn(4, channels, case.side, case.side, dtype=torch.float64)
+        x = torch.randn(4, channels, case.side, case.side, dtype=torch.float64).to(case.device)
         x.requires_grad_(case.input_grad)
-        targets = torch.randint(5, (4,))
+        targets = torch.randint(5, (4,)).to(case.device)
         outputs = []
         hook = model.register_forward_hook(lambda m, i, o, to=outputs: to.append(o.detach()))
         optimizer.zero_grad()
@@ -112,6 +113,16 @@ def test_outputs_gradients_and_buffers_are_the_plain_models(name, case):
     model = small_densenet(**dict(case.options))
     expected = run(STRATEGIES["plain"], model, case)
     compare(STRATEGIES[name].exactness, expected, run(STRATEGIES[name], model, case))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("case", [replace(case, device="cuda") for case in CASES], ids=str)
+@pytest.mark.parametrize("name", EXACT)
+def test_on_a_gpu(name, case):
+    """Up to rounding: there two runs of the plain model need not agree in every bit either."""
+    model = small_densenet(**dict(case.options))
+    expected = run(STRATEGIES["plain"], copy.deepcopy(model), case)
+    compare("numerical", expected, run(STRATEGIES[name], model, case))
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -84,13 +84,10 @@ def gone(rows: Iterable[Held]) -> list[int]:
 def misses(
     rows: Iterable[Held], *, above: float = 0, up_to: float = math.inf
 ) -> dict[tuple[str, bool], float]:
-    """`Margin.miss` over steps that reserved more than `above` bytes, and at most `up_to`.
-
-    Repeats of a step are left out.
-    """
+    """`Margin.miss` over steps that reserved more than `above` bytes, and at most `up_to`."""
     miss: dict[tuple[str, bool], float] = {}
     for row in rows:
-        if row.case.benchmark or not above < _reserved(row) <= up_to:
+        if not above < _reserved(row) <= up_to:
             continue
         more = round(max(0.0, _reserved(row) / row.predicted.reserved_bytes - 1), 3)
         for name in NETWORKS:
@@ -134,7 +131,7 @@ def off_the_points(
         method = "plain" if there.train else "inference"
         case = cases.get(case_name(there.network, method, there.autocast))
         size = there.batch, there.resolution
-        if case is None or there.benchmark:
+        if case is None:
             continue
         if size not in {(p.batch, p.resolution) for p in case.points}:
             fresh = from_json(GridPredicted, predicted[there.name])

@@ -74,11 +74,11 @@ def held(record: Record, predicted: Mapping[str, Any]) -> tuple[Held, ...]:
             case,
             short_name(devices[case.name]),
             from_json(GridMeasured, measured[case.name]),
-            from_json(GridPredicted, predicted[case.name.removesuffix(" benchmark")]),
+            from_json(GridPredicted, predicted[case.name]),
         )
         for case in grid()
         if case.name in measured
-        and case.name.removesuffix(" benchmark") in predicted
+        and case.name in predicted
         and case.name not in record.out_of_memory
     )
 
@@ -102,7 +102,7 @@ def small_steps(rows: Iterable[Held], purpose: str = "training") -> list[Held]:
 
 
 def _by_kind(rows: Iterable[Held]) -> dict[tuple[str, str], list[Held]]:
-    rows = [row for row in rows if not row.case.benchmark and row.case.batch >= 8]
+    rows = [row for row in rows if row.case.batch >= 8]
     return {
         (purpose, precision): [
             row for row in rows if (row.case.train, bool(row.case.autocast)) == (train, autocast)
@@ -119,7 +119,7 @@ def book_training(rows: Iterable[Held]) -> dict[tuple[str, int, int], Held]:
         (keys[row.case.network], row.case.resolution, row.case.batch): row
         for row in rows
         if row.case.network in keys
-        if row.case.train and not row.case.autocast and not row.case.benchmark
+        if row.case.train and not row.case.autocast
     }
 
 

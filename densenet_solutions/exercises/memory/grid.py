@@ -7,9 +7,8 @@ does not fit is recorded as such.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,9 +22,7 @@ from densenet_solutions.records.recorder import Recipe
 class GridCase:
     """One point of the grid.
 
-    `autocast` runs the forward pass in bfloat16; `benchmark` switches cuDNN's benchmark mode on,
-    which does nothing in a process that has run the same step without it: there PyTorch takes the
-    plan that it has. `alone` says that the case has a GPU to itself,
+    `autocast` runs the forward pass in bfloat16. `alone` says that the case has a GPU to itself,
     so that the driver may be asked too; the others may run side by side.
     """
 
@@ -34,7 +31,6 @@ class GridCase:
     batch: int
     train: bool = True
     autocast: bool = False
-    benchmark: bool = False
 
     @property
     def alone(self) -> bool:
@@ -44,8 +40,7 @@ class GridCase:
     def name(self) -> str:
         mode = "train" if self.train else "infer"
         precision = "bfloat16" if self.autocast else "float32"
-        name = f"{self.network} {self.resolution} b{self.batch} {mode} {precision}"
-        return f"{name} benchmark" if self.benchmark else name
+        return f"{self.network} {self.resolution} b{self.batch} {mode} {precision}"
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -97,8 +92,6 @@ NETWORKS = (
 )  # fmt: skip
 RESOLUTIONS = (96, 224)
 BATCHES = (1, 8, 32, 64, 128, 256)
-#: Batches that come once more with cuDNN's benchmark.
-BENCHMARKED = (8, 32, 128)
 
 
 def grid(
@@ -106,12 +99,9 @@ def grid(
     resolutions: Iterable[int] = RESOLUTIONS,
     batches: Iterable[int] = BATCHES,
 ) -> tuple[GridCase, ...]:
-    """All cases: networks × resolutions × batches, training and inference, both precisions.
-
-    What has the GPU to itself comes once more with cuDNN's benchmark, at some batches.
-    """
+    """All cases: networks × resolutions × batches, training and inference, both precisions."""
     resolutions, batches = tuple(resolutions), tuple(batches)
-    plain = tuple(
+    return tuple(
         GridCase(name, resolution, batch, train, autocast)
         for name in networks
         for resolution in resolutions
@@ -119,18 +109,21 @@ def grid(
         for autocast in (False, True)
         for batch in batches
     )
-    again = (
-        replace(case, benchmark=True) for case in plain if case.alone and case.batch in BENCHMARKED
-    )
-    return (*plain, *again)
 
 
 def measure_case(case: GridCase, device: str) -> GridMeasured:
     """Measure one case; out of memory is a result."""
-    alone = case.alone and torch.device(device).type == "cuda"
+    return _measured(case, device, case.alone and torch.device(device).type == "cuda")
+
+
+def measure_beside_others(case: GridCase, device: str) -> GridMeasured:
+    """Measure one case and leave the driver unasked: other processes may use the device too."""
+    return _measured(case, device, alone=False)
+
+
+def _measured(case: GridCase, device: str, alone: bool) -> GridMeasured:
     before = _free(device) if alone else None
-    with _cudnn_benchmark(case.benchmark):
-        measured = measure_memory(device=device, **case.asked)
+    measured = measure_memory(device=device, **case.asked)
     after = torch.cuda.mem_get_info(device)[0] if alone else None
     return GridMeasured(
         peak_bytes=measured.peak_bytes,
@@ -166,34 +159,32 @@ def predict_case(case: GridCase, device: str) -> GridPredicted:
     )
 
 
-@contextlib.contextmanager
-def _cudnn_benchmark(enabled: bool) -> Iterator[None]:
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = enabled
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
+def recipe() -> Recipe:
+    """`memory-grid`: all cases."""
+    return _recipe("memory-grid", grid())
 
 
-def recipe(cases: Iterable[GridCase] | None = None, name: str = "memory-grid") -> Recipe:
-    """The recording; a shorter list of cases rehearses it."""
-    rows = grid() if cases is None else tuple(cases)
-    return Recipe(name=name, cases={case.name: case for case in rows}, measure=measure_case)
+def _recipe(
+    name: str,
+    cases: Iterable[GridCase],
+    measure: Callable[[GridCase, str], GridMeasured | GridPredicted] = measure_case,
+) -> Recipe:
+    return Recipe(name=name, cases={case.name: case for case in cases}, measure=measure)
+
+
+def again_recipe() -> Recipe:
+    """`memory-grid-again`: cases at 224x224, to be recorded on another card than `memory-grid`."""
+    cases = grid(resolutions=(224,), batches=(8, 32, 128))
+    return _recipe("memory-grid-again", cases, measure_beside_others)
 
 
 def predicted_recipe() -> Recipe:
-    """`memory-grid-predicted`: every case of the grid, predicted once (benchmark or not)."""
-    return Recipe(
-        name="memory-grid-predicted",
-        cases={case.name: case for case in grid() if not case.benchmark},
-        measure=predict_case,
-    )
+    """`memory-grid-predicted`: every case of the grid, predicted."""
+    return _recipe("memory-grid-predicted", grid(), predict_case)
 
 
 def rehearsal_recipe() -> Recipe:
     """A few small cases of the grid, to be recorded on any CPU in seconds."""
-    return recipe(
-        grid(("book-densenet",), resolutions=(64,), batches=(1, 2)),
-        "memory-grid-rehearsal",
+    return _recipe(
+        "memory-grid-rehearsal", grid(("book-densenet",), resolutions=(64,), batches=(1, 2))
     )
