@@ -68,7 +68,6 @@ pooling-features  pooling.features:features  45 min  how trained networks' featu
 pooling-learning-rates  pooling.converged:learning_rates  20 min  a learning rate for each of six
 shared-storage-kept  saving_memory.kept  10 min  keeping bottlenecks: memory against time
 shared-storage-slices  saving_memory.dial  2 min  slices on a GPU: memory against time
-step-operations  saving_memory.operations  1 min  operations that a step starts
 step-timelines  saving_memory.timelines  2 min  memory over one step at full size
 step-times  memory.times  1 min  a step of DenseNets and ResNets on a GPU
 strategies-accuracy  saving_memory.accuracy  1.5 h  what other functions do to accuracy

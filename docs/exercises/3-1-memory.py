@@ -14,6 +14,7 @@ from itertools import pairwise
 from densenet_solutions.exercises.memory import gpu, lines, pictures, study
 from densenet_solutions.exercises.memory.batch_frames import batch_frames
 from densenet_solutions.exercises.memory.fair import FairModel
+from densenet_solutions.exercises.memory.own_process import OwnProcess
 from densenet_solutions.exercises.memory.published import PublishedMemory, agreement
 from densenet_solutions.exercises.memory.reported import Compared
 from densenet_solutions.exercises.network.ledger import ledger
@@ -57,6 +58,10 @@ allocated = {name: row.measured.peak_bytes for name, row in at_128.items()}
 reserved = {name: row.measured.reserved_bytes for name, row in at_128.items()}
 gpu_ratio = allocated["DenseNet"] / allocated["ResNet-18"]
 reserved_ratio = reserved["DenseNet"] / reserved["ResNet-18"]
+own, own_8 = (
+    from_json(OwnProcess, load_record("memory-own-process").cases[f"book-densenet b{batch}"])
+    for batch in (128, 8)
+)
 assert 1.45 < gpu_ratio < 1.55 and reserved["DenseNet"] > 1.2 * reserved["ResNet-18"]
 
 
@@ -599,13 +604,13 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 # ## Check yours
 #
 # !!! check "Measure it on your GPU"
-#     A free one on Colab will do; the T4 there has about 14.5 GiB. With a batch of 128 our H100 said
-#     {{ mib(allocated["DenseNet"], 0) }} allocated and {{ mib(reserved["DenseNet"], 0) }} reserved.
+#     A free one on Colab will do; the T4 there has about 14.5 GiB. [An H200 said](3-1b-trust.py#in-a-process-of-your-own)
+#     {{ mib(own.plain.allocated_bytes, 0) }} allocated and {{ mib(own.plain.reserved_bytes, 0) }} reserved.
 #
-#     - *A little more?* Ours are without the {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} to
-#       {{ mib(before, 0) }} that PyTorch held before, probably for cuBLAS. Yours include them; on cards
-#       before Hopper they are less. And ours is one step from an emptied cache; three in a row, as we
-#       simulate them, may reserve another amount.
+#     - *A little less?* {{ mib(own.plain.cublas_bytes, 0) }} of both are cuBLAS's workspaces, which are smaller
+#       on cards before Hopper. The table above is without them: they were there before its steps began.
+#     - *More?* Is `torch.backends.cudnn.benchmark` on? It made {{ mib(own.benchmark.allocated_bytes, 0) }} of it,
+#       and with 8 images {{ mib(own_8.benchmark.allocated_bytes, 0) }} of {{ mib(own_8.plain.allocated_bytes, 0) }}.
 #     - *Much less?* Was it under `no_grad`, or in half precision?
 #     - *Twice as much?* Is an earlier forward pass still waiting for its backward pass, or was
 #       `retain_graph=True` set and the last loss still in a variable? ({{ times(retained) }}, predicted;

@@ -9,6 +9,7 @@
 from densenet_solutions.exercises.memory import gpu, lines, study
 from densenet_solutions.exercises.memory.grid import grid as planned
 from densenet_solutions.exercises.memory.headline import Headline
+from densenet_solutions.exercises.memory.own_process import OwnProcess
 from densenet_solutions.exercises.memory.published import (
     BATCHES,
     SEEN,
@@ -115,23 +116,6 @@ too_little = sorted(  # recorded as allocated, where less was recorded as reserv
 )
 assert 0 < len(too_little) < 0.05 * len(grid)
 small_held, _ = sizes(small_steps)
-
-
-def with_cublas(rows):
-    """Median size of the error of what is allocated, with what cuBLAS held before in the measured."""
-    held = {
-        row.case.name: 2 * CUBLAS_WORKSPACE_HOPPER * (row.case.name not in begun) for row in rows
-    }
-    return gpu.agreement(
-        rows,
-        lambda row: (
-            row.predicted.allocated_bytes / (row.measured.peak_bytes + held[row.case.name]) - 1
-        ),
-    ).median
-
-
-cublas = {kind: with_cublas(large[f"training, {kind}"]) for kind in ("float32", "bfloat16")}
-assert 0.005 < cublas["float32"] < cublas["bfloat16"] < 0.03
 at_first = sorted(
     (abs(r.allocated_error) for r in small_steps if r.case.name in begun), reverse=True
 )
@@ -146,7 +130,7 @@ assert {row.gpu for row in alone} == {"H100"} and all(row.case.alone for row in 
 # %% [markdown]
 # {{ record_note(grid_record) }}
 #
-# The table has all steps with a peak above 1 GiB, without repeats, of ten networks: the book's two, five DenseNets and three
+# The table has all steps with a peak above 1 GiB of ten networks: the book's two, five DenseNets and three
 # ResNets, at 96² and 224². What a convolution takes was chosen by its first row, so there the errors of
 # reserved bytes are no test. When we chose it we had looked at no other row; no record proves that. Rows
 # of inference do not depend on it.
@@ -166,68 +150,47 @@ table(
 )
 
 # %% [markdown]
-# What PyTorch held before a step, {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} of it probably for cuBLAS, is in
-# none of the measured numbers, and the simulation has {{ mib(CUBLAS_WORKSPACE) }} for it. A process of your own
-# shows all of it. With it the medians of what training allocates would be
-# {{ percent(cublas["float32"]) }} and {{ percent(cublas["bfloat16"]) }}, and of small steps
-# {{ percent(with_cublas(small_steps), 0) }}.
+# What PyTorch keeps for cuBLAS from its first product on is in none of these measured numbers but those of
+# [first steps](#where-the-errors-come-from); the simulation has {{ mib(CUBLAS_WORKSPACE) }} for it. [A process of
+# your own](#in-a-process-of-your-own) shows all of it.
 
 # %%
 dense_large = {
     kind: [row for row in large[kind] if row.case.network.startswith("densenet")] for kind in large
 }
-alike = {
-    f"{kind}, {card}": [row for row in rows if row.gpu == card]
-    for kind, rows in (
-        (
-            "training, float32, 96²",
-            [row for row in dense_large["training, float32"] if row.case.resolution == 96],
-        ),
-        ("training, bfloat16", dense_large["training, bfloat16"]),
-        ("inference, float32", dense_large["inference, float32"]),
-    )
-    for card in cards
-}
-for kind in ("training, float32, 96²", "training, bfloat16", "inference, float32"):
-    (one_held, one_reserved), (other_held, other_reserved) = (
-        sizes(alike[f"{kind}, {card}"]) for card in cards
-    )
-    assert abs(one_held.median - other_held.median) < 0.005
-    assert abs(one_reserved.median - other_reserved.median) < 0.02
-in_half = [sizes(alike[f"training, bfloat16, {card}"])[1].median for card in cards]
-assert in_half[1] > 2 * in_half[0]
-of_161 = [r for r in alike["training, bfloat16, H200"] if r.case.network == "densenet161"]
-assert of_161 and "densenet161" not in {
-    row.case.network for row in alike["training, bfloat16, H100"]
-}
+again_record = load_record("memory-grid-again")
+again = gpu.twice(grid_record, again_record)
+assert len(again) == len(again_record.cases) and {row.gpus[1] for row in again} == {"H200"}
+on_both = [row for row in again if row.gpus[0] == "H100"]
+first_two = again[:2]  # two processes took the cases in turn
+[cublas_more] = {row.allocated_more for row in first_two}  # both have it, to the byte
+others = [row for row in again if row not in first_two]
+held_alike = [row for row in again if row.allocated_more == 0]
+taken_alike = [row for row in held_alike if row.reserved_more == 0]
+held_apart = max(abs(row.allocated_more) for row in others)
+taken_apart = sorted(abs(row.reserved_more) for row in others if row.reserved_more)
+assert held_apart < 2 * 2**20 and len(taken_alike) > 0.75 * len(again)
+on_one = [row for row in again if row not in on_both]
+alike_on_both, alike_on_one = (
+    [row for row in rows if row in held_alike] for rows in (on_both, on_one)
+)
+assert len(alike_on_one) / len(on_one) < 0.8 < len(alike_on_both) / len(on_both)
 training = [row for row in grid if row.case.train and not row.case.autocast]
-twice = [row for row in training if row.case.name.endswith(" benchmark")]
 assert all(row.followed_bytes == row.predicted.peak_bytes for row in training)
 off = max(abs(row.followed_bytes / row.predicted.peak_bytes - 1) for row in grid)
 assert off < 0.002
 
-details = table(
-    alike,
-    {"step": KEY, "cases": len, **errors},
-    caption="Other cases on the one card than on the other.",
-)
-
 # %% [markdown]
-# The two cards measured different cases, {{ count(len(on_card["H100"])) }} and
-# {{ count(len(on_card["H200"])) }} of {{ count(len(grid)) }}, so most differences between them would
-# be differences between networks. No case was measured on both.
+# **The card makes no difference that we can see.** {{ count(len(again)) }} cases, all those at 224² with 8, 32 and
+# 128 images, were measured once more, on the H200. Of the {{ count(len(on_both)) }} that the H100 had measured
+# before, {{ count(len(alike_on_both)) }} allocated the same, to the byte; of the {{ count(len(on_one)) }} that the
+# H200 itself had measured, {{ count(len(alike_on_one)) }}. {{ count(len(taken_alike)) }} of these
+# {{ count(len(held_alike)) }} reserved the same too. Two processes took the cases in turn, and the first step of each allocated {{ mib(cublas_more) }} more, of which [more
+# below](#where-the-errors-come-from). The others are within {{ mib(up(held_apart / 2**20, 1) * 2**20) }} of what they had
+# allocated before; {{ count(len(taken_apart)) }} reserved another amount, {{ mib(taken_apart[0], 0) }} to
+# {{ mib(taken_apart[-1], 0) }} more or less.
 #
-# ??? note "The two cards beside each other"
-#     The DenseNets of Table 1 alone, batches from 8 on, above 1 GiB: in these rows 121, 169 and 201 on the
-#     H100, 161 on the H200; 264 on the H100, but in bfloat16 partly on the H200. Training in float32 at
-#     224² was measured on the H100 alone, 161 too, and of inference in bfloat16 there are few.
-#
-#     {{ details }}
-#
-#     The errors of what is allocated are of about the same size on each card. The medians of reserved
-#     bytes in bfloat16 differ, {{ percent(in_half[0]) }} and {{ percent(in_half[1]) }}. That need not be
-#     the card: {{ count(len(of_161)) }} of the H200's
-#     {{ count(len(alike["training, bfloat16, H200"])) }} cases are DenseNet-161, and none of the H100's.
+# {{ record_note(again_record) }}
 
 # %%
 of_book = [row for row in large["training, float32"] if "book" in row.case.network]
@@ -309,9 +272,7 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # ## Where the errors come from
 #
 # On the GPUs, too, the tensors of a step were followed. In all {{ count(len(training)) }} training steps
-# in float32, {{ count(len(twice)) }} of them repeats^[With cuDNN's benchmark mode on, but in the process
-# that had run the same step without it. There PyTorch takes the plan that it has already
-# (`ATen/native/cudnn/Conv_v8.cpp`), so they say nothing about that mode.], they were to the byte as
+# in float32 they were to the byte as
 # predicted, in the other cases within {{ percent(up(off, 3)) }}. What is missing is rounding, and *workspace*,
 # which the allocator hands out inside of operations.
 #
@@ -348,22 +309,99 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # {{ percent(at_first[0], 0) }} and {{ percent(at_first[1], 0) }}. Both were probably first steps of a
 # process, whose memory for cuBLAS our instrument counts.
 #
-# ??? note "What our instrument probably adds to first steps, and misses of small ones"
-#     Our instrument leaves out what is on the card when a case begins, and PyTorch keeps
-#     {{ mib(CUBLAS_WORKSPACE_HOPPER, 0) }} for cuBLAS on such cards for every thread that needs it, so
-#     {{ mib(2 * CUBLAS_WORKSPACE_HOPPER, 0) }} for the two of a training step. Of the
-#     {{ count(len(maybe_first)) }} cases that by their times may have been the first of a process on the
+# ??? note "What our instrument adds to first steps, and misses of small ones"
+#     Our instrument leaves out what is on the card when a case begins, and what PyTorch keeps for cuBLAS is
+#     there from the first step of a process on. The two processes that measured cases once more began with
+#     the book's DenseNet, and there {{ mib(cublas_more) }} more were allocated than in the grid, where
+#     these were no first steps. As much is cuBLAS's in [a process of its
+#     own](#in-a-process-of-your-own). Of the
+#     {{ count(len(maybe_first)) }} cases in the grid that by their times may have been the first of a process on the
 #     H100, {{ count(len(first)) }} have {{ mib(min(first), 0) }} to {{ mib(max(first), 0) }} of
 #     workspace, two of them with a single image; later float32 training steps with a single image have
 #     {{ mib(max(later), 0) }} at most. The other two have {{ mib(not_first[0], 0) }} and
 #     {{ mib(not_first[1], 0) }}, so by this account they were not first: times were noted in whole
 #     seconds. On the H200 {{ count(len(one_thread)) }} steps with a single image have
 #     {{ mib(min(one_thread), 0) }} to {{ mib(max(one_thread), 0) }}, all others
-#     {{ mib(without_first, 0) }} at most; that may be one thread's. The simulation counts
-#     {{ mib(CUBLAS_WORKSPACE, 0) }} everywhere. Reserved bytes of small steps may be recorded too low as
+#     {{ mib(without_first, 0) }} at most; that may be one thread's share. Reserved bytes of small steps may be recorded too low as
 #     well. Segments from before a case are not counted, and a step may find room in them: in
 #     {{ count(len(too_little)) }} cases, of {{ mib(too_little[-1], 0) }} at most, less was recorded as
 #     reserved than as allocated.
+#
+# ## In a process of your own
+#
+# These are the lines of [Check yours](3-1-memory.py#check-yours), run on an H200, each network and batch in a process of
+# its own, and in another once more with cuDNN's benchmark mode on.
+#
+# 224² · float32 · three steps in a row · predicted without a GPU, measured on an H200
+# { .ds-setup }
+
+# %%
+own_record = load_record("memory-own-process")
+own = {case: from_json(OwnProcess, found) for case, found in own_record.cases.items()}
+beside = {
+    case: next(r for r in grid if r.case.name == case.replace(" b", " 224 b") + " train float32")
+    for case in own
+}
+[cublas] = {printed.cublas_bytes for row in own.values() for printed in (row.plain, row.benchmark)}
+assert cublas == cublas_more
+over_grid = [row.plain.allocated_bytes - beside[c].measured.peak_bytes for c, row in own.items()]
+assert cublas <= min(over_grid) and max(over_grid) < cublas + 2 * 2**20
+too_low = {
+    case: row.plain.allocated_bytes - beside[case].predicted.allocated_bytes
+    for case, row in own.items()
+}
+share_low = [low / own[case].plain.allocated_bytes for case, low in too_low.items()]
+reserved_off = [
+    beside[case].predicted.reserved_bytes / row.plain.reserved_bytes - 1
+    for case, row in own.items()
+]
+tried = {c: row.benchmark.allocated_bytes / row.plain.allocated_bytes for c, row in own.items()}
+tried_most, tried_least = max(tried, key=tried.get), min(tried, key=tried.get)
+reserved_less = [c for c, r in own.items() if r.benchmark.reserved_bytes < r.plain.reserved_bytes]
+assert (tried_most, tried_least) == ("book-resnet18 b8", "densenet121 b128")
+assert len(reserved_less) == 2 and min(tried.values()) > 1
+written = {
+    "book-densenet": "book's DenseNet",
+    "book-resnet18": "book's ResNet-18",
+    "densenet121": "DenseNet-121",
+    "resnet50": "ResNet-50",
+}
+
+
+def bare(num_bytes):
+    return mib(num_bytes, 0).removesuffix(" MiB")
+
+
+table(
+    own,
+    {
+        "network": {case: written[row.case.network] for case, row in beside.items()},
+        "images": {case: row.case.batch for case, row in beside.items()},
+        "predicted": {case: bare(row.predicted.allocated_bytes) for case, row in beside.items()},
+        "allocated": ("plain.allocated_bytes", bare),
+        "simulated": {case: bare(row.predicted.reserved_bytes) for case, row in beside.items()},
+        "reserved": ("plain.reserved_bytes", bare),
+        "benchmark mode": ("benchmark.allocated_bytes", bare),
+    },
+    caption="In MiB. Predicted is what would be allocated, simulated what would be reserved; last, what "
+    "is allocated in benchmark mode.",
+)
+
+# %% [markdown]
+# {{ record_note(own_record) }}
+#
+# In every one of these processes {{ mib(cublas) }} came back when PyTorch let go of cuBLAS's workspaces, and a
+# step allocated {{ mib(min(over_grid)) }} to {{ mib(max(over_grid)) }} more than on the occasion above. The simulation,
+# which has {{ mib(CUBLAS_WORKSPACE) }} for cuBLAS, is {{ mib(min(too_low.values()), 0) }} to
+# {{ mib(max(too_low.values()), 0) }} too low. Of a small step that is {{ percent(max(share_low), 0) }}, of the largest
+# {{ percent(min(share_low)) }}. What is reserved it has {{ percent(-min(reserved_off), 0) }} too low to
+# {{ percent(max(reserved_off), 0) }} too high.
+#
+# `torch.backends.cudnn.benchmark = True` raises the peak of all twelve, from {{ times(tried[tried_least], 2) }} (DenseNet-121,
+# 128 images) to {{ times(tried[tried_most]) }} (ResNet-18, 8 images). In this mode PyTorch tries cuDNN's algorithms in
+# the first step (`ATen/native/cudnn/Conv_v8.cpp`), which the peak includes; later steps by themselves we did not
+# measure. What is reserved need not rise: {{ count(len(reserved_less)) }} of the twelve, with 128 images, reserved
+# less than without.
 #
 # ## On other people's cards
 #

@@ -7,7 +7,6 @@
 #     3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
-from statistics import median
 
 from densenet_solutions.exercises.network.buffer import buffer_frames
 from densenet_solutions.exercises.network.ledger import ledger
@@ -15,7 +14,7 @@ from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
 from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.saving_memory import claims, pictures, study
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
-from densenet_solutions.exercises.saving_memory.dial import IN_TF32, Dial
+from densenet_solutions.exercises.saving_memory.dial import IN_TF32
 from densenet_solutions.memory import recompute, selective_checkpointing
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
@@ -76,10 +75,6 @@ assert 5 < gpu_ratio[8] < gpu_ratio[256] < 9 and 4.5 < gpu_layer < 5
 assert min(large, key=lambda name: large[name].peak_beyond_parameters) == "shared_storage"
 assert all(1.5 < found["shared_storage"].time_ratio < 2.5 for found in on_gpu.values())
 card = study.card(gpu_record)
-beside_last = {
-    batch: study.beside(found["shared_storage"], found["torchvision channels_last"])
-    for batch, found in on_gpu.items()
-}
 with planned_for("cuda"):  # the whole batch at once
     whole = study.predicted_peaks(["shared_storage"])["shared_storage"]
     blocks_only = study.sharing_blocks_only()
@@ -88,9 +83,31 @@ books_plain, books_shared = (
 )
 books_ratio = books_plain / books_shared
 assert SLICES == {"cpu": 8, "cuda": 1} and shared.peak_beyond_parameters < whole < blocks_only
-few, many = (
-    from_json(Dial, load_record("shared-storage-slices").cases[batch]) for batch in ("8", "256")
-)
+dials = study.at_work(load_record("shared-storage-slices"))
+few, many = dials[8], dials[256]
+work_record = load_record("bench-at-work")
+work = study.at_work(work_record)
+gpu_times = {  # of shared storage on three occasions, torchvision's step being 1
+    batch: sorted(
+        row.time_ratio
+        for row in (
+            on_gpu[batch]["shared_storage"],
+            work[batch].row("shared_storage"),
+            slices.row("1"),
+        )
+    )
+    for batch, slices in ((8, few), (256, many))
+}
+beside_last = {
+    batch: sorted(
+        study.beside(ours, last)
+        for ours, last in (
+            (on_gpu[batch]["shared_storage"], on_gpu[batch]["torchvision channels_last"]),
+            (work[batch].row("shared_storage"), work[batch].row("torchvision channels_last")),
+        )
+    )
+    for batch in gpu_times
+}
 small = ledger("plain")
 kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 
@@ -136,9 +153,10 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(max(in_all), 2) }}, bfloat16 {{ times(in_bfloat16[0], 2) }}, {{ times(in_bfloat16[1], 2) }}.
 #       Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
-#     - **{{ times(large["shared_storage"].time_ratio) }}** torchvision's time on an {{ card }} with 256
-#       images^[{{ times(on_gpu[8]["shared_storage"].time_ratio) }} with 8. Beside torchvision's in
-#       `channels_last`, {{ times(beside_last[256]) }} with 256 and {{ times(beside_last[8]) }} with 8.]
+#     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
+#       images^[On three occasions; {{ times(gpu_times[8][0]) }} to {{ times(gpu_times[8][-1]) }} with 8. Beside
+#       torchvision's in `channels_last`, on two, {{ times(beside_last[256][0]) }} to
+#       {{ times(beside_last[256][-1]) }} with 256 and {{ times(beside_last[8][0]) }} to {{ times(beside_last[8][-1]) }} with 8.]
 
 # %%
 assert kept_channels == 896
@@ -305,7 +323,6 @@ pictures.memory_and_time(
 )
 
 # %%
-started = load_record("step-operations").cases
 half_bench, half_128 = (
     from_json(MemoryBench, gpu_record.cases[f"densenet121-{batch}x224-bfloat16"])
     for batch in (32, 128)
@@ -338,11 +355,17 @@ for found in (half_bench, half_128, half_cpu):
         )
 *less_in_half, less_on_cpu = less
 assert 0 < less_in_half[0] < less_in_half[1] < 0.1 < 0.4 < less_on_cpu
-assert few.kernel_seconds["1"] < few.seconds("1") / 4
 assert few.row(IN_TF32).time_ratio > few.row("1").time_ratio_low
-bench_8 = {name: median(on_gpu[8][name].seconds) for name in ("torchvision", "shared_storage")}
-assert few.kernel_seconds["torchvision"] < few.seconds("torchvision") / 4
-assert many.kernel_seconds["1"] > 0.95 * many.seconds("1")
+at_8 = {
+    name: (milliseconds(work[8].kernels[name].seconds), milliseconds(work[8].seconds(name)))
+    for name in ("torchvision", "shared_storage", "recompute_block")
+}
+assert all(work[8].share(name) < 0.2 for name in at_8)
+kernels = {name: work[8].kernels[name].count for name in at_8}
+assert kernels["recompute_block"] < 1.1 * kernels["torchvision"]
+busy = {name: work[256].kernels[name].seconds for name in ("torchvision", "shared_storage")}
+assert work[256].share("torchvision") > 0.95 > 0.9 > work[256].share("shared_storage") > 0.85
+more_busy = busy["shared_storage"] / busy["torchvision"]
 tf32 = many.row(IN_TF32).time_ratio
 assert many.row("1").time_ratio - tf32 > 0.2
 
@@ -350,17 +373,15 @@ assert many.row("1").time_ratio - tf32 > 0.2
 # ??? note "Why a GPU takes longer, and two things that you can set"
 #     With 8 images the GPU mostly waits, in both steps: the processor has to run Python and autograd, and to
 #     start every kernel. The kernels of torchvision's
-#     step take {{ milliseconds(few.kernel_seconds["torchvision"]) }} and the step
-#     {{ milliseconds(few.seconds("torchvision")) }}; those of shared storage
-#     {{ milliseconds(few.kernel_seconds["1"]) }} and the step {{ milliseconds(few.seconds("1")) }} (kernels of one step each, by the profiler; steps are medians, in
-#     the bench {{ milliseconds(bench_8["torchvision"]) }} and
-#     {{ milliseconds(bench_8["shared_storage"]) }}). Shared storage
-#     starts {{ count(started["shared_storage 8"]) }} operations, torchvision's network
-#     {{ count(started["torchvision 8"]) }} and ours {{ count(started["plain 8"]) }} (counted without a device; views and
-#     empty tensors, which start nothing on a GPU, are left out). But
-#     recomputed blocks, in ours, start {{ count(started["recompute_block 8"]) }} and take
-#     {{ times(on_gpu[8]["recompute_block"].time_ratio) }} torchvision's time in the bench. So the number of operations
-#     does not explain the time alone; what else does, we have not measured. With 256 images, in one slice, the GPU is at work nearly all the time, and has more to do.
+#     step take {{ at_8["torchvision"][0] }} and the step {{ at_8["torchvision"][1] }}; those of shared storage
+#     {{ at_8["shared_storage"][0] }} of {{ at_8["shared_storage"][1] }}, and of recomputed blocks
+#     {{ at_8["recompute_block"][0] }} of {{ at_8["recompute_block"][1] }} ([kernels of one step each; steps are
+#     medians](3-2c-bench.py#how-long-the-gpu-is-at-work)). So nearly all that both add is the processor's. Shared storage
+#     starts {{ count(kernels["shared_storage"]) }} kernels and torchvision's step
+#     {{ count(kernels["torchvision"]) }}. But recomputed blocks start {{ count(kernels["recompute_block"]) }}, hardly more. So
+#     their number does not explain the time alone; what else does, we have not measured. With 256 images the GPU is at work
+#     for {{ percent(work[256].share("torchvision"), 0) }} of torchvision's step and
+#     {{ percent(work[256].share("shared_storage"), 0) }} of shared storage's, in one slice, and has {{ times(more_busy) }} as much to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after
@@ -371,7 +392,7 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     the first shows no difference, and the second brings {{ times(few.less("8")) }} less memory instead of
 #     {{ times(few.less("1")) }}, at {{ times(few.row("8").time_ratio) }} the time.
 #
-#     {{ record_note(record, gpu_record) }}
+#     {{ record_note(record, gpu_record, work_record) }}
 
 # %%
 selective = study.predicted_peaks(["selective_checkpointing"])["selective_checkpointing"]

@@ -11,7 +11,8 @@ from statistics import mean
 from densenet_solutions.exercises.pooling.comparison import holm
 from densenet_solutions.exercises.saving_memory import accuracy as trained
 from densenet_solutions.exercises.saving_memory import claims, costs, pictures, study
-from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.exercises.saving_memory.at_work import IN_BFLOAT16
+from densenet_solutions.exercises.saving_memory.bench import BASELINE, CHANNELS_LAST
 from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.memory import STRATEGIES, low_rank, saved_in_8_bits
 from densenet_solutions.models import book_densenet, connectivity
@@ -22,7 +23,6 @@ from densenet_solutions.site.numbers import (
     count,
     mib,
     millions,
-    milliseconds,
     percent,
     plus_minus,
     times,
@@ -102,19 +102,18 @@ stays = sum(kept.values()) - copies  # bottlenecks, transitions and stem, for th
 assert stays > 0.6 * max(peak["logarithmic_connections"], peak["harmonic_connections"])
 quantized_stem = study.quantized_stem()
 assert quantized.inference_peak > quantized_stem > plain.inference_peak / 4
-gpu_record = load_record("bench-memory-gpu")
-card = study.card(gpu_record)
-in_float32, in_half = (  # seconds of torchvision's step, by batch
+work_record = load_record("bench-at-work")
+card, work = study.card(work_record), study.at_work(work_record)
+in_half, in_half_last = (  # the time of torchvision's step in bfloat16, that in float32 being 1
     {
-        batch: sorted(plain_step.seconds)[len(plain_step.seconds) // 2]
-        for batch in (32, 128)
-        for plain_step in from_json(
-            MemoryBench, gpu_record.cases[f"densenet121-{batch}x224-{kind}"]
-        ).rows
-        if plain_step.name == "torchvision"
+        batch: found.beside(layout + IN_BFLOAT16, layout)[0]
+        for batch, found in work.items()
+        if batch >= 32
     }
-    for kind in ("float32", "bfloat16")
+    for layout in (BASELINE, CHANNELS_LAST)
 )
+assert in_half_last[256] < in_half[256] < 1
+assert min(in_half[32], in_half_last[32]) > 0.95
 assert 0.45 < peak["bfloat16"] / plain.training_peak < 0.55
 drawn = study.random_patterns(5)
 assert drawn[0] == peak["random_connections"] == max(drawn)  # the one that was trained, too
@@ -185,11 +184,10 @@ assert (
 #   {{ percent(images_apart, 0) }}^[Another draw, live.].
 #
 # What the two do to the training of a smaller network is [below](#what-it-does-to-accuracy). On our CPU a step
-# in bfloat16 takes {{ times(cost["bfloat16"].time_ratio) }} the time; on a GPU we cannot tell^[In torchvision's default layout a step on an {{ card }} takes
-# {{ milliseconds(in_half[32]) }} in bfloat16 and {{ milliseconds(in_float32[32]) }} in float32 (its
-# convolutions in TF32) with 32 images, {{ milliseconds(in_half[128]) }} and
-# {{ milliseconds(in_float32[128]) }} with 128. The two types were not timed in turn, and their rounds overlap
-# ([the bench](3-2c-bench.py#on-a-gpu)).].
+# in bfloat16 takes {{ times(cost["bfloat16"].time_ratio) }} the time. On an {{ card }} torchvision's step of 256 images takes
+# {{ times(in_half[256], 2) }} its time in float32^[Convolutions in TF32.], and in `channels_last`
+# {{ times(in_half_last[256], 2) }}; with 32 images it is [not faster](3-2c-bench.py#how-long-the-gpu-is-at-work) as
+# far as we can tell.
 #
 # One line of the 8 bits holds a lesson. ReLU's gradient passes where its *output* is positive. Plain rounding
 # would turn {{ percent(claims.rounded_to_zero()) }} of the positive outputs (of standard normal numbers behind

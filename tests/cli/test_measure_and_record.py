@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from densenet_solutions.cli.measure import app as measure
+from densenet_solutions.cli.record import _state
 from densenet_solutions.cli.record import app as record
 from densenet_solutions.exercises.recipes import RECORDINGS
 from densenet_solutions.measure import predict_memory
@@ -146,13 +148,19 @@ def test_record_lists() -> None:
         line.partition(" ")[0]: state for line, state in itertools.pairwise(lines) if "; " in state
     }
     assert set(states) == set(RECORDINGS)
-    assert states["shared-storage-slices"].startswith(
-        "2 of 4 cases, 2 of them stale; NVIDIA H200, 2026-"
-    )
+    assert states["bench-memory-gpu"].startswith("8 of 9 cases, up to date; NVIDIA H200, 2026-")
     assert states["memory-witness"].startswith("2 cases, up to date; CPU, 2026-")
     assert states["memory-grid-rehearsal"] == "not recorded; about 1 min"
     for name, recording in RECORDINGS.items():
         assert any(line.split("  ")[0] == name and recording.what in line for line in lines)
+
+
+def test_record_lists_what_is_stale() -> None:
+    made = load_record("bench-memory-gpu")
+    one, two, *_ = made.made
+    changed = {case: replace(made.made[case], fingerprint="another") for case in (one, two)}
+    state = _state(made.name, replace(made, made={**made.made, **changed}))
+    assert state.startswith("8 of 9 cases, 2 of them stale; NVIDIA H200, 2026-")
 
 
 def test_record_lists_the_cases_of_one() -> None:

@@ -40,10 +40,12 @@ def test_a_case_is_held_against_its_prediction_and_one_that_ran_out_is_not() -> 
     assert row.taken_bytes == 3000
 
 
-def test_a_case_with_benchmark_has_the_prediction_of_the_case_without() -> None:
-    name = "book-densenet 224 b8 train float32"
-    [row] = gpu.held(record({f"{name} benchmark": MEASURED}), {name: PREDICTED})
-    assert row.case.benchmark
+def test_what_two_occasions_differ_by() -> None:
+    both, once = "book-densenet 224 b8 train float32", "book-densenet 224 b32 train float32"
+    more = MEASURED | {"peak_bytes": 1003, "reserved_bytes": 1500}
+    [row] = gpu.twice(record({both: MEASURED, once: MEASURED}), record({both: more}))
+    assert (row.case.name, row.gpus) == (both, ("H100", "H100"))
+    assert (row.allocated_more, row.reserved_more) == (3, -500)
 
 
 def test_a_process_begins_with_what_is_earliest_on_the_records_own_device() -> None:

@@ -23,21 +23,6 @@ def test_a_case_on_the_cpu_is_as_predicted() -> None:
     assert predicted.reserved_bytes > predicted.peak_bytes
 
 
-def test_benchmark_is_on_for_its_case_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    measure = grid.measure_memory
-
-    def measured(**options: Any) -> Any:
-        seen.append(torch.backends.cudnn.benchmark)
-        return measure(**options)
-
-    monkeypatch.setattr(grid, "measure_memory", measured)
-    for benchmark in (True, False):
-        grid.measure_case(GridCase("book-densenet", 64, 1, benchmark=benchmark), "cpu")
-    assert seen == [True, False]
-    assert torch.backends.cudnn.benchmark is False
-
-
 def test_only_a_case_that_is_alone_asks_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no GPU here: what it would answer is replaced."""
     free = iter([900, 700])
@@ -49,16 +34,21 @@ def test_only_a_case_that_is_alone_asks_the_driver(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(grid, "measure_memory", lambda device, **asked: predict(**asked))
     alone = grid.measure_case(GridCase("book-densenet", 224, 1), "cuda")
     assert (alone.free_before_bytes, alone.free_after_bytes, alone.device_bytes) == (900, 700, 1000)
-    beside = grid.measure_case(CASE, "cuda")
-    assert (beside.free_before_bytes, beside.free_after_bytes) == (None, None)
+    for beside in (
+        grid.measure_case(CASE, "cuda"),
+        grid.measure_beside_others(GridCase("book-densenet", 224, 1), "cuda"),
+    ):
+        assert (beside.free_before_bytes, beside.free_after_bytes) == (None, None)
 
 
 def test_every_measured_case_is_predicted_and_no_name_comes_twice() -> None:
     cases = grid.grid()
     names = [case.name for case in cases]
-    assert len(set(names)) == len(names) == 10 * 2 * 6 * 4 + 10 * 3
-    predicted = set(grid.predicted_recipe().cases)
-    assert {name.removesuffix(" benchmark") for name in names} == predicted
+    assert len(set(names)) == len(names) == 10 * 2 * 6 * 4
+    assert names == list(grid.predicted_recipe().cases)
+    again = grid.again_recipe().cases
+    assert set(again) < set(names)
+    assert len(again) == 10 * 3 * 4
 
 
 def test_times_of_networks_in_turn() -> None:

@@ -50,7 +50,7 @@ def file_for_folder(folder: Path) -> object:
         (run(Recipe("Tiny", {}, as_inputs)), ValueError, "lower-case words .* got 'Tiny'"),
         (run(Recipe("tiny", {"a": 1}, print)), ValueError, "a function of builtins"),
         (run(Recipe("tiny", {}, as_inputs)), None, ""),
-        (lambda _: load_record("no-such-record"), FileNotFoundError, "there are: bench-memory, "),
+        (lambda _: load_record("no-such-record"), FileNotFoundError, "there are: bench-at-work, "),
         (lambda _: load_record("../secret"), ValueError, "lower-case words"),
         (lambda _: load_record(""), ValueError, "lower-case words"),
         (lambda _: load_record(None), TypeError, "name of a record is text, got None"),

@@ -196,7 +196,7 @@ def test_the_band_holds_what_an_h100_took(
     tried = 0
     for row in on_gpu:
         case = cases.get(case_name(row.case.network, "plain", False))
-        if case is None or not row.case.alone or row.case.benchmark:
+        if case is None or not row.case.alone:
             continue
         if (row.measured.reserved_bytes or 0) > GIB:
             least, most = margins.bounds(case, need(case, row.case.batch, row.case.resolution))
@@ -208,9 +208,7 @@ def test_the_band_holds_what_an_h100_took(
 def test_every_card_had_what_the_band_counts_besides(
     margins: Margin, on_gpu: tuple[Held, ...]
 ) -> None:
-    """Repeats of a step too."""
     alone = [row for row in on_gpu if row.case.alone]
-    assert any(row.case.benchmark for row in alone)
     for row in alone:
         assert row.taken_bytes <= (row.measured.reserved_bytes or 0) + margins.context_bytes
     assert len(gone(on_gpu)) == len(alone)

@@ -130,6 +130,35 @@ def reserved_without_workspace(case: GridCase) -> int:
     return CudaCache().play(without_workspace(step.trace())).reserved_bytes
 
 
+@dataclass(frozen=True)
+class Twice:
+    """One case on two occasions; bytes that the second had more at its peak.
+
+    `gpus` are the short names of the cards.
+    """
+
+    case: GridCase
+    gpus: tuple[str, str]
+    allocated_more: int
+    reserved_more: int
+
+
+def twice(first: Record, second: Record) -> tuple[Twice, ...]:
+    """Every case of the grid that both records have."""
+    found = []
+    for case in grid():
+        if case.name in first.cases and case.name in second.cases:
+            one, then = (
+                from_json(GridMeasured, record.cases[case.name]) for record in (first, second)
+            )
+            cards = short_name(first.devices[case.name]), short_name(second.devices[case.name])
+            assert one.reserved_bytes is not None
+            assert then.reserved_bytes is not None
+            more = then.peak_bytes - one.peak_bytes, then.reserved_bytes - one.reserved_bytes
+            found.append(Twice(case, cards, *more))
+    return tuple(found)
+
+
 def short_name(device: str) -> str:
     """What a card is called on a page.
 

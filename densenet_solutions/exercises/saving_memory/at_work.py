@@ -69,6 +69,13 @@ class AtWork:
         assert self.kernels is not None
         return self.kernels[name].seconds / self.seconds(name)
 
+    def beside(self, name: str, other: str) -> tuple[float, float, float]:
+        """Time of one as a multiple of another's in the same round: median and quartiles."""
+        rounds = zip(self.row(name).seconds, self.row(other).seconds, strict=True)
+        ratios = sorted(mine / theirs for mine, theirs in rounds)
+        quarter = len(ratios) // 4
+        return statistics.median(ratios), ratios[quarter], ratios[-1 - quarter]
+
     def less(self, name: str) -> float:
         """How many times less it takes than torchvision's network at the peak."""
         most, least = (self.row(one).peak_beyond_parameters for one in (BASELINE, name))

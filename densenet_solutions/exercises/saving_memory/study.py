@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.gpu import short_name
+from densenet_solutions.exercises.memory.own_process import OwnProcess
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy, control
+from densenet_solutions.exercises.saving_memory.at_work import AtWork
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import (
     FULL_SHAPE,
@@ -41,7 +43,7 @@ from densenet_solutions.models import DenseNetConfig, book_densenet, densenet121
 from densenet_solutions.models.connectivity import SparseDenseBlock
 from densenet_solutions.models.densenet import DenseLayer
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.records.store import Record
+from densenet_solutions.records.store import Record, load_record
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,44 @@ def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
     return {name: _step(name, densenet121, FULL_SHAPE).peak_beyond_parameters for name in names}
 
 
-def gpu_benches(record: Record) -> dict[int, MemoryBench]:
-    """DenseNet-121 in float32 from the record `bench-memory-gpu`, by batch."""
+#: Cases by record whose first row was the first step of a process: cuBLAS took its workspaces then.
+BEGAN: Mapping[str, Sequence[str]] = {
+    "bench-memory-gpu": ("densenet121-32x224-float32", "densenet264-32x224-float32"),
+    "bench-at-work": ("8",),
+    "shared-storage-slices": ("8", "32"),
+}
+
+
+_Bench = TypeVar("_Bench", MemoryBench, AtWork)
+
+
+def on_a_gpu(kind: type[_Bench], record: Record, case: str) -> _Bench:
+    """A case of a GPU's record, all rows of it without what cuBLAS keeps.
+
+    PyTorch takes that once in a process. `memory-own-process` has its size.
+    """
+    result = from_json(kind, record.cases[case])
+    if case not in BEGAN[record.name]:
+        return result
+    own = from_json(OwnProcess, load_record("memory-own-process").cases["densenet121 b8"])
+    first, *others = result.rows
+    assert first.peak_beyond_parameters is not None
+    settled = first.peak_beyond_parameters - own.plain.cublas_bytes
+    return replace(result, rows=(replace(first, peak_beyond_parameters=settled), *others))
+
+
+def gpu_benches(record: Record, network: str = "densenet121") -> dict[int, MemoryBench]:
+    """A network in float32 from the record `bench-memory-gpu`, by batch."""
     return {
-        batch: from_json(MemoryBench, record.cases[f"densenet121-{batch}x224-float32"])
+        batch: on_a_gpu(MemoryBench, record, case)
         for batch in (8, 32, 128, 256)
+        if (case := f"{network}-{batch}x224-float32") in record.cases
     }
+
+
+def at_work(record: Record) -> dict[int, AtWork]:
+    """The cases of `bench-at-work` or `shared-storage-slices`, by batch."""
+    return {int(batch): on_a_gpu(AtWork, record, batch) for batch in record.cases}
 
 
 def beside(row: MemoryBenchRow, other: MemoryBenchRow) -> float:
@@ -130,7 +164,7 @@ def card(record: Record) -> str:
         >>> from densenet_solutions.records import load_record
         >>> card(load_record("bench-memory-gpu"))
         'H200'
-        >>> card(load_record("how-far-gpu"))
+        >>> card(load_record("memory-grid"))
         'H100 and H200'
     """
     return " and ".join(sorted(set(map(short_name, record.devices.values()))))
