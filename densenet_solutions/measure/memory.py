@@ -25,7 +25,8 @@ class MemoryResult:
     - `activations`: made by the forward pass and still there in the backward pass;
     - `temporaries`: all else that an operation returned, recomputed activations among them;
     - `workspace`: what the allocator handed out beyond that, inside of operations: scratch space
-      of kernels and, on CUDA, rounding. A prediction knows none of it.
+      of kernels and, on CUDA, rounding and, measured first in a process, what PyTorch keeps for
+      cuBLAS from then on (65 MiB on an H200). A prediction knows none of it.
 
     `method` is `"predicted"`, `"cpu-allocator"` or `"cuda-allocator"`. `peak_resident_bytes` is the
     process's peak resident memory during the step (Linux), which includes the interpreter, the
