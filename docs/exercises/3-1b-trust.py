@@ -361,8 +361,8 @@ reserved_less = [c for c, r in own.items() if r.benchmark.reserved_bytes < r.pla
 assert (tried_most, tried_least) == ("book-resnet18 b8", "densenet121 b128")
 assert len(reserved_less) == 2 and min(tried.values()) > 1
 written = {
-    "book-densenet": "book's DenseNet",
-    "book-resnet18": "book's ResNet-18",
+    "book-densenet": "DenseNet",
+    "book-resnet18": "ResNet-18",
     "densenet121": "DenseNet-121",
     "resnet50": "ResNet-50",
 }
@@ -375,16 +375,17 @@ def bare(num_bytes):
 table(
     own,
     {
-        "network": {case: written[row.case.network] for case, row in beside.items()},
-        "images": {case: row.case.batch for case, row in beside.items()},
+        "step": {
+            case: f"{written[row.case.network]}, {row.case.batch}" for case, row in beside.items()
+        },
         "predicted": {case: bare(row.predicted.allocated_bytes) for case, row in beside.items()},
         "allocated": ("plain.allocated_bytes", bare),
         "simulated": {case: bare(row.predicted.reserved_bytes) for case, row in beside.items()},
         "reserved": ("plain.reserved_bytes", bare),
-        "benchmark mode": ("benchmark.allocated_bytes", bare),
+        "benchmark": ("benchmark.allocated_bytes", bare),
     },
-    caption="In MiB. Predicted is what would be allocated, simulated what would be reserved; last, what "
-    "is allocated in benchmark mode.",
+    caption="In MiB. Predicted would be allocated, simulated would be reserved. Last, allocated in "
+    "benchmark mode. DenseNet and ResNet-18 are the book's.",
 )
 
 # %% [markdown]
