@@ -9,33 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
 
-def run_notebook(path: Path, folder: Path, kernel: KernelManager | None = None) -> str:
-    """Run all cells but the one that installs, in an empty folder; says how many.
-
-    In a kernel of its own, or in one that runs: it then forgets all names, but not what was
-    imported.
-    """
+def run_notebook(path: Path, folder: Path) -> str:
+    """Run all cells but the one that installs, in an empty folder; says how many."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
-    empty = new_code_cell(f"import os; os.chdir({str(folder)!r})\n%reset -f")
-    notebook.cells.insert(0, empty)
-    client = NotebookClient(
-        notebook,
-        km=kernel,
-        timeout=300,
-        kernel_name="python3",
-        skip_cells_with_tag="install",
-    )
-    client.execute()
-    if kernel is not None:
-        client.kc.stop_channels()
+    notebook.cells.insert(0, new_code_cell(f"import os; os.chdir({str(folder)!r})"))
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", skip_cells_with_tag="install"
+    ).execute()
     left = [found.name for found in folder.iterdir()]
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     said = [output.text for output in outputs if output.get("name") == "stderr"]
