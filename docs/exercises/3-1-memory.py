@@ -609,8 +609,9 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #
 #     - *A little less?* {{ mib(own.plain.cublas_bytes, 0) }} of both are cuBLAS's workspaces, which are smaller
 #       on cards before Hopper. The table above is without them: they were there before its steps began.
-#     - *More?* Is `torch.backends.cudnn.benchmark` on? It made {{ mib(own.benchmark.allocated_bytes, 0) }} of it,
-#       and with 8 images {{ mib(own_8.benchmark.allocated_bytes, 0) }} of {{ mib(own_8.plain.allocated_bytes, 0) }}.
+#     - *More?* Is `torch.backends.cudnn.benchmark` on? It made {{ mib(own.benchmark.allocated_bytes, 0) }} of what
+#       is allocated, and with 8 images {{ mib(own_8.benchmark.allocated_bytes, 0) }} of
+#       {{ mib(own_8.plain.allocated_bytes, 0) }}.
 #     - *Much less?* Was it under `no_grad`, or in half precision?
 #     - *Twice as much?* Is an earlier forward pass still waiting for its backward pass, or was
 #       `retain_graph=True` set and the last loss still in a variable? ({{ times(retained) }}, predicted;

@@ -371,17 +371,18 @@ assert many.row("1").time_ratio - tf32 > 0.2
 
 # %% [markdown]
 # ??? note "Why a GPU takes longer, and two things that you can set"
-#     With 8 images the GPU mostly waits, in both steps: the processor has to run Python and autograd, and to
-#     start every kernel. The kernels of torchvision's
+#     With 8 images the GPU mostly waits, in torchvision's step as in ours, presumably for the processor, which
+#     runs Python and autograd and starts every kernel. The kernels of torchvision's
 #     step take {{ at_8["torchvision"][0] }} and the step {{ at_8["torchvision"][1] }}; those of shared storage
 #     {{ at_8["shared_storage"][0] }} of {{ at_8["shared_storage"][1] }}, and of recomputed blocks
 #     {{ at_8["recompute_block"][0] }} of {{ at_8["recompute_block"][1] }} ([kernels of one step each; steps are
-#     medians](3-2c-bench.py#how-long-the-gpu-is-at-work)). So nearly all that both add is the processor's. Shared storage
+#     medians](3-2c-bench.py#how-long-the-gpu-is-at-work)). So nearly all that shared storage and recomputed blocks
+#     add is time without a kernel. Shared storage
 #     starts {{ count(kernels["shared_storage"]) }} kernels and torchvision's step
 #     {{ count(kernels["torchvision"]) }}. But recomputed blocks start {{ count(kernels["recompute_block"]) }}, hardly more. So
-#     their number does not explain the time alone; what else does, we have not measured. With 256 images the GPU is at work
-#     for {{ percent(work[256].share("torchvision"), 0) }} of torchvision's step and
-#     {{ percent(work[256].share("shared_storage"), 0) }} of shared storage's, in one slice, and has {{ times(more_busy) }} as much to do.
+#     their number does not explain the time alone; what else does, we have not measured. With 256 images the GPU was at work
+#     for {{ percent(work[256].share("torchvision"), 0) }} of torchvision's step and, on that occasion,
+#     {{ percent(work[256].share("shared_storage"), 0) }} of shared storage's, in one slice, and had {{ times(more_busy) }} as much to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after

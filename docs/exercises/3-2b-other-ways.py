@@ -186,7 +186,7 @@ assert (
 # What the two do to the training of a smaller network is [below](#what-it-does-to-accuracy). On our CPU a step
 # in bfloat16 takes {{ times(cost["bfloat16"].time_ratio) }} the time. On an {{ card }} torchvision's step of 256 images takes
 # {{ times(in_half[256], 2) }} its time in float32^[Convolutions in TF32.], and in `channels_last`
-# {{ times(in_half_last[256], 2) }}; with 32 images it is [not faster](3-2c-bench.py#how-long-the-gpu-is-at-work) as
+# {{ times(in_half_last[256], 2) }} its time in float32 in that layout; with 32 images it is [not faster](3-2c-bench.py#how-long-the-gpu-is-at-work) as
 # far as we can tell.
 #
 # One line of the 8 bits holds a lesson. ReLU's gradient passes where its *output* is positive. Plain rounding
@@ -434,9 +434,9 @@ one_image = claims.low_rank_of_one_image()
 free, by_hand = claims.early_freeing(), claims.freeing_by_hand()
 named = claims.named_maps()
 assert sparse[0.5] > 1
+fits_record = load_record("how-far-gpu")
 out_of_place, in_place = (
-    from_json(Fit, load_record("how-far-gpu").cases[name]).batch
-    for name in ("out_of_place", "in_place")
+    from_json(Fit, fits_record.cases[name]).batch for name in ("out_of_place", "in_place")
 )
 assert 0 <= in_place - out_of_place < 0.02 * in_place
 assert abs(clipped.share - clipped.reference_share) < 0.02 and clipped.peak > clipped.reference_peak
@@ -456,7 +456,7 @@ assert free.peak < free.reference_peak / 2
 #     someone [looks after them](3-2-saving-memory.py#the-trap-batch-normalisation-remembers).
 #
 # !!! does-not-hold "ReLUs that overwrite their input save training memory."
-#     Hardly: in 8 GiB an H100 trained {{ in_place }} images of DenseNet-121 with them and
+#     Hardly: in 8 GiB an {{ study.card(fits_record) }} trained {{ in_place }} images of DenseNet-121 with them and
 #     {{ out_of_place }} without. The convolution after it keeps the ReLU's output, and the ReLU needs that
 #     same tensor. Its input is needed by nobody, so it is freed at once, in place or not.
 #

@@ -100,10 +100,11 @@ def at_work(
 
 
 def _kernels(model: nn.Module, step: Step, shape: tuple[int, ...], device: str) -> Kernels:
-    images = torch.zeros(shape, device=device)
+    images = torch.randn(shape, device=device)
     classes = torch.zeros(shape[0], dtype=torch.int64, device=device)
     model.to(device)
     step(model, images, classes)
+    model.zero_grad(set_to_none=True)  # or the next step would add to its gradients
     torch.cuda.synchronize(device)
     activity = torch.profiler.ProfilerActivity.CUDA
     with torch.profiler.profile(activities=[activity], acc_events=True) as profile:
