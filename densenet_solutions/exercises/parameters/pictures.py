@@ -89,6 +89,10 @@ def sweeps(rows: Sequence[tuple[Sweep, str, float]], caption: str) -> Html:
             ax.plot(sweep.values, values, "o-", color=COLOURS["densenet"])
             at = sweep.values.index(standard)
             ax.plot(standard, values[at], "o", ms=12, mfc="none", mec=COLOURS["densenet"], mew=1.6)
+            ax.annotate(
+                "121", (standard, values[at]), xytext=(0, 9), textcoords="offset points",
+                ha="center", color=COLOURS["densenet"],
+            )  # fmt: skip
             ax.set_xlabel(label)
             ax.set_ylim(0)
         axes[0].set_ylabel("parameters (millions)")

@@ -38,6 +38,7 @@ def heat_maps(blocks: Sequence[BlockReuse], caption: str) -> Html:
         fig.legend(
             [_square(0, 0, opacity(share)) for share in _KEY],
             ["60% or less", *(f"{share:.0%}" for share in _KEY[1:])],
+            title="weight, of its column's largest",
             loc="outside lower center",
             ncols=len(_KEY),
             frameon=False,

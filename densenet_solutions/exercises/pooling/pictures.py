@@ -62,7 +62,7 @@ def pooled_map(
         ),
         (
             "gradient",
-            "square root of its size",
+            "darker: larger (by the square root)",
             feature_map.gradient,
             routed,
             ("gradients", "gradients"),
