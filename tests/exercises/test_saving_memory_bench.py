@@ -136,6 +136,12 @@ def test_what_is_said_of_a_gpu_is_what_its_record_holds():
     assert f"{dial.less('1'):.1f} times less memory" in readme
     dialled = f"{dial.less('8'):.1f} times, at {dial.row('8').time_ratio:.1f} times the time"
     assert f"slices=8) makes it {dialled}" in readme
+    fits = load_record("how-far-gpu").cases
+    plain, shared, sliced = (
+        fits[way]["batch"] for way in ("plain", "shared_storage", "shared_storage in 8 slices")
+    )
+    assert f"it trained {shared} images\n# in a step there, in eight slices {sliced}, " in readme
+    assert f"this package's plain DenseNet-121 {plain}." in readme
     on_cpu = [
         row["time_ratio"]
         for case, bench in load_record("bench-memory").cases.items()
