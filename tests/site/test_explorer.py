@@ -77,8 +77,8 @@ def on_gpu() -> tuple[Held, ...]:
 
 
 @pytest.fixture(scope="module")
-def margins(on_gpu: tuple[Held, ...]) -> Margin:
-    return margin(on_gpu)
+def margins(on_gpu: tuple[Held, ...], cases: dict[str, ExplorerCase]) -> Margin:
+    return margin(on_gpu, cases)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +205,22 @@ def test_the_band_holds_what_an_h100_took(
     assert tried > 20
 
 
+def test_no_step_reserved_more_than_the_band_has(
+    cases: dict[str, ExplorerCase], margins: Margin, on_gpu: tuple[Held, ...]
+) -> None:
+    """The lines of the page, not fresh simulations: training and inference, both precisions."""
+    tried = set()
+    for row in on_gpu:
+        method = "plain" if row.case.train else "inference"
+        case = cases.get(case_name(row.case.network, method, row.case.autocast))
+        reserved = row.measured.reserved_bytes or 0
+        if case is not None and reserved > GIB:
+            _, most = margins.bounds(case, need(case, row.case.batch, row.case.resolution))
+            assert reserved <= most - margins.context_bytes, row.case.name
+            tried.add((method, row.case.autocast))
+    assert len(tried) == 4
+
+
 def test_every_card_had_what_the_band_counts_besides(
     margins: Margin, on_gpu: tuple[Held, ...]
 ) -> None:
@@ -214,10 +230,12 @@ def test_every_card_had_what_the_band_counts_besides(
     assert len(gone(on_gpu)) == len(alone)
 
 
-def test_errors_are_told_by_size(margins: Margin, on_gpu: tuple[Held, ...]) -> None:
-    large, small = misses(on_gpu, above=GIB), misses(on_gpu, up_to=GIB)
+def test_errors_are_told_by_size(
+    cases: dict[str, ExplorerCase], margins: Margin, on_gpu: tuple[Held, ...]
+) -> None:
+    large, small = misses(on_gpu, cases, above=GIB), misses(on_gpu, cases, up_to=GIB)
     assert large == margins.miss
-    every = misses(on_gpu)
+    every = misses(on_gpu, cases)
     assert every == {at: max(more, small.get(at, 0.0)) for at, more in large.items()}
     assert every != large
 

@@ -2,7 +2,7 @@
 
 *Allocated* is what tensors hold, and no card with less will do. *Reserved* is what PyTorch's
 allocator takes for it, and it decides; under pressure the allocator gives back what is free, so
-between the two it is tight. Both are predicted, and a GPU reserved more than the simulation said: a
+between the two it is tight. Both are predicted, and a GPU reserved more than the page says: a
 `Margin` has by how much at worst in steps that are not small, and what is gone from the card
 besides.
 """
@@ -29,8 +29,7 @@ from densenet_solutions.records.serialise import from_json
 GIB = 2**30
 #: GPUs and the GiB that `torch.cuda.get_device_properties(0).total_memory` reports on them, the
 #: least that users report: less than on the box, since error correction and the driver take some,
-#: and NVIDIA's gigabytes are partly decimal. H100 and H200 are nvidia-smi's 81,559 and 143,771 MiB
-#: less what torch does not see.
+#: and NVIDIA's gigabytes are partly decimal.
 CARDS = {
     "T4": 14.5,
     "V100": 15.7,
@@ -47,11 +46,10 @@ LARGEST = 65_536
 
 @dataclass(frozen=True)
 class Margin:
-    """What a GPU needed beyond the simulation: see `margin`.
+    """What a GPU needed beyond what `need` says: see `margin`.
 
     `context_bytes` is the most that was gone from a card besides what the step reserved. `miss`
-    has, for a network and whether it is trained, the largest share of the simulation by which more
-    was reserved.
+    has, for a network and whether it is trained, the largest share by which more was reserved.
     """
 
     context_bytes: int
@@ -67,13 +65,13 @@ class Margin:
         )
 
 
-def margin(rows: Iterable[Held]) -> Margin:
-    """The worst of what GPUs reserved beyond the simulation, in steps that reserved above 1 GiB.
+def margin(rows: Iterable[Held], cases: Mapping[str, ExplorerCase]) -> Margin:
+    """The worst of what GPUs reserved beyond `need`, in steps that reserved above 1 GiB.
 
     Each network has its own; without compression it is DenseNet-121's.
     """
     rows = tuple(rows)
-    return Margin(max(gone(rows)), misses(rows, above=GIB))
+    return Margin(max(gone(rows)), misses(rows, cases, above=GIB))
 
 
 def gone(rows: Iterable[Held]) -> list[int]:
@@ -81,15 +79,28 @@ def gone(rows: Iterable[Held]) -> list[int]:
     return [row.taken_bytes - _reserved(row) for row in rows if row.case.alone]
 
 
+def said(row: Held, cases: Mapping[str, ExplorerCase]) -> Need:
+    """What the page says of a step that a GPU measured."""
+    case = row.case
+    method = "plain" if case.train else "inference"
+    name = case_name(case.network, method, case.autocast)
+    return need(cases[name], case.batch, case.resolution)
+
+
 def misses(
-    rows: Iterable[Held], *, above: float = 0, up_to: float = math.inf
+    rows: Iterable[Held],
+    cases: Mapping[str, ExplorerCase],
+    *,
+    above: float = 0,
+    up_to: float = math.inf,
 ) -> dict[tuple[str, bool], float]:
     """`Margin.miss` over steps that reserved more than `above` bytes, and at most `up_to`."""
     miss: dict[tuple[str, bool], float] = {}
     for row in rows:
-        if not above < _reserved(row) <= up_to:
+        if row.case.network not in NETWORKS or not above < _reserved(row) <= up_to:
             continue
-        more = round(max(0.0, _reserved(row) / row.predicted.reserved_bytes - 1), 3)
+        # to three digits, and never less than what was seen
+        more = math.ceil(1000 * max(0.0, _reserved(row) / said(row, cases).reserved - 1)) / 1000
         for name in NETWORKS:
             if row.case.network in (name, "densenet121" if name == NO_COMPRESSION else name):
                 at = name, row.case.train
