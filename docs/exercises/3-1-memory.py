@@ -126,9 +126,9 @@ assert of_50.measured.reserved_bytes < of_161.measured.reserved_bytes
 #         ```
 # !!! answer "The answer"
 #     In training with many images, yes. The book's DenseNet takes half as much memory again as its
-#     ResNet-18, with a fifteenth of the parameters, because every layer keeps copies of the features
-#     before it for the backward pass. With few images, no. At inference nothing is kept, and with many
-#     images DenseNet allocates up to an eighth more^[At inference in float32 DenseNet allocates a fifth of
+#     ResNet-18, with a fifteenth of the parameters, because its layers and transitions keep copies of the
+#     features before them for the backward pass. With few images, no. At inference nothing is kept, and with many
+#     images DenseNet allocates up to an eighth more^[At inference in float32 (H100, 224²) DenseNet allocates a fifth of
 #     what ResNet-18 does with one image, {{ times(infer_ratio[32], 2) }} with 32 and
 #     {{ times(infer_ratio[256], 2) }} with 256. With 128 PyTorch *reserves*
 #     {{ times(reserved_infer[128]) }} as much for it.].
@@ -337,8 +337,8 @@ table(
         "measured ": ("measured.reserved_bytes", mib, 0),
         "gone from the card": ("taken_bytes", mib, 0),
     },
-    caption="But for what PyTorch held before, what is allocated is predicted to a hundredth, what is "
-    "reserved to two.",
+    caption="Allocated is predicted to a hundredth, reserved to two hundredths. What PyTorch held before is in "
+    "none of the numbers.",
 )
 
 # %%
@@ -597,7 +597,7 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #     part is linear. Parameters and their gradients stay quadratic.
 #
 # !!! does-not-hold "Sum up the outputs of all modules, and double it for the gradients."
-#     Popular summaries do something like it. Over all modules without children such a sum is
+#     Popular summaries do something like it. For three networks, over all modules without children, such a sum is
 #     {{ times(min(doubled), 2) }} to {{ times(max(doubled), 2) }} of what is kept for the backward pass:
 #     [why](3-1b-trust.py#why-summaries-by-hooks-are-wrong).
 #
@@ -609,9 +609,9 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #
 #     - *A little less?* {{ mib(own.plain.cublas_bytes, 0) }} of both are cuBLAS's workspaces, which are smaller
 #       on cards before Hopper. The table above is without them: they were there before its steps began.
-#     - *More?* Is `torch.backends.cudnn.benchmark` on? It made {{ mib(own.benchmark.allocated_bytes, 0) }} of what
-#       is allocated, and with 8 images {{ mib(own_8.benchmark.allocated_bytes, 0) }} of
-#       {{ mib(own_8.plain.allocated_bytes, 0) }}.
+#     - *More?* Is `torch.backends.cudnn.benchmark` on? It raised what is allocated to
+#       {{ mib(own.benchmark.allocated_bytes, 0) }}, and with 8 images from
+#       {{ mib(own_8.plain.allocated_bytes, 0) }} to {{ mib(own_8.benchmark.allocated_bytes, 0) }}.
 #     - *Much less?* Was it under `no_grad`, or in half precision?
 #     - *Twice as much?* Is an earlier forward pass still waiting for its backward pass, or was
 #       `retain_graph=True` set and the last loss still in a variable? ({{ times(retained) }}, predicted;

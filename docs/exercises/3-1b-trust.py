@@ -85,8 +85,8 @@ table(
 # were asked about one step from an emptied cache; a second can need more). One size is no published
 # rule. While the backward pass of a convolution wider than 1×1 runs, room for its input, its output's
 # gradient and its weights is taken once more^[By a convolution of one group, unless its input is in
-# `channels_last`.]. We inferred that from what training in float32 reserved on our GPUs and on [other
-# people's](#on-other-peoples-cards). Of some 25 sizes we took the one that fits ours best.
+# `channels_last`.]. We inferred that from what training in float32 reserved on our GPUs, and from nvidia-smi's numbers
+# of [other people's](#on-other-peoples-cards). Of some 25 sizes we took the one that fits ours best.
 
 # %%
 cards = ("H100", "H200")
@@ -175,6 +175,7 @@ on_one = [row for row in again if row not in on_both]
 alike_on_both, alike_on_one = (
     [row for row in rows if row in held_alike] for rows in (on_both, on_one)
 )
+resnets = sum(row.case.network.startswith("resnet") for row in on_one)
 assert len(alike_on_one) / len(on_one) < 0.8 < len(alike_on_both) / len(on_both)
 training = [row for row in grid if row.case.train and not row.case.autocast]
 assert all(row.followed_bytes == row.predicted.peak_bytes for row in training)
@@ -182,10 +183,10 @@ off = max(abs(row.followed_bytes / row.predicted.peak_bytes - 1) for row in grid
 assert off < 0.002
 
 # %% [markdown]
-# **Between an H100 and an H200 we see no difference in memory.** {{ count(len(again)) }} cases, all those at 224² with 8, 32 and
+# **Between an H100 and an H200 we see no difference in what is allocated.** {{ count(len(again)) }} cases, all those at 224² with 8, 32 and
 # 128 images, were measured once more, on the H200. Of the {{ count(len(on_both)) }} that the H100 had measured
 # before, {{ count(len(alike_on_both)) }} allocated the same, to the byte; of the {{ count(len(on_one)) }} that the
-# H200 itself had measured (other networks, mostly ResNets), {{ count(len(alike_on_one)) }}. Two processes took the cases in turn, and the first step of each allocated {{ mib(cublas_more) }} more, of which [more
+# H200 itself had measured ({{ count(resnets) }} of them ResNets), {{ count(len(alike_on_one)) }}. Two processes took the cases in turn, and the first step of each allocated {{ mib(cublas_more) }} more, of which [more
 # below](#where-the-errors-come-from). The other {{ count(len(held_otherwise)) }} are within
 # {{ mib(up(held_apart / 2**20, 1) * 2**20) }} of what they had allocated before. {{ count(len(taken_apart)) }} cases
 # reserved another amount, {{ mib(taken_apart[0], 0) }} to {{ mib(taken_apart[-1], 0) }} more or less, the two
@@ -280,11 +281,11 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # **Inference.** Above 1 GiB, {{ percent(-max(low)) }} to {{ percent(-min(low)) }} are missing for
 # the DenseNets of Table 1 in float32. That is workspace in proportion to the images:
 # {{ decimal(min(each) / 2**20, 2) }} to {{ mib(max(each), 2) }} each for the four networks with $k = 32$, whatever their depth, and with $k = 48$
-# half as much again. In bfloat16 it is half for $k = 32$; for DenseNet-161 it is half with 256 images, and
-# twice as much with 32 to 128. ResNet-50, 101 and 152 have next to none in float32^[The farthest off is
+# half as much again. In bfloat16 it is half of that for $k = 32$; for DenseNet-161 half of its own in float32 with
+# 256 images, and twice as much with 32 to 128^[The farthest off is
 # DenseNet-161 in bfloat16 with 128 images.
 # {{ percent(farthest.workspace / farthest.measured.peak_bytes, 0) }} of its peak are workspace; with 256
-# images it has half as many bytes of it.]. Reserved bytes follow. They are simulated within
+# images it has half as many bytes of it.]. ResNet-50, 101 and 152 have next to none in float32. Reserved bytes follow. They are simulated within
 # {{ percent(up(max(abs(r.reserved_error) for r in without), 2), 0) }} in the {{ count(len(without)) }} cases with
 # little workspace. In the other {{ count(len(with_workspace)) }} the simulation is
 # {{ percent(-max(r.reserved_error for r in with_workspace), 0) }} to
@@ -294,8 +295,8 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 # {{ gib(worst.measured.reserved_bytes) }}. Without what convolutions take the simulation says
 # {{ gib(bare[worst.case.name]) }}, {{ percent(short, 0) }} less, and with it
 # {{ gib(worst.predicted.reserved_bytes) }}. What is taken after the peak leaves no trace in the peak of
-# what is allocated, but the cache keeps it. That such copies are made because tensor cores read channels
-# last is our guess. Above 1 GiB, from 8 images on, their size fits the book's networks and the DenseNets in
+# what is allocated, but the cache keeps it. That this room is for copies, since tensor cores read channels
+# last, is our guess. Above 1 GiB, from 8 images on, the size of that room fits the book's networks and the DenseNets in
 # float32 to {{ percent(up(fitting, 3)) }}. For ResNet-50, 101 and 152 at 224² it is too much. With the room that convolutions take
 # the simulation is {{ percent(min(row.reserved_error for row in too_much)) }} to
 # {{ percent(max(row.reserved_error for row in too_much)) }} too high from 32 images on; without that
@@ -322,7 +323,7 @@ assert 4 * max(later) < 2 * CUBLAS_WORKSPACE_HOPPER < min(first)
 #     {{ mib(max(later), 0) }} at most. The other two have {{ mib(not_first[0], 0) }} and
 #     {{ mib(not_first[1], 0) }}, so by this account they were not first: times were noted in whole
 #     seconds. On the H200 {{ count(len(one_thread)) }} steps with a single image have
-#     {{ mib(min(one_thread), 0) }} to {{ mib(max(one_thread), 0) }}, all others
+#     {{ mib(min(one_thread), 0) }} to {{ mib(max(one_thread), 0) }}, all others with one
 #     {{ mib(without_first, 0) }} at most; that may be one thread's share. Reserved bytes of small steps may be recorded too low as
 #     well. Segments from before a case are not counted, and a step may find room in them: in
 #     {{ count(len(too_little)) }} cases, of {{ mib(too_little[-1], 0) }} at most, less was recorded as
@@ -385,15 +386,15 @@ table(
         "reserved": ("plain.reserved_bytes", bare),
         "benchmark": ("benchmark.allocated_bytes", bare),
     },
-    caption="In MiB. Predicted would be allocated, simulated would be reserved. Last, allocated in "
-    "benchmark mode. DenseNet and ResNet-18 are the book's.",
+    caption="In MiB. Predicted: what would be allocated. Simulated: what would be reserved. Benchmark: allocated "
+    "in that mode. DenseNet and ResNet-18 are the book's.",
 )
 
 # %% [markdown]
 # {{ record_note(own_record) }}
 #
-# In every one of these processes {{ mib(cublas) }} came back when PyTorch let go of cuBLAS's workspaces, and
-# its three steps allocated {{ mib(min(over_grid)) }} to {{ mib(max(over_grid)) }} more than the one step in the grid. The simulation,
+# In every one of these processes {{ mib(cublas) }} came back when PyTorch let go of cuBLAS's workspaces. Without
+# benchmark mode the three steps allocated {{ mib(min(over_grid)) }} to {{ mib(max(over_grid)) }} more than the one step in the grid. The simulation,
 # which has {{ mib(CUBLAS_WORKSPACE) }} for cuBLAS, is {{ mib(min(too_low.values()), 0) }} to
 # {{ mib(max(too_low.values()), 0) }} too low. Of a small step that is {{ percent(max(share_low), 0) }}, of the largest
 # {{ percent(min(share_low)) }}. What is reserved it has {{ percent(-min(reserved_off), 0) }} too low to
@@ -468,8 +469,8 @@ for factor in (
 # of timm on a card of 40 GB, batches of 8 to 128. One constant stands for all that the simulation lacks on
 # that machine; it is fitted on {{ judged["reserved"].fitted }} networks. {{ SEEN }} networks, those among
 # them, helped to infer what a convolution takes. Judged are {{ judged["reserved"].judged }} others. Their
-# choice was fixed by a rule, and committed, before any was predicted with it^[Not blind altogether: an
-# earlier trial of the simulation without it, on 573 networks of the same data, is not recorded here. Its
+# choice was fixed by a rule, and committed, before any was predicted with room for convolutions^[Not blind
+# altogether: an earlier trial without that room, on 573 networks of the same data, is not recorded here. Its
 # median error was 2.6%.].
 
 # %%
@@ -487,7 +488,7 @@ table(
         "nine of ten within": ("ninth_decile", percent),
     },
     caption="Simulating the allocator more than halves the median error that tensors alone make, and "
-    "what convolutions take brings a third less of it again.",
+    "counting what convolutions take lowers it by a third again.",
 )
 
 # %% [markdown]

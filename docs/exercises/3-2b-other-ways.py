@@ -170,8 +170,8 @@ assert (
 #
 # With 8 bits the loss stays exact, and the peak falls to {{ mib(bits.training_peak) }}, at
 # {{ times(bits.time_ratio) }} [a step's time](3-2c-bench.py#time-of-the-strategies) on our CPU. bfloat16
-# takes {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. What is lost is exactness of
-# the gradient. How far is it off?
+# takes {{ percent(peak["bfloat16"] / plain.training_peak, 0) }} of the plain peak. What is lost is exactness: with 8 bits
+# of the gradient, in bfloat16 of the loss too. How far is the gradient off?
 #
 # - **8 bits**: {{ percent(min(in_bits_off), 1) }} to {{ percent(max(in_bits_off), 1) }} of its length, in an
 #   untrained DenseNet-121 against float64 ([ten draws](3-2c-bench.py#is-it-the-same-gradient)). Plain float32
@@ -193,8 +193,8 @@ assert (
 # would turn {{ percent(claims.rounded_to_zero()) }} of the positive outputs (of standard normal numbers behind
 # a ReLU) into zeros and stop their gradients. So a small positive number is rounded up.
 #
-# For inference, weights can be kept in 8 bits too: {{ mib(quantized.state_bytes) }} instead of
-# {{ mib(plain.state_bytes) }}. The peak beside them falls only from {{ mib(plain.inference_peak) }} to
+# For inference, weights can be kept in 8 bits too: parameters and buffers then take {{ mib(quantized.state_bytes) }}
+# instead of {{ mib(plain.state_bytes) }}. The peak beside them falls only from {{ mib(plain.inference_peak) }} to
 # {{ mib(quantized.inference_peak) }}, not to a quarter: the stem, in float32, takes
 # {{ mib(quantized_stem) }}, predicted, and the first block, which restores what a layer reads to float32, makes
 # the peak. Integer kernels could avoid most of that; we have not measured it.
@@ -208,7 +208,8 @@ assert (
 # {{ mib(activated.training_peak, 0) }}, {{ percent(activated.training_peak / plain.training_peak, 0) }}
 # of the plain one. A ReLU has no inverse, so a leaky ReLU takes its
 # place, and no scale may be zero. So it is another network, whose accuracy we have not measured. (Ours
-# is not in place: in our block the next concatenation still reads the input.)
+# is not in place: in our block the next concatenation still reads what a layer's first normalisation reads, and
+# for simplicity none is.)
 #
 # ## Fewer connections
 #

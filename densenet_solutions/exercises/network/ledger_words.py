@@ -26,7 +26,7 @@ NAMES = {
     "normalised bottleneck": "normalised",
     "buffer": "buffer",
     "gradient": "gradient",
-    "scratch": "slice",
+    "scratch": "temporary",
 }
 
 
@@ -68,7 +68,7 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
             f" Shared storage has {different} channels three times (features, the gradient that "
             f"came, the one it collects), {k} of the layer's own gradient, and "
             f"{round(at_work) - 3 * different - k} for what the layer reads, normalised, and its "
-            "gradient, for one part of the batch after the other."
+            "gradient, each for one part of the batch (which counts as a part of the channels)."
         )
         return (
             f"The gradient passes layer {moment.layer}. "
@@ -77,7 +77,7 @@ def caption(ledgers: Sequence[Ledger], at: int) -> str:
             + (
                 " No other moment holds more."
                 if most == held
-                else f" The block, taken alone, needs room for the most at once: {most}."
+                else f" At its fullest moment this block alone holds: {most}."
             )
         )
     return (
