@@ -107,9 +107,11 @@ usual = [size for size in away[1:] if size < 860 * MIB]
 # is as long as the memory that PyTorch finds on that card (on a logarithmic scale), and the flags stand
 # at what is reserved and {{ mib(margins.context_bytes, 0) }} more, the most that we saw gone from a card besides
 # what a step reserved. The band at a flag begins where the tensors fit beside these
-# {{ mib(margins.context_bytes, 0) }}. It ends where there is also room for the largest error that we saw for that
-# network on an H100 or an H200, in training or in inference, among plain steps that reserved more than 1 GiB, without cuDNN's
-# [benchmark mode](exercises/3-1b-trust.py#in-a-process-of-your-own), in which far more can be reserved. Smaller steps were off by
+# {{ mib(margins.context_bytes, 0) }}. It ends where there is also room for the largest error of that
+# network in the steps that [3.1](exercises/3-1-memory.py#what-a-gpu-shows) measured on an H100 or an H200, in training or in
+# inference, plain, with more than 1 GiB reserved. (cuDNN's
+# [benchmark mode](exercises/3-1b-trust.py#in-a-process-of-your-own) can reserve far more. What cuBLAS takes of a process is in the
+# {{ mib(margins.context_bytes, 0) }}.) Smaller steps were off by
 # more for some networks. A card whose line ends left of the band we call too small (✗), inside it is
 # tight (≈), right of it we expect that the step fits (✓). The last columns have the largest batch of
 # which we expect it. On other cards nothing was measured.
@@ -261,11 +263,11 @@ table(
 # Where the band ends is measured, for each network by itself; $\theta = 1$ and growth rates of your own
 # were not measured, and take the error of the network that they are made from. In training steps that reserved more
 # than 1 GiB it was up to {{ percent(up(of_table_1, 2), 0) }} more than is said here for the networks of Table
-# 1, {{ percent(miss["book-densenet"], 0) }} for the book's DenseNet and
-# {{ percent(miss["book-resnet18"], 0) }} for its ResNet-18, both in bfloat16. In inference that reserved as much it was up to
+# 1, {{ percent(up(miss["book-densenet"], 2), 0) }} for the book's DenseNet and
+# {{ percent(up(miss["book-resnet18"], 2), 0) }} for its ResNet-18, both in bfloat16. In inference that reserved as much it was up to
 # {{ percent(up(wide, 2), 0) }} for DenseNet-161 and {{ percent(up(max(narrow), 2), 0) }} for the other four of Table 1;
 # [exercise 3.1b](exercises/3-1b-trust.py#where-the-errors-come-from) says where that comes from. Smaller steps reserved up to
-# {{ percent(up(worst[True], 2), 0) }} more in training ({{ percent(later, 0) }} without what were probably first
+# {{ percent(up(worst[True], 2), 0) }} more in training ({{ percent(up(later, 2), 0) }} without what were probably first
 # steps of processes) and {{ percent(up(worst[False], 2), 0) }} in inference, but never more than
 # {{ mib(most_more, 0) }}; for them the band can end too early. Besides what a step
 # reserved, {{ mib(min(usual), 0) }} to {{ mib(max(usual), 0) }} were gone from the card in {{ len(usual) }} of

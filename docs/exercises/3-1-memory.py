@@ -338,7 +338,7 @@ table(
         "gone from the card": ("taken_bytes", mib, 0),
     },
     caption="Allocated is predicted to a hundredth, reserved to two hundredths. What PyTorch held before is in "
-    "none of the numbers.",
+    "the last column only.",
 )
 
 # %%

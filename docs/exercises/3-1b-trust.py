@@ -617,7 +617,7 @@ table(
 # missed. Outputs of normalisations are counted, although the ReLU behind them keeps only its own. A
 # ReLU in place has no memory of its own, so it is counted twice. And a sum changes with how the same
 # network is written: our ResNet-18 calls ReLUs and identity shortcuts as modules, and a hook counts them, though
-# such a shortcut makes nothing; the book's code calls a function for the one and nothing for the other. Gradients
+# such a shortcut makes nothing; the book's blocks call a function for the one and nothing for the other. Gradients
 # of activations are freed one after another, so doubling is unjustified.
 #
 # ??? note "What such a summary sees, in code"
