@@ -458,12 +458,11 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # |---|---|
 # | a DenseNet that does not fit | shared storage |
 # | an architecture of your own | recompute each layer, statistics untouched |
-# | a GPU with bfloat16 | autocast: about half the plain peak |
+# | a GPU with bfloat16 | autocast: about half the plain peak, a [less exact](3-2b-other-ways.py#fewer-bits) gradient |
 # | no training at all | `inference_mode()`: nothing is kept |
 #
-# Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks or unknown layers
-# runs as it is, with a warning, or is refused if all are unknown; and on an {{ card }} in bfloat16, whose gradient is [less
-# exact](3-2b-other-ways.py#fewer-bits), it needs only {{ percent(min(half_less), 0) }} to
+# Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks, or with unknown layers
+# beside a known block, runs as it is, with a warning; and on an {{ card }} in bfloat16 it needs only {{ percent(min(half_less), 0) }} to
 # {{ percent(max(half_less), 0) }} less than recomputing layers, and with 8 images more^[By {{ percent(-few_less, 0) }}; less with
 # 32 to 256. On a CPU, with 8, {{ percent(less_on_cpu, 0) }} less.]. [Other ways](3-2b-other-ways.py) have their own page.
 #
