@@ -196,12 +196,12 @@ bench_table(
 # if both columns show it. In *time again* on two
 # threads, in float32, the system also handed out {{ count(faults[1]) }} pages of memory, new to the process, in
 # torchvision's step, next to none in shared storage's, in recomputed layers and in compiled code, and
-# {{ count(min(fewer)) }} to {{ count(max(fewer)) }} in the others: there all ratios are too small, those of
-# shared storage, recomputed layers and compiled code most.
+# {{ count(min(fewer)) }} to {{ count(max(fewer)) }} in the others: there ratios are probably too small, those of
+# shared storage, recomputed layers and compiled code most. (What a page costs we have not measured.)
 # In bfloat16's it handed out {{ count(half_faults["recompute_block"]) }} in recomputed blocks, and none in
 # torchvision's step. In *time* it handed out
-# {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others, so that ratio is a
-# little too large.
+# {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others, so that ratio is
+# probably a little too large.
 #
 # ## What is kept
 #
@@ -557,7 +557,7 @@ table(
 # {{ record_note(kept_record) }}
 #
 # Compare rows with each other: torchvision's step alone was handed new pages of memory, so all ratios here are
-# too small (the first row is {{ times(one_rows["shared_storage"].time_ratio, 2) }} or
+# probably too small (the first row is {{ times(one_rows["shared_storage"].time_ratio, 2) }} or
 # {{ times(one_again["shared_storage"].time_ratio, 2) }} in the bench above, and
 # {{ times(two_rows["shared_storage"].time_ratio, 2) }} on two threads).
 #
