@@ -2,7 +2,7 @@
 # # Exercise 3.1: Is DenseNet's memory consumption really high?
 #
 # !!! question "Exercise 3, first part"
-#     DenseNet has been criticised for the memory it needs. Is that really so? *Measure*: take images
+#     DenseNet has been criticised for its memory. Is it really high? *Measure*: take images
 #     of 224 × 224 instead of 96 × 96, and compare the *actual GPU memory* of the networks. ([D2L,
 #     section 8.7, exercise
 #     3](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
@@ -98,7 +98,7 @@ assert of_50.measured.reserved_bytes < of_161.measured.reserved_bytes
 #     of the two needs more memory in a training step with one image of 224 × 224? With 128 images?
 #     From how many images on does the answer change?
 #
-#     [guess: with one image] [guess: with 128] [guess: it changes at]
+#     [guess: 1 image] [guess: 128] [guess: from]
 #
 #     ??? hint "Hint 1: what has to be remembered?"
 #         The backward pass of a convolution needs the convolution's input. Which tensors of a dense

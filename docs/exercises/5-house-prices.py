@@ -2,12 +2,10 @@
 # # Exercise 5: A dense MLP for house prices
 #
 # !!! question "Exercise 5"
-#     DenseNet joins every layer to all later ones, and nothing in that idea needs images. Design a
-#     multilayer perceptron with the same connections, and apply it to the book's house price
-#     competition. ([D2L, section 8.7, exercise
-#     5](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words; the
-#     competition is [section
-#     5.7](https://d2l.ai/chapter_multilayer-perceptrons/kaggle-house-price.html))
+#     Nothing in DenseNet's idea needs images. Design a multilayer perceptron with its connections, and
+#     apply it to the book's house prices
+#     ([5.7](https://d2l.ai/chapter_multilayer-perceptrons/kaggle-house-price.html)). ([D2L, section 8.7,
+#     exercise 5](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
 import inspect
@@ -76,8 +74,8 @@ def told(d):
 # !!! turn "Your turn"
 #     The score is the root mean squared error (RMSE) of the logarithm of the price. Always
 #     predicting the mean gets {{ decimal(mean, 3) }}. What does the book's own linear model get,
-#     with its own settings? And in a dense MLP that reads a table of {{ columns }} columns, with
-#     {{ layers }} layers of {{ growth }} features each: how many numbers does the last linear layer read?
+#     with its settings? And how many numbers does the last linear layer of a dense MLP read, for
+#     {{ columns }} columns and {{ layers }} layers of {{ growth }} features each?
 #
 #     [guess: the book's model] [guess: numbers]
 #
