@@ -4,7 +4,7 @@
 # !!! question "Exercise 5"
 #     Nothing in DenseNet's idea needs images. Design a multilayer perceptron with its connections, and
 #     apply it to the book's house prices
-#     ([5.7](https://d2l.ai/chapter_multilayer-perceptrons/kaggle-house-price.html)). ([D2L, section 8.7,
+#     ([section 5.7](https://d2l.ai/chapter_multilayer-perceptrons/kaggle-house-price.html)). ([D2L, section 8.7,
 #     exercise 5](https://d2l.ai/chapter_convolutional-modern/densenet.html#exercises), in our words)
 
 # %%
