@@ -108,9 +108,11 @@ usual = [size for size in away[1:] if size < 860 * MIB]
 # at what is reserved and {{ mib(margins.context_bytes, 0) }} more, the most that we saw gone from a card besides
 # what a step reserved. The band at a flag begins where the tensors fit beside these
 # {{ mib(margins.context_bytes, 0) }}. It ends where there is also room for the largest error of that
-# network in the steps that [3.1](exercises/3-1-memory.py#what-a-gpu-shows) measured on an H100 or an H200, in training or in
+# network in the steps that [3.1](exercises/3-1-memory.py#what-a-gpu-shows) measured on an H100 or an H200, in
+# training or in
 # inference, plain, with more than 1 GiB reserved. (cuDNN's
-# [benchmark mode](exercises/3-1b-trust.py#in-a-process-of-your-own) can reserve far more. What cuBLAS takes of a process is in the
+# [benchmark mode](exercises/3-1b-trust.py#in-a-process-of-your-own) can reserve far more. What cuBLAS takes of
+# a process is in the
 # {{ mib(margins.context_bytes, 0) }}.) Smaller steps were off by
 # more for some networks. A card whose line ends left of the band we call too small (✗), inside it is
 # tight (≈), right of it we expect that the step fits (✓). The last columns have the largest batch of
@@ -239,7 +241,8 @@ kinds = {f"above 1 GiB, {len(large)} steps": large, f"below, {len(small)} steps"
 
 # %% [markdown]
 # Every network and step was predicted by `predict_memory(…, device="cuda")` at {{ len(SIZES) }} sizes; under
-# autocast plain steps and inference, at {{ len(AUTOCAST_SIZES) }}. Between and beyond them what is allocated and reserved is taken as a straight
+# autocast plain steps and inference, at {{ len(AUTOCAST_SIZES) }}. Between and beyond them what is allocated
+# and reserved is taken as a straight
 # line in the pixels of the batch. Against predictions at other sizes that is good for large steps. For
 # small ones reserved memory is not a line, since it comes in pieces of 2 and 20 MiB.
 #
@@ -264,9 +267,11 @@ table(
 # were not measured, and take the error of the network that they are made from. In training steps that reserved more
 # than 1 GiB it was up to {{ percent(up(of_table_1, 2), 0) }} more than is said here for the networks of Table
 # 1, {{ percent(up(miss["book-densenet"], 2), 0) }} for the book's DenseNet and
-# {{ percent(up(miss["book-resnet18"], 2), 0) }} for its ResNet-18, both in bfloat16. In inference that reserved as much it was up to
+# {{ percent(up(miss["book-resnet18"], 2), 0) }} for its ResNet-18, both in bfloat16. In inference that reserved
+# as much it was up to
 # {{ percent(up(wide, 2), 0) }} for DenseNet-161 and {{ percent(up(max(narrow), 2), 0) }} for the other four of Table 1;
-# [exercise 3.1b](exercises/3-1b-trust.py#where-the-errors-come-from) says where that comes from. Smaller steps reserved up to
+# [exercise 3.1b](exercises/3-1b-trust.py#where-the-errors-come-from) says where that comes from. Smaller steps
+# reserved up to
 # {{ percent(up(worst[True], 2), 0) }} more in training ({{ percent(up(later, 2), 0) }} without what were probably first
 # steps of processes) and {{ percent(up(worst[False], 2), 0) }} in inference, but never more than
 # {{ mib(most_more, 0) }}; for them the band can end too early. Besides what a step
@@ -283,7 +288,8 @@ table(
 # recomputed layers ✓ was far too careful there: {{ times(layers) }} the batch of which we expected it did fit.
 # Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
 # allocator, short of memory, got by with 8 GiB, the simulation, which never is, says
-# {{ gib(needed.reserved, 1) }} (by its straight line, prolonged). What is gone from a card was recorded on the H100 only. Another card's may be smaller or larger, and the largest batches above, with
+# {{ gib(needed.reserved, 1) }} (by its straight line, prolonged). What is gone from a card was recorded on the
+# H100 only. Another card's may be smaller or larger, and the largest batches above, with
 # a limit on what PyTorch reserves, say nothing about it.
 #
 # - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
@@ -295,7 +301,8 @@ table(
 # - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less;
 #   [exercise 3.2](exercises/3-2-saving-memory.py) says what slices cost in time.
 # - **bfloat16 autocast** keeps the parameters in float32. It is predicted as a CPU's autocast decides.
-# - **Sides of images** are multiples of 32, and beyond {{ last }} images of 224² (under autocast {{ AUTOCAST_SIZES[-1][0] }}) the lines are only
+# - **Sides of images** are multiples of 32, and beyond {{ last }} images of 224² (under autocast
+#   {{ AUTOCAST_SIZES[-1][0] }}) the lines are only
 #   extended.
 #
 # ??? apparatus "Records, versions"

@@ -53,9 +53,8 @@ class _LazyGroup(TyperGroup):
             finally:
                 sys.stdout.flush()
         except OSError as error:
-            with contextlib.suppress(
-                OSError
-            ):  # Python flushes it once more; a test's has no number
+            # Python flushes it once more. A test's output has no file number.
+            with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             where = error.filename or "standard output"
             typer.echo(f"Error: {where}: {error.strerror or error}", err=True)

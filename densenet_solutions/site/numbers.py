@@ -48,6 +48,16 @@ def mib(num_bytes: float, digits: int = 1) -> str:
     return _written(num_bytes / MIB, f",.{digits}f") + " MiB"
 
 
+def bare_mib(num_bytes: float, digits: int = 0) -> str:
+    """Bytes in MiB (2²⁰ bytes), under a heading that names the unit.
+
+    Examples:
+        >>> bare_mib(1536 * 2**20)
+        '1,536'
+    """
+    return mib(num_bytes, digits).removesuffix(" MiB")
+
+
 def gib(num_bytes: float, digits: int = 1) -> str:
     """Bytes in GiB (2³⁰ bytes).
 

@@ -166,7 +166,8 @@ assert all(step.bytes_by_category["gradients"] < 2**20 for step in steps.values(
 # ## What is kept
 #
 # What are these activations? A dense layer reads everything before it as one concatenated tensor. PyTorch
-# makes that tensor anew for every layer (in our code after the first), and keeps it; it keeps a normalised copy, too. Drag
+# makes that tensor anew for every layer (in our code after the first), and keeps it; it keeps a normalised
+# copy, too. Drag
 # through one block, and watch the early features come again and again.
 #
 # The book's first block · 8 images, 56 × 56 · float32 · counted
@@ -380,7 +381,8 @@ judged = agreement(
 # {{ percent(max(below)) }} too high. [How far the prediction can be trusted](3-1b-trust.py) has
 # every kind of step, and where the errors come from.
 #
-# Other people have measured DenseNets on their cards, and published what they saw^[The numbers of *memory-efficient* networks
+# Other people have measured DenseNets on their cards, and published what they saw^[The numbers of
+# *memory-efficient* networks
 # were published for early implementations. We predict torchvision's code of today and, in gpleiss's row, our own
 # recomputation, which works as his code does now. [More on the
 # sources](3-1b-trust.py#on-other-peoples-cards).].
@@ -635,7 +637,8 @@ assert 1 < nameless < 1.5 < 1.9 < retained < 2.1
 #     To see *what* is alive, call `torch.cuda.memory._record_memory_history()` before the step and
 #     `torch.cuda.memory._dump_snapshot("step.pickle")` after it, and open the file at
 #     [pytorch.org/memory_viz](https://pytorch.org/memory_viz).
-#     `densenet-solutions record memory-grid --device cuda` measures the ten networks of [What a GPU shows](#what-a-gpu-shows).
+#     `densenet-solutions record memory-grid --device cuda` measures the ten networks of [What a GPU
+#     shows](#what-a-gpu-shows).
 #
 # Your own answer is `exercise_3_1.py` in the
 # [course](../reference/check.md#the-exercises-as-a-course). The [explorer](../explorer.py) holds two

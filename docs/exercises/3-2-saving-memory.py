@@ -144,19 +144,22 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     by itself if its `cat` copied nothing, and if it planned both passes together.
 #
 #     - **{{ times(ratio) }}** less memory at DenseNet-121's peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224²; weights, running statistics and the images are left out. {{ card }}:
+#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224²; weights, running statistics and the images
+#       are left out. {{ card }}:
 #       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. [The book's
 #       network](3-2c-bench.py#the-books-own-network), 128 images, predicted for a CPU:
 #       {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       float32; [again](3-2c-bench.py) {{ times(on_one[1], 2) }}. Two threads
-#       {{ times(on_two[0], 2) }}, {{ times(on_two[1], 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }}, {{ times(in_bfloat16[1], 2) }}.
+#       {{ times(on_two[0], 2) }}, {{ times(on_two[1], 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }},
+#       {{ times(in_bfloat16[1], 2) }}.
 #       Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
 #       images^[On three occasions; {{ times(gpu_times[8][0]) }} to {{ times(gpu_times[8][-1]) }} with 8. Beside
 #       torchvision's in `channels_last`, on two, {{ times(beside_last[256][0]) }} to
-#       {{ times(beside_last[256][-1]) }} with 256 and {{ times(beside_last[8][0]) }} to {{ times(beside_last[8][-1]) }} with 8.]
+#       {{ times(beside_last[256][-1]) }} with 256 and {{ times(beside_last[8][0]) }} to
+#       {{ times(beside_last[8][-1]) }} with 8.]
 
 # %%
 assert kept_channels == 896
@@ -392,11 +395,14 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     medians](3-2c-bench.py#how-long-the-gpu-is-at-work)). So nearly all that shared storage and recomputed blocks
 #     add is time without a kernel. Shared storage
 #     starts {{ count(kernels["shared_storage"]) }} kernels and torchvision's step
-#     {{ count(kernels["torchvision"]) }}. But recomputed blocks start {{ count(kernels["recompute_block"]) }}, hardly more (each
+#     {{ count(kernels["torchvision"]) }}. But recomputed blocks start {{ count(kernels["recompute_block"]) }},
+#     hardly more (each
 #     {{ tensors }} less in a timed step, which adds to no gradients; copies and fills count). So
-#     their number does not explain the time alone; what else does, we have not measured. With 256 images the GPU was at work
+#     their number does not explain the time alone; what else does, we have not measured. With 256 images the
+#     GPU was at work
 #     for {{ percent(work[256].share("torchvision"), 0) }} of torchvision's step and, on that occasion,
-#     {{ percent(work[256].share("shared_storage"), 0) }} of shared storage's, in one slice, and had {{ times(more_busy) }} as much to do.
+#     {{ percent(work[256].share("shared_storage"), 0) }} of shared storage's, in one slice, and had
+#     {{ times(more_busy) }} as much to do.
 #
 #     You can set two things. The 1×1 convolutions are matrix products here, which
 #     PyTorch computes in full float32, and its convolutions in TF32, with about three digits; after
@@ -404,7 +410,8 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     of {{ times(many.row("1").time_ratio) }}. And `apply(model, slices=8)` works on an eighth of a
 #     large batch at a time: {{ times(many.less("8")) }} less memory instead of {{ times(many.less("1")) }}, at
 #     {{ times(many.row("8").time_ratio) }} the time ([the dial](3-2c-bench.py#the-dial)). With 8, 32 and 128
-#     images the first makes kernels faster, but no step that we could tell. With 8 the second brings {{ times(few.less("8")) }} less memory instead of
+#     images the first makes kernels faster, but no step that we could tell. With 8 the second brings
+#     {{ times(few.less("8")) }} less memory instead of
 #     {{ times(few.less("1")) }}, at {{ times(few.row("8").time_ratio) }} the time.
 #
 #     {{ record_note(record, gpu_record, work_record) }}
@@ -460,8 +467,10 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 # | no training at all | `inference_mode()`: nothing is kept |
 #
 # Shared storage has limits: first derivatives only, no `torch.func`; a block with hooks, or with unknown layers
-# beside a known block, runs as it is, with a warning; and on an {{ card }} in bfloat16 it needs only {{ percent(min(half_less), 0) }} to
-# {{ percent(max(half_less), 0) }} less than recomputing layers, and with 8 images more^[By {{ percent(-few_less, 0) }}; less with
+# beside a known block, runs as it is, with a warning; and on an {{ card }} in bfloat16 it needs only
+# {{ percent(min(half_less), 0) }} to
+# {{ percent(max(half_less), 0) }} less than recomputing layers, and with 8 images more^[By
+# {{ percent(-few_less, 0) }}; less with
 # 32 to 256. On a CPU, with 8, {{ percent(less_on_cpu, 0) }} less.]. [Other ways](3-2b-other-ways.py) have their own page.
 #
 # ## Check yours

@@ -19,6 +19,7 @@ from densenet_solutions.models import book_densenet, connectivity
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import (
+    bare_mib,
     billions,
     count,
     mib,
@@ -44,10 +45,6 @@ here = {name: cost[name] for name in STRATEGIES if name in cost and name not in 
 
 def words(name):
     return name.replace("_", " ")
-
-
-def bare_mib(num_bytes):
-    return mib(num_bytes, 0).removesuffix(" MiB")
 
 
 def an_image(row):
@@ -141,7 +138,8 @@ assert (
 # ({{ mib(activated.training_peak, 0) }}) and fewer connections ({{ mib(min(connected), 0) }} to
 # {{ mib(max(connected), 0) }}) make another network. Low rank and learned groups save parameters, not this
 # peak. A batch in parts ({{ mib(peak["gradient_accumulation"], 0) }}) has another gradient, and in parts
-# of {{ trained.SETTINGS.batch_size // 4 }} cost {{ plus_minus(-100 * in_parts.difference, 100 * in_parts.half_width, 1) }}
+# of {{ trained.SETTINGS.batch_size // 4 }} cost
+# {{ plus_minus(-100 * in_parts.difference, 100 * in_parts.half_width, 1) }}
 # points of accuracy in that test.
 #
 # Where nothing else is said, peaks of DenseNet-121 on this page are predicted for one set-up, beyond
@@ -184,9 +182,11 @@ assert (
 #   {{ percent(images_apart, 0) }}^[Another draw, live.].
 #
 # What the two do to the training of a smaller network is [below](#what-it-does-to-accuracy). On our CPU a step
-# in bfloat16 takes {{ times(cost["bfloat16"].time_ratio) }} the time. On an {{ card }} torchvision's step of 256 images takes
+# in bfloat16 takes {{ times(cost["bfloat16"].time_ratio) }} the time. On an {{ card }} torchvision's step of
+# 256 images takes
 # {{ times(in_half[256], 2) }} its time in float32^[Convolutions in TF32.], and in `channels_last`
-# {{ times(in_half_last[256], 2) }} its time in float32 in that layout; with 32 images it is [not faster](3-2c-bench.py#how-long-the-gpu-is-at-work) as
+# {{ times(in_half_last[256], 2) }} its time in float32 in that layout; with 32 images it is [not
+# faster](3-2c-bench.py#how-long-the-gpu-is-at-work) as
 # far as we can tell.
 #
 # One line of the 8 bits holds a lesson. ReLU's gradient passes where its *output* is positive. Plain rounding
@@ -273,7 +273,8 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 
 # %% [markdown]
 # All three save parameters and work. **Only pruning lowers this peak**: it alone makes features fewer.
-# Each of the four groups gathers the quarter that it reads, so together as many channels as before, and factors add an activation between the two
+# Each of the four groups gathers the quarter that it reads, so together as many channels as before, and factors
+# add an activation between the two
 # convolutions. With very few images parameters and their gradients weigh more
 # ([below](#what-people-say)).
 #
@@ -290,7 +291,8 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # draw, recorded.], all untrained. Two gradients of one length that have nothing to do with each other, at right
 # angles, would be {{ percent(2**0.5, 0) }} apart. Without batch statistics (in
 # evaluation mode, or with group normalisation) it is exact, and a test of this repository says so. What
-# parts of {{ training.batch_size // 4 }} do to accuracy is [below](#what-it-does-to-accuracy). A normalisation that does not see how the batch is cut makes the
+# parts of {{ training.batch_size // 4 }} do to accuracy is [below](#what-it-does-to-accuracy). A normalisation
+# that does not see how the batch is cut makes the
 # problem go away, and is another network: group normalisation, or fixed small groups of images, each
 # normalised by itself, if each part consists of whole groups.
 #
@@ -300,7 +302,8 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # price of the section before: each normalises its own part, unless `SyncBatchNorm` exchanges the
 # statistics. ZeRO (in PyTorch `FSDP`) also shards parameters, gradients and the optimizer's state, of which
 # DenseNet-121 has little. And part of what a GPU reserves is not held by any tensor
-# ([3.1](3-1-memory.py#what-a-gpu-shows)). `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (newer name: `PYTORCH_ALLOC_CONF`) is meant to
+# ([3.1](3-1-memory.py#what-a-gpu-shows)). `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (newer name:
+# `PYTORCH_ALLOC_CONF`) is meant to
 # waste less. Simulated by the rules of PyTorch's allocator, {{ mib(usual.reserved_bytes, 0) }} reserved
 # become {{ mib(expandable.reserved_bytes, 0) }}, parameters, buffers and input included; on a GPU we
 # have not measured it.
@@ -310,7 +313,8 @@ assert 3 * 4 * plain.parameters < 0.1 * plain.training_peak  # parameters, gradi
 # This is a reduced setting that a CPU manages: the book's DenseNet on
 # {{ count(trained.TRAIN_IMAGES) }} images of Fashion-MNIST at
 # {{ training.resolution }}×{{ training.resolution }} in batches of {{ training.batch_size }}, which
-# accumulation cuts in four, {{ training.epochs }} epochs, tested on {{ count(test_images) }} other images. It can tell a large loss from a small one, no more.
+# accumulation cuts in four, {{ training.epochs }} epochs, tested on {{ count(test_images) }} other images. It
+# can tell a large loss from a small one, no more.
 
 # %%
 others = {name: row for name, row in accuracy.items() if name not in ("plain", trained.RESTARTED)}
@@ -375,7 +379,8 @@ kept_share = {name: percent(left / total, 0) for name, (left, total) in many_lay
 #
 # Which rows show a loss? Three do: {{ listed(corrected) }}. Their 95% intervals exclude zero, and Holm's
 # correction for {{ count(len(others)) }} comparisons leaves them. It does not leave
-# {{ listed(alone - corrected) }}, and of that many rows one may exclude zero by chance. (Intervals are Student's, of differences
+# {{ listed(alone - corrected) }}, and of that many rows one may exclude zero by chance. (Intervals are
+# Student's, of differences
 # paired by seed.)
 #
 # What it does not show: seeds change the start and the order of images only. Training and test images are
@@ -464,8 +469,10 @@ assert free.peak < free.reference_peak / 2
 # !!! does-not-hold "An L1 penalty makes weights sparse and so saves memory."
 #     A dense tensor stores its zeros, so what a step holds depends on shapes alone. A sparse format
 #     stores indices: PyTorch's (coordinates) has four of 64 bits for each value that is not zero, of a
-#     convolution's weight or of a feature map. It takes {{ times(sparse[0.5]) }} the bytes if half is zero, and at 90% zeros still
-#     {{ times(sparse[0.9], 2) }}^[Counted on 2 × 8 × 16 × 16 numbers; the size does not matter.]. Leaner formats save more. PyTorch's `conv2d` refuses a weight in this one.
+#     convolution's weight or of a feature map. It takes {{ times(sparse[0.5]) }} the bytes if half is zero, and
+#     at 90% zeros still
+#     {{ times(sparse[0.9], 2) }}^[Counted on 2 × 8 × 16 × 16 numbers; the size does not matter.]. Leaner
+#     formats save more. PyTorch's `conv2d` refuses a weight in this one.
 #     Zeros save memory when whole channels are removed.
 #
 # !!! does-not-hold "ReLU6 gives sparser activations than ReLU, which saves memory."
@@ -497,12 +504,19 @@ assert free.peak < free.reference_peak / 2
 #     {{ mib(named.reference_peak, 0) }}.
 #
 # ??? apparatus "Sources, records, versions"
-#     - Micikevicius et al., *Mixed precision training* (in float16), [arXiv:1710.03740](https://arxiv.org/abs/1710.03740); Kalamkar et al., *A study of bfloat16*, [arXiv:1905.12322](https://arxiv.org/abs/1905.12322); Chen et al., *ActNN*,
-#       [arXiv:2104.14129](https://arxiv.org/abs/2104.14129); Jacob et al., *Quantization and training of neural networks*,
+#     - Micikevicius et al., *Mixed precision training* (in float16),
+#       [arXiv:1710.03740](https://arxiv.org/abs/1710.03740); Kalamkar et al., *A study of bfloat16*,
+#       [arXiv:1905.12322](https://arxiv.org/abs/1905.12322); Chen et al., *ActNN*,
+#       [arXiv:2104.14129](https://arxiv.org/abs/2104.14129); Jacob et al., *Quantization and training of neural
+#       networks*,
 #       [arXiv:1712.05877](https://arxiv.org/abs/1712.05877).
-#     - Hu, Dey, Del Giorno, Hebert, Bagnell, *Log-DenseNet*, [arXiv:1711.00002](https://arxiv.org/abs/1711.00002); Chao et al., *HarDNet*,
-#       [arXiv:1909.00948](https://arxiv.org/abs/1909.00948); Huang, Liu, van der Maaten, Weinberger, *CondenseNet*, [arXiv:1711.09224](https://arxiv.org/abs/1711.09224).
-#     - Liu et al., *Network slimming*, [arXiv:1708.06519](https://arxiv.org/abs/1708.06519); Denton et al., *Exploiting linear structure*,
-#       [arXiv:1404.0736](https://arxiv.org/abs/1404.0736); Hinton, Vinyals, Dean, *Distilling the knowledge in a neural network*, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531).
+#     - Hu, Dey, Del Giorno, Hebert, Bagnell, *Log-DenseNet*,
+#       [arXiv:1711.00002](https://arxiv.org/abs/1711.00002); Chao et al., *HarDNet*,
+#       [arXiv:1909.00948](https://arxiv.org/abs/1909.00948); Huang, Liu, van der Maaten, Weinberger,
+#       *CondenseNet*, [arXiv:1711.09224](https://arxiv.org/abs/1711.09224).
+#     - Liu et al., *Network slimming*, [arXiv:1708.06519](https://arxiv.org/abs/1708.06519); Denton et al.,
+#       *Exploiting linear structure*,
+#       [arXiv:1404.0736](https://arxiv.org/abs/1404.0736); Hinton, Vinyals, Dean, *Distilling the knowledge in
+#       a neural network*, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531).
 #
 #     {{ how_made() }}

@@ -16,6 +16,7 @@ from densenet_solutions.exercises.saving_memory.bench import (
     BASELINE,
     WHOLE_BUDGET,
     MemoryBench,
+    beside,
 )
 from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.exercises.saving_memory.gradient_errors import COMPARED, GradientErrors
@@ -27,6 +28,7 @@ from densenet_solutions.models import densenet121
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import (
+    bare_mib,
     count,
     decimal,
     gib,
@@ -75,7 +77,7 @@ def bench_table(rows, setting, caption):
         on_two_occasions(rows, setting),
         {
             "way": (KEY, words),
-            "MiB": lambda pair: mib(pair[0].peak_beyond_parameters).removesuffix(" MiB"),
+            "MiB": lambda pair: bare_mib(pair[0].peak_beyond_parameters, 1),
             "time": lambda pair: spread(pair[0]).replace("×", ""),
             "time again": lambda pair: spread(pair[1]).replace("×", ""),
         },
@@ -106,13 +108,15 @@ assert two_rows["shared_storage"].time_ratio < 1.2
 # ## Memory and time together
 #
 # On one thread, in float32, shared storage needs {{ times(less(one_rows, "shared_storage")) }} less memory at
-# {{ times(one_rows["shared_storage"].time_ratio, 2) }} torchvision's time; recomputed layers {{ times(less(one_rows, "recompute_layer")) }} less
+# {{ times(one_rows["shared_storage"].time_ratio, 2) }} torchvision's time; recomputed layers
+# {{ times(less(one_rows, "recompute_layer")) }} less
 # ({{ times(less(two_rows, "recompute_layer")) }} on two threads) at
 # {{ times(one_rows["recompute_layer"].time_ratio) }} the time.
 #
 # All ways take turns for {{ one.repeats }} rounds. *MiB* is the peak by the allocator of the CPU, beyond
 # parameters, buffers and input; *time* the median of the ratios to torchvision's step in the same round, with
-# quartiles. (Processor times, which only the column *time* has, give the same ratios, within {{ decimal(up(busy_off, 2)) }}.) On a CPU a turn is
+# quartiles. (Processor times, which only the column *time* has, give the same ratios, within
+# {{ decimal(up(busy_off, 2)) }}.) On a CPU a turn is
 # two steps, and the second is timed, since in training, too, a step follows one of its own kind. On one thread PyTorch
 # computes 1×1 convolutions of fewer than 16 images by other code than on two. *torchvision channels_last* is the
 # same network in the layout that PyTorch recommends for convolutions; shared storage uses it inside, and cuts
@@ -142,8 +146,7 @@ assert compiled.BUDGET == 0.1
 assert (
     whole.peak_beyond_parameters / 5 < tenth.peak_beyond_parameters < whole.peak_beyond_parameters
 )
-beside = sorted(a / b for a, b in zip(tenth.seconds, whole.seconds, strict=True))
-quarter = len(beside) // 4
+in_time, least, most = beside(tenth.seconds, whole.seconds)
 bench_table(two_rows, "float32", "Two threads.")
 
 # %% [markdown]
@@ -157,8 +160,8 @@ bench_table(two_rows, "float32", "Two threads.")
 # {{ mib(whole.peak_beyond_parameters, 0) }}. A tenth of the activations does not make a tenth of
 # the peak. It is {{ mib(tenth.peak_beyond_parameters, 0) }},
 # {{ times(whole.peak_beyond_parameters / tenth.peak_beyond_parameters) }} less, at
-# {{ times(study.beside(tenth, whole), 2) }} the time^[Quartiles {{ times(beside[quarter], 2) }} to
-# {{ times(beside[-1 - quarter], 2) }}.]. The times in the table are those of compiled code against code
+# {{ times(in_time, 2) }} the time^[Quartiles {{ times(least, 2) }} to
+# {{ times(most, 2) }}.]. The times in the table are those of compiled code against code
 # that is not compiled.
 #
 # DenseNet-121 · 8 × 224² · bfloat16 autocast · CPU, 2 threads · measured
@@ -200,7 +203,8 @@ bench_table(
 # shared storage, recomputed layers and compiled code most. (What a page costs we have not measured.)
 # In bfloat16's it handed out {{ count(half_faults["recompute_block"]) }} in recomputed blocks, and none in
 # torchvision's step. In *time* it handed out
-# {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others, so that ratio is
+# {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others,
+# so that ratio is
 # probably a little too large.
 #
 # ## What is kept
@@ -232,7 +236,8 @@ pictures.two_timelines(study.plain_timeline(), lines["shared_storage"])
 
 # %% [markdown]
 # What is left at the peak? When the backward pass has reached the first block, and again and again from there on: the
-# first block's features ({{ mib(first_block) }}), their gradients (as much), the gradients of nearly all parameters (all would be
+# first block's features ({{ mib(first_block) }}), their gradients (as much), the gradients of nearly all
+# parameters (all would be
 # {{ mib(gradients) }}), which no way of keeping activations can save, and {{ mib(in_hand, 0) }} or a little more in
 # hand for a moment. The third buffer of [3.2](3-2-saving-memory.py#share) is small here, behind the
 # transition.
@@ -256,10 +261,6 @@ work_record, dial_record = load_record("bench-at-work"), load_record("shared-sto
 work, dials = study.at_work(work_record), study.at_work(dial_record)
 tensors = len(list(densenet121().parameters()))
 other_times = work[256].row("shared_storage").time_ratio, dials[256].row("1").time_ratio
-
-
-def bare_mib(num_bytes):
-    return mib(num_bytes, 0).removesuffix(" MiB")
 
 
 def time_at(batch, name):
@@ -373,10 +374,12 @@ assert gpu_half[128].rows[0].name == "torchvision" and max(plain_half) > 1.1 * m
 #
 # A plain step took {{ milliseconds(plain_seconds[32]) }} with 32 images here, and
 # {{ milliseconds(plain_seconds[8]) }} with 8 (on two other occasions {{ other_plain(32) }}, and {{ other_plain(8) }}),
-# hardly more for four times the images, so presumably the ratios compare mostly the processor's work at these sizes. With 128 and 256 images in float32 DenseNet-121's plain rounds agree to a hundredth here. Others
+# hardly more for four times the images, so presumably the ratios compare mostly the processor's work at these
+# sizes. With 128 and 256 images in float32 DenseNet-121's plain rounds agree to a hundredth here. Others
 # spread more (with 128 in bfloat16 {{ milliseconds(min(plain_half)) }} to {{ milliseconds(max(plain_half)) }}; in
 # float32 [on another occasion](#the-dial) {{ milliseconds(min(other_128)) }} to {{ milliseconds(max(other_128)) }}).
-# Single rounds took up to {{ times(slowest) }} the fastest of the same way. Peaks are without what PyTorch keeps for cuBLAS
+# Single rounds took up to {{ times(slowest) }} the fastest of the same way. Peaks are without what PyTorch
+# keeps for cuBLAS
 # ({{ mib(cublas, 0) }}); where it was taken in the first step of a process, it is subtracted.
 #
 # ### How long the GPU is at work
@@ -390,13 +393,15 @@ assert gpu_half[128].rows[0].name == "torchvision" and max(plain_half) > 1.1 * m
 
 
 # %%
-def in_ms(column):
-    batch, what = column
+def in_ms(seconds):
+    return milliseconds(seconds).removesuffix(" ms")
+
+
+def step_and_kernels(batch):
+    found = work[batch]
     return {
-        name: milliseconds(
-            work[batch].seconds(name) if what == "step" else kernels.seconds
-        ).removesuffix(" ms")
-        for name, kernels in work[batch].kernels.items()
+        f"{batch}: step": {name: in_ms(found.seconds(name)) for name in found.kernels},
+        f"{batch}: GPU": {name: in_ms(one.seconds) for name, one in found.kernels.items()},
     }
 
 
@@ -404,11 +409,8 @@ table(
     work[8].kernels,
     {
         "way": (KEY, words),
-        **{
-            f"{batch}: {what}": in_ms((batch, what))
-            for batch in (8, 256)
-            for what in ("step", "GPU")
-        },
+        **step_and_kernels(8),
+        **step_and_kernels(256),
         "kernels": {name: count(kernels.count) for name, kernels in work[256].kernels.items()},
     },
     caption="8 and 256 images, in ms: a step (median), and the GPU's work in another. Last, how many kernels "
@@ -460,15 +462,19 @@ assert all(low < 1 < high for _, low, high in unsure)
 # took {{ percent(max(shares[256]) - 1, 0) }} longer than the median step.]. It has
 # {{ times(gpu_more[8]) }} as much to do for shared storage as for torchvision's network with 8 images, and
 # {{ times(gpu_more[256]) }} with 256. In the rest no kernel runs, probably since the processor has not started one. How
-# long that is varies from run to run: on three occasions shared storage's step of 256 images took {{ milliseconds(min(shared_256)) }} to
+# long that is varies from run to run: on three occasions shared storage's step of 256 images took
+# {{ milliseconds(min(shared_256)) }} to
 # {{ milliseconds(max(shared_256)) }}, its step of 128 images on two {{ milliseconds(shared_128[0]) }} and
 # {{ milliseconds(shared_128[1]) }} ({{ times(gpu_rows[128]["shared_storage"].time_ratio) }} and
-# {{ times(dials[128].row("1").time_ratio) }}), and in the two with 256 that were profiled its kernels took the same time within
+# {{ times(dials[128].row("1").time_ratio) }}), and in the two with 256 that were profiled its kernels took the
+# same time within
 # {{ percent(up(kernels_apart, 3)) }}.
 #
 # **bfloat16.** With 256 images a step takes {{ of_float32("torchvision") }} its time in float32 (convolutions in
-# TF32), in `channels_last` {{ of_float32("torchvision channels_last") }} of that in float32 in that layout, with recomputed layers
-# {{ of_float32("recompute_layer") }}, with shared storage {{ of_float32("shared_storage") }} (medians over rounds, and quartiles). With 32
+# TF32), in `channels_last` {{ of_float32("torchvision channels_last") }} of that in float32 in that layout,
+# with recomputed layers
+# {{ of_float32("recompute_layer") }}, with shared storage {{ of_float32("shared_storage") }} (medians over
+# rounds, and quartiles). With 32
 # images, which were measured too, torchvision's is not faster, as far as we can tell, in either layout. With 8,
 # shared storage needs more memory in bfloat16 than recomputed layers, {{ mib(peaks_of_8[0], 0) }} against
 # {{ mib(peaks_of_8[1], 0) }}.
@@ -521,7 +527,8 @@ large = dials[256]
 # {{ times(large.row("8").time_ratio) }} the time; they start {{ count(large.kernels["8"].count) }} kernels, one slice
 # {{ count(large.kernels["1"].count) }}. With 32 and 128 images, which were measured too, eight slices need
 # {{ times(dials[32].less("8")) }} and {{ times(dials[128].less("8")) }} less and take
-# {{ times(dials[32].row("8").time_ratio) }} and {{ times(dials[128].row("8").time_ratio) }} the time. *Products in TF32* is `torch.set_float32_matmul_precision("high")`: the 1×1
+# {{ times(dials[32].row("8").time_ratio) }} and {{ times(dials[128].row("8").time_ratio) }} the time. *Products
+# in TF32* is `torch.set_float32_matmul_precision("high")`: the 1×1
 # convolutions are matrix products here, which PyTorch computes in full float32 unless told otherwise,
 # and its convolutions in TF32.
 #
@@ -602,7 +609,8 @@ more = {name: fits[name].batch / fits["plain"].batch for name in fits}
 # ## Is it the same gradient?
 #
 # Rounding depends on the order of operations, so two right answers in float32 differ. The fair reference is
-# float64. Each row is the error of a gradient that was computed in float32, $\lVert g - g_{64}\rVert / \lVert g_{64}\rVert$ over all parameters, $g_{64}$ being the
+# float64. Each row is the error of a gradient that was computed in float32,
+# $\lVert g - g_{64}\rVert / \lVert g_{64}\rVert$ over all parameters, $g_{64}$ being the
 # plain network's in float64.
 #
 # Two dense blocks of two layers · 4 × 32² · float32 against float64 · CPU, computed live
@@ -667,7 +675,8 @@ table(
 # %% [markdown]
 # {{ record_note(errors_record) }}
 #
-# In this network rounding in float32, the plain way or another exact one ({{ percent(min(exact_ones)) }} to {{ percent(max(exact_ones)) }}), can
+# In this network rounding in float32, the plain way or another exact one ({{ percent(min(exact_ones)) }} to
+# {{ percent(max(exact_ones)) }}), can
 # exceed what 8 bits add to it ({{ percent(min(added_by_bits)) }} to {{ percent(max(added_by_bits)) }}).
 #
 # *bitwise*: the same outputs, gradients and buffers as the plain network, bit for bit. *numerical*:
@@ -720,7 +729,8 @@ def deepest(name, size):
 
 # %% [markdown]
 # Both tables are predictions, for tensors alone: a CUDA context, workspace, and what the allocator
-# reserves and cannot use come on top ([3.1](3-1-memory.py#what-a-gpu-shows) and [3.1b](3-1b-trust.py) say how much). So the numbers without ≥
+# reserves and cannot use come on top ([3.1](3-1-memory.py#what-a-gpu-shows) and [3.1b](3-1b-trust.py) say how
+# much). So the numbers without ≥
 # are upper bounds, and not all by the same share: in 8 GiB shared storage should train
 # {{ times(predicted_fit["shared_storage"] / predicted_fit["plain"]) }} the plain network's batch, and
 # [did](#what-fits-into-8-gib) {{ times(more["shared_storage"]) }}.
@@ -781,7 +791,8 @@ assert before > 3 * after and before > 2 * whole > 2 * after
 # It has no bottlenecks to compute again, and less to save. Recomputing what a layer reads or the layer as
 # a whole comes to the same, {{ mib(layers_again, 0) }}. With shared storage its peak falls from {{ mib(before, 0) }}
 # to {{ mib(after, 0) }} with a CPU's slices, {{ times(before / after) }} less, and to
-# {{ mib(whole, 0) }} with a GPU's, {{ times(before / whole) }} less. With a CPU's the peak comes at the end of the backward
+# {{ mib(whole, 0) }} with a GPU's, {{ times(before / whole) }} less. With a CPU's the peak comes at the end of
+# the backward
 # pass, when the stem has its turn, whose maps have four times the pixels of the first block's.
 #
 # ## Repeat it

@@ -20,6 +20,7 @@ from densenet_solutions.exercises.saving_memory.bench import (
     OURS,
     MemoryBenchRow,
     Step,
+    beside,
     compare,
     contestants,
 )
@@ -71,10 +72,7 @@ class AtWork:
 
     def beside(self, name: str, other: str) -> tuple[float, float, float]:
         """Time of one as a multiple of another's in the same round: median and quartiles."""
-        rounds = zip(self.row(name).seconds, self.row(other).seconds, strict=True)
-        ratios = sorted(mine / theirs for mine, theirs in rounds)
-        quarter = len(ratios) // 4
-        return statistics.median(ratios), ratios[quarter], ratios[-1 - quarter]
+        return beside(self.row(name).seconds, self.row(other).seconds)
 
     def less(self, name: str) -> float:
         """How many times less it takes than torchvision's network at the peak."""

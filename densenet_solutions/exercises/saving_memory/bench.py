@@ -215,26 +215,27 @@ def _row(
 ) -> MemoryBenchRow:
     if name not in seconds or BASELINE not in seconds:
         return MemoryBenchRow(name, peak, tuple(seconds.get(name, ())), None, None, None)
-    ratios = _ratios(seconds, name)
-    quarter = len(ratios) // 4
     return MemoryBenchRow(
         name,
         peak,
         tuple(seconds[name]),
-        statistics.median(ratios),
-        ratios[quarter],
-        ratios[-1 - quarter],
+        *beside(seconds[name], seconds[BASELINE]),
         statistics.median_low(faults) if resource is not None and faults else None,
         () if processor is None else tuple(processor[name]),
-        None if processor is None else statistics.median(_ratios(processor, name)),
+        None if processor is None else beside(processor[name], processor[BASELINE])[0],
     )
 
 
-def _ratios(seconds: Mapping[str, Sequence[float]], name: str) -> list[float]:
-    """Round by round beside the baseline, from the least to the most."""
-    return sorted(
-        mine / theirs for mine, theirs in zip(seconds[name], seconds[BASELINE], strict=True)
-    )
+def beside(mine: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Times as multiples of others in the same round: median, lower and upper quartile.
+
+    Examples:
+        >>> beside([2, 1, 12, 6], [1, 2, 4, 3])
+        (2.0, 2.0, 2.0)
+    """
+    ratios = sorted(a / b for a, b in zip(mine, theirs, strict=True))
+    quarter = len(ratios) // 4
+    return statistics.median(ratios), ratios[quarter], ratios[-1 - quarter]
 
 
 def _bench_case(case: Mapping[str, Any], device: str) -> MemoryBench:

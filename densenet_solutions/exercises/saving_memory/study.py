@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from densenet_solutions.exercises.memory.gpu import short_name
 from densenet_solutions.exercises.memory.own_process import OwnProcess
+from densenet_solutions.exercises.saving_memory import bench
 from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy, control
 from densenet_solutions.exercises.saving_memory.at_work import AtWork
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
@@ -154,7 +155,7 @@ def at_work(record: Record) -> dict[int, AtWork]:
 
 def beside(row: MemoryBenchRow, other: MemoryBenchRow) -> float:
     """Time of `row` as a multiple of `other`'s: the median of the ratios in the same round."""
-    return statistics.median(a / b for a, b in zip(row.seconds, other.seconds, strict=True))
+    return bench.beside(row.seconds, other.seconds)[0]
 
 
 def card(record: Record) -> str:
