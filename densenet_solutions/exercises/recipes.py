@@ -34,7 +34,10 @@ gpu-published  memory.published  30 min  simulation against published GPU measur
 gradient-errors  saving_memory.gradient_errors  5 min  gradients in float32 against float64
 houses-deep  houses.recordings:deep  20 min  16 layers: connections, dropout, initialization
 houses-confirmed  houses.walk:confirmed  20 min  the dense average and the best trees, once more
+houses-dense-average  houses.dense_search:average  10 min  the second search's dense average
+houses-dense-average-judged  houses.dense_search:judged  40 min  it, and CatBoost, on all partitions
 houses-dense-judged  houses.dense_walk:judged  20 min  the walk's dense average, and CatBoost
+houses-dense-search  houses.dense_search:search  35 min  dense networks, faster rates, more epochs
 houses-dense-walk  houses.dense_walk:walk  30 min  dense networks, option by option, and an average
 houses-factors  houses.recordings:factors  30 min  one dense network: features and dropout
 houses-final  houses.recordings:final  5 min  test scores of the connections, read once
