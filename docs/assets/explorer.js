@@ -1,5 +1,5 @@
 // The explorer page: reads the form, draws both cases and the cards, keeps its state in the address.
-// Numbers come from the page. `densenet_solutions/exercises/explorer/estimate.py` and `cards.py`, and
+// Numbers come from the page, those of a network of one's own from `explorer-own.js`. `densenet_solutions/exercises/explorer/estimate.py` and `cards.py`, and
 // `tests/site/explorer_in_python.py`, say the same in Python, and a test compares the two.
 "use strict";
 (function () {
@@ -16,24 +16,6 @@
   const isTraining = (state) => state.way !== "inference";
 
   // --- what Python computes too -----------------------------------------------------------------
-
-  function grown(found, [own, parameters, fixed], k) {
-    if (k === own) return found;
-    const at = ([a, b, c]) => whole(a * k * k + b * k + c);
-    const [p, f] = [at(parameters), at(fixed)];
-    const [wider, heavier] = [k / own, p / found.p];
-    const allocated = found.x.map((pixels, i) => {
-      const there = 4 * found.c * pixels + data.cublas;
-      const features = found.a[i] - found.f - found.g[i] - there;
-      return f + there + whole(found.g[i] * heavier) + whole(features * wider);
-    });
-    const scale = [wider, wider, heavier];
-    return {
-      ...found, p, f, a: allocated,
-      r: found.r.map((reserved, i) => whole(reserved * (allocated[i] / found.a[i]))),
-      l: found.l.map((live) => live.map((kib, i) => whole(kib * scale[i % 3]))),
-    };
-  }
 
   function need(found, state, batch) {
     const pixels = batch * state.side * state.side;
@@ -86,11 +68,38 @@
       optimizer: all.optimizer ?? field.optimizer.value, // a disabled field has no value
     };
     return ["a", "b"].map((name) => {
-      const state = { ...common, network: all[name], way: all[name + "-way"] };
-      const growth = data.growth[state.network];
-      const k = within(all[name + "-k"] || growth?.[0], 4, 128);
-      return { ...state, name, growth, k: growth ? Math.max(4, 4 * Math.round(k / 4)) : null };
+      const state = { ...common, name, network: all[name], way: all[name + "-way"] };
+      const from = data.networks[state.network];
+      return from ? { ...state, from, own: ownOf(name, from, all) } : state;
     });
+  }
+
+  // What was typed, made possible; what was not understood is as in the network that it came from.
+  function ownOf(name, from, all) {
+    const layers = (all[name + "-layers"] ?? "").match(/\d+/g);
+    return {
+      ...from,
+      k: within(all[name + "-k"] || from.k, 4, 128),
+      layers: layers ? layers.slice(0, 4).map((count) => within(count, 1, 64)) : from.layers,
+      theta: Math.min(1, Math.max(0.1, Number(all[name + "-theta"]) || from.theta)),
+    };
+  }
+
+  const same = (own, from) =>
+    own.k === from.k && own.theta === from.theta && "" + own.layers === "" + from.layers;
+
+  const made = new Map(); // networks of one's own
+  function known(state) {
+    const autocast = state.numbers === "autocast";
+    const recorded = data.cases[state.network + " " + state.way + (autocast ? " autocast" : "")];
+    if (!recorded || !state.own || same(state.own, state.from)) return recorded;
+    const { k, layers, theta } = state.own;
+    const name = [state.network, state.way, autocast, k, layers, theta].join(" ");
+    if (!made.has(name)) {
+      const { sizes, stretches, cublas } = data;
+      made.set(name, window.ownDenseNet(state.own, state.way, autocast, sizes, stretches, cublas));
+    }
+    return made.get(name);
   }
 
   const within = (value, low, high) =>
@@ -106,10 +115,13 @@
         option.disabled = !(network + " " + option.value in data.cases);
       }
       if (ways.selectedOptions[0].disabled) ways.value = "plain";
-      const growth = data.growth[network];
-      field[name + "-k"].disabled = !growth;
-      if (!growth) field[name + "-k"].value = "";
-      else if (!field[name + "-k"].value) field[name + "-k"].value = growth[0];
+      const from = data.networks[network];
+      for (const of of ["k", "layers", "theta"]) {
+        const typed = field[name + "-" + of];
+        typed.disabled = !from;
+        if (!from) typed.value = "";
+        else if (!typed.value) typed.value = of === "layers" ? from.layers.join(" ") : from[of];
+      }
     }
     field.optimizer.disabled = ["a", "b"].every((name) => field[name + "-way"].value === "inference");
   }
@@ -132,8 +144,9 @@
   function title(state) {
     const text = field[state.name].selectedOptions[0].textContent;
     const way = field[state.name + "-way"].selectedOptions[0].textContent;
-    const own = state.growth && state.k !== state.growth[0] ? ", k = " + state.k : "";
-    return text + own + ", " + way;
+    if (!state.own || same(state.own, state.from)) return text + ", " + way;
+    const { k, layers, theta } = state.own;
+    return `k = ${k}, ${layers.join("·")} layers, θ = ${theta}, ${way}`;
   }
 
   function drawStep(box, found, state, top, moment) {
@@ -204,10 +217,8 @@
     field.moment.setAttribute("aria-valuetext",
       moment ? `${moment} of ${field.moment.max}` : "at the peak");
     for (const state of states) {
-      const autocast = state.numbers === "autocast" ? " autocast" : "";
-      const recorded = data.cases[state.network + " " + state.way + autocast];
-      if (!recorded) continue;
-      state.found = state.growth ? grown(recorded, state.growth, state.k) : recorded;
+      state.found = known(state);
+      if (!state.found) continue;
       state.need = need(state.found, state, state.batch);
       state.bounds = bounds(state, state.need);
       state.gone = state.need[1] + data.context;
@@ -243,7 +254,7 @@
 
   function restore() {
     const said = new URLSearchParams(location.hash.slice(1));
-    for (const name of ["a", "b"]) if (said.has(name)) field[name + "-k"].value = "";
+    for (const name of ["a", "b"]) if (said.has(name)) asItIs(name);
     said.forEach((value, name) => {
       const found = field[name];
       if (!found || found.tagName === "BUTTON") return;
@@ -259,13 +270,23 @@
   function write() {
     const states = read();
     field.batch.value = states[0].batch;
-    for (const state of states) if (state.growth) field[state.name + "-k"].value = state.k;
+    for (const { name, own } of states) {
+      if (!own) continue;
+      field[name + "-k"].value = own.k;
+      field[name + "-layers"].value = own.layers.join(" ");
+      field[name + "-theta"].value = own.theta;
+    }
+  }
+
+  // Another network comes as it is.
+  function asItIs(name) {
+    for (const of of ["k", "layers", "theta"]) field[name + "-" + of].value = "";
   }
 
   form.addEventListener("input", (event) => {
     if (event.target === slider) field.batch.value = 2 ** slider.value;
     for (const name of ["a", "b"]) {
-      if (event.target === field[name]) field[name + "-k"].value = "";
+      if (event.target === field[name]) asItIs(name);
     }
     show();
   });

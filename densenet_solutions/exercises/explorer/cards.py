@@ -18,7 +18,6 @@ from typing import Any
 from densenet_solutions.exercises.explorer.estimate import Need, need
 from densenet_solutions.exercises.explorer.predictions import (
     NETWORKS,
-    NO_COMPRESSION,
     ExplorerCase,
     case_name,
 )
@@ -66,10 +65,7 @@ class Margin:
 
 
 def margin(rows: Iterable[Held], cases: Mapping[str, ExplorerCase]) -> Margin:
-    """The worst of what GPUs reserved beyond `need`, in steps that reserved above 1 GiB.
-
-    Each network has its own; without compression it is DenseNet-121's.
-    """
+    """The worst of what GPUs reserved beyond `need`, in steps that reserved above 1 GiB."""
     rows = tuple(rows)
     return Margin(max(gone(rows)), misses(rows, cases, above=GIB))
 
@@ -101,10 +97,8 @@ def misses(
             continue
         # to three digits, and never less than what was seen
         more = math.ceil(1000 * max(0.0, _reserved(row) / said(row, cases).reserved - 1)) / 1000
-        for name in NETWORKS:
-            if row.case.network in (name, "densenet121" if name == NO_COMPRESSION else name):
-                at = name, row.case.train
-                miss[at] = max(miss.get(at, 0.0), more)
+        at = row.case.network, row.case.train
+        miss[at] = max(miss.get(at, 0.0), more)
     return miss
 
 

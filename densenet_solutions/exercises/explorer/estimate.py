@@ -5,15 +5,10 @@ What else the script computes stands in Python beside its test, `tests/site/expl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-
 from densenet_solutions import checks
-from densenet_solutions.exercises.explorer.predictions import ExplorerCase, explored
-from densenet_solutions.measure import count_parameters
-from densenet_solutions.models import TABLE_1
+from densenet_solutions.exercises.explorer.predictions import ExplorerCase
 
 RESOLUTIONS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 #: optimizer → state in multiples of the parameters.
@@ -55,43 +50,6 @@ def need(case: ExplorerCase, batch: int, resolution: int, optimizer: str = "none
         on_line(low.allocated_bytes, high.allocated_bytes),
         on_line(low.reserved_bytes, high.reserved_bytes),
     )
-
-
-@dataclass(frozen=True)
-class Growth:
-    """A DenseNet's weights as functions of its growth rate `k`: `a·k² + b·k + c`.
-
-    `own` is the `k` that it was recorded with. Exact where `k` is a multiple of 4.
-    """
-
-    own: int
-    parameters: tuple[float, float, float]
-    fixed_bytes: tuple[float, float, float]
-
-
-def growth(name: str) -> Growth:
-    """Weights of the network `name`, its layers and its compression, for any growth rate.
-
-    The stem has `2k` channels. Three growth rates are counted, and give the rest.
-    """
-    build = explored(name).build
-    counted = []
-    for k in (16, 32, 48):
-        with torch.device("meta"):
-            net = build(growth_rate=k, num_init_features=2 * k)
-        tensors = (*net.parameters(), *net.buffers())
-        counted.append(
-            (count_parameters(net).total, sum(t.numel() * t.element_size() for t in tensors))
-        )
-    parameters, fixed = (_quadratic(*values) for values in zip(*counted, strict=True))
-    own = TABLE_1[name].config.growth_rate if name in TABLE_1 else 32
-    return Growth(own, parameters, fixed)
-
-
-def _quadratic(at_16: int, at_32: int, at_48: int) -> tuple[float, float, float]:
-    a = (at_48 - 2 * at_32 + at_16) / 512
-    b = (at_32 - at_16) / 16 - 48 * a
-    return a, b, at_16 - 256 * a - 16 * b
 
 
 def whole(value: float) -> int:

@@ -15,16 +15,19 @@ from densenet_solutions.exercises.explorer.cards import (
 from densenet_solutions.exercises.explorer.estimate import (
     OPTIMIZERS,
     RESOLUTIONS,
-    Growth,
     need,
 )
 from densenet_solutions.exercises.explorer.predictions import (
     METHODS,
+    SIZES,
     STRETCHES,
     ExplorerCase,
     case_name,
 )
 from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE
+from densenet_solutions.models import TABLE_1
+from densenet_solutions.models.config import DenseNetConfig
+from densenet_solutions.models.variants import BOOK
 from densenet_solutions.site.figures import colour
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, decimal
@@ -37,7 +40,6 @@ NETWORKS = {
     "densenet201": "DenseNet‑201",
     "densenet264": "DenseNet‑264",
     "densenet161": "DenseNet‑161",
-    "densenet121-theta-1": "DenseNet‑121, θ = 1",
     "book-densenet": "the book’s DenseNet",
     "book-resnet18": "the book’s ResNet‑18",
 }
@@ -56,15 +58,18 @@ _KINDS = {  # in the order of the script's `alive`
     "gradients": "gradients",
 }
 
+#: What a network of one's own may start from.
+CONFIGS = {**{name: row.config for name, row in TABLE_1.items()}, "book-densenet": BOOK.config}
 
-def explorer(
-    cases: Mapping[str, ExplorerCase], growths: Mapping[str, Growth], margins: Margin
-) -> Html:
+
+def explorer(cases: Mapping[str, ExplorerCase], margins: Margin) -> Html:
     """Controls, places for what they show, and data; the script unhides them."""
     networks = {name: words for name, words in NETWORKS.items() if f"{name} plain" in cases}
     data = {
         "cases": {name: _numbers(case) for name, case in cases.items()},
-        "growth": {name: [g.own, g.parameters, g.fixed_bytes] for name, g in growths.items()},
+        "networks": {name: _network(config) for name, config in CONFIGS.items()},
+        "sizes": SIZES,
+        "stretches": STRETCHES,
         "cards": CARDS,
         "optimizers": OPTIMIZERS,
         "largest": LARGEST,
@@ -162,9 +167,23 @@ def _numbers(case: ExplorerCase) -> dict[str, object]:
         "x": [p.pixels for p in case.points],
         "a": [p.allocated_bytes for p in case.points],
         "r": [p.reserved_bytes for p in case.points],
-        "g": [p.gradient_bytes for p in case.points],
         "s": [step.pixels for step in case.steps],
         "l": [[kib for row in step.live for kib in row] for step in case.steps],
+    }
+
+
+def _network(config: DenseNetConfig) -> dict[str, object]:
+    """What `explorer-own.js` builds a network from; the stem has `2k` channels."""
+    assert config.num_init_features == 2 * config.growth_rate
+    return {
+        "k": config.growth_rate,
+        "layers": config.block_config,
+        "theta": config.compression,
+        "h": config.bn_size or 0,
+        "inplace": config.inplace,
+        "bias": config.bias,
+        "channels": config.in_channels,
+        "classes": config.num_classes,
     }
 
 
@@ -174,8 +193,12 @@ def _one(name: str, way: str, networks: Mapping[str, str]) -> str:
         f"<fieldset><legend>{name.upper()}</legend>"
         + _select(name, "Network", networks)
         + _select(f"{name}-way", "Step", WAYS, way)
-        + f'<label>k <input type="number" name="{name}-k" min="4" max="128" step="4" '
-        'aria-label="Growth rate k"></label></fieldset>'
+        + f'<label>k <input type="number" name="{name}-k" min="4" max="128" '
+        'aria-label="Growth rate k"></label>'
+        f'<label>Layers <input name="{name}-layers" inputmode="numeric" autocomplete="off" '
+        'aria-label="Layers of each dense block"></label>'
+        f'<label>θ <input type="number" name="{name}-theta" min="0.1" max="1" step="0.05" '
+        'aria-label="Compression θ"></label></fieldset>'
     )
 
 

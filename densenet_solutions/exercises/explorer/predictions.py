@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -17,7 +16,7 @@ from densenet_solutions.measure import MemoryResult, count_parameters, predict_m
 from densenet_solutions.measure.tracker import MEMORY_CATEGORIES, MemoryPoint
 from densenet_solutions.memory import STRATEGIES, Strategy
 from densenet_solutions.models import TABLE_1
-from densenet_solutions.models.catalogue import Network, network
+from densenet_solutions.models.catalogue import network
 from densenet_solutions.records.recorder import Recipe
 
 #: Ways to run a step: training that gives the same result, and inference.
@@ -29,9 +28,9 @@ METHODS = (
     "shared_storage in 8 slices",
     "inference",
 )
-#: DenseNet-121 without compression, and the book's networks. ResNet-18 has nothing to recompute.
-NO_COMPRESSION, RESNET = "densenet121-theta-1", "book-resnet18"
-NETWORKS = (*TABLE_1, NO_COMPRESSION, "book-densenet", RESNET)
+#: The book's ResNet-18 has nothing to recompute.
+RESNET = "book-resnet18"
+NETWORKS = (*TABLE_1, "book-densenet", RESNET)
 #: (batch, resolution) of what is predicted.
 SIZES = ((1, 96), (1, 224), (8, 224), (32, 224), (64, 224), (256, 224))
 #: Under autocast a prediction takes five times as long.
@@ -43,16 +42,12 @@ KINDS = ("activations", "temporaries", "gradients")
 
 @dataclass(frozen=True)
 class ExplorerPoint:
-    """Peaks of a step with a batch of square images, in bytes, by the simulated allocator.
-
-    `gradient_bytes` are the parameters' gradients that are there when tensors hold most.
-    """
+    """Peaks of a step with a batch of square images, in bytes, by the simulated allocator."""
 
     batch: int
     resolution: int
     allocated_bytes: int
     reserved_bytes: int
-    gradient_bytes: int
 
     @property
     def pixels(self) -> int:
@@ -112,28 +107,18 @@ def cases(methods: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
     }
 
 
-def explored(name: str) -> Network:
-    """The network called `name`."""
-    if name == NO_COMPRESSION:
-        return Network(partial(TABLE_1["densenet121"].build, compression=1.0), 3)
-    return network(name)
-
-
 def predict_case(case: tuple[str, str, bool], device: str = "cpu") -> ExplorerCase:
     """Predict one network, run one way, at all sizes."""
     name, method, autocast = case
     with torch.device("meta"):
-        model = explored(name).build()
+        model = network(name).build()
     sizes = AUTOCAST_SIZES if autocast else SIZES
     found = [predict(name, method, *size, autocast=autocast) for size in sizes]
     points = []
     for size, result in zip(sizes, found, strict=True):
         assert result.allocated_bytes is not None
         assert result.reserved_bytes is not None
-        gradients = result.bytes_by_category["gradients"]
-        points.append(
-            ExplorerPoint(*size, result.allocated_bytes, result.reserved_bytes, gradients)
-        )
+        points.append(ExplorerPoint(*size, result.allocated_bytes, result.reserved_bytes))
     return ExplorerCase(
         network=name,
         method=method,
@@ -142,7 +127,7 @@ def predict_case(case: tuple[str, str, bool], device: str = "cpu") -> ExplorerCa
         fixed_bytes=sum(
             t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())
         ),
-        in_channels=explored(name).in_channels,
+        in_channels=network(name).in_channels,
         points=tuple(points),
         steps=tuple(
             ExplorerStep(*sizes[i], stretches(found[i].timeline))
@@ -161,7 +146,7 @@ def predict(
     optimizer: str | None = None,
 ) -> MemoryResult:
     """One step on a GPU."""
-    net = explored(name)
+    net = network(name)
     strategy = _strategy(method)
     options = {"slices": 8} if method.endswith("8 slices") else {}
     return predict_memory(
