@@ -18,7 +18,9 @@ from densenet_solutions.exercises.explorer.cards import (
     off_the_points,
     said,
 )
-from densenet_solutions.exercises.explorer.estimate import growth, need
+from densenet_solutions.exercises.explorer.estimate import need
+from densenet_solutions.exercises.explorer.own import own_trace
+from densenet_solutions.exercises.explorer.own_predicted import config_of
 from densenet_solutions.exercises.explorer.pictures import (
     WAYS,
     batch_table,
@@ -36,6 +38,7 @@ from densenet_solutions.exercises.memory.gpu import first_steps, held
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
 from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.exercises.saving_memory.study import card as card_of
+from densenet_solutions.measure import CudaCache
 from densenet_solutions.models import TABLE_1
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
@@ -51,7 +54,6 @@ cases = {
 simulated = predict("book-resnet18", "plain", 1, 224, optimizer="adam").reserved_bytes
 with_adam = simulated / need(cases["book-resnet18 plain"], 1, 224, "adam").reserved - 1
 assert with_adam > 0.08
-growths = {name: growth(name) for name in NETWORKS if f"{name} shared_storage" in cases}
 predicted = load_record("memory-grid-predicted").cases
 on_gpus = held(load_record("memory-grid"), predicted)
 assert {row.gpu for row in on_gpus} == {"H100", "H200"}
@@ -96,7 +98,7 @@ assert gone([least]) == away[:1]  # there the library's share is in what the ste
 usual = [size for size in away[1:] if size < 860 * MIB]
 
 # %% [markdown]
-# {{ explorer(cases, growths, margins) }}
+# {{ explorer(cases, margins) }}
 #
 # **How to read it.** The areas are the tensors that are alive in the course of the step; parameters,
 # buffers, the optimizer's state and the images are always there. Move over the areas, or use *Moment*,
@@ -119,8 +121,9 @@ usual = [size for size in away[1:] if size < 860 * MIB]
 # which we expect it. On other cards nothing was measured.
 # { .ds-explorer-words }
 #
-# Your own network: take the layers of one of these and set its growth rate $k$. The stem then has
-# $2k$ channels. Only DenseNet-121 is there without compression ($\theta = 1$), too.
+# Your own network: change the growth rate $k$, the layers of up to four dense blocks, and what share
+# $\theta$ of its channels a transition keeps. All else stays as in the network that you came from, and the stem
+# has $2k$ channels.
 # { .ds-explorer-words }
 #
 # ## The same as tables
@@ -169,6 +172,22 @@ assert (
     > max(fit.batch / ranges[name][0] for name, fit in fits.items() if name != "recompute_layer")
 )
 
+own = load_record("explorer-own").cases
+
+
+def played(case):
+    """What the explorer says of a network that was drawn."""
+    size = case["way"], case["batch"], case["side"]
+    return CudaCache().play(own_trace(config_of(case), *size, autocast=case["autocast"])[1])
+
+
+own_played = [(played(case), case) for case in own.values()]
+own_allocated, own_reserved = (
+    sorted(abs(getattr(use, of) / case[of] - 1) for use, case in own_played)
+    for of in ("allocated_bytes", "reserved_bytes")
+)
+own_off = max(abs(use.reserved_bytes - case["reserved_bytes"]) for use, case in own_played)
+own_same = sum(error == 0 for error in own_reserved)
 bench = load_record("bench-memory-gpu").cases
 
 
@@ -263,7 +282,7 @@ table(
 )
 
 # %% [markdown]
-# Where the band ends is measured, for each network by itself; $\theta = 1$ and growth rates of your own
+# Where the band ends is measured, for each network by itself; networks of your own
 # were not measured, and take the error of the network that they are made from. In training steps that reserved more
 # than 1 GiB it was up to {{ percent(up(of_table_1, 2), 0) }} more than is said here for the networks of Table
 # 1, {{ percent(up(miss["book-densenet"], 2), 0) }} for the book's DenseNet and
@@ -292,7 +311,12 @@ table(
 # H100 only. Another card's may be smaller or larger, and the largest batches above, with
 # a limit on what PyTorch reserves, say nothing about it.
 #
-# - **Own growth rates**: activations are taken in proportion to $k$; parameters and buffers are counted.
+# - **Networks of your own**: their steps are not predicted by PyTorch's operations. Your browser writes down
+#   which tensors come and go, in the order in which PyTorch made them in a few small networks, and plays
+#   that through the same simulated allocator. {{ len(own) }} networks were drawn at random and predicted by
+#   PyTorch's operations, each in one way and one size. What is allocated agrees to
+#   {{ percent(up(own_allocated[-1], 3)) }}; what is reserved is the same to the byte in {{ own_same }}, and the others
+#   are off by {{ mib(own_off, 0) }} at most ({{ percent(up(own_reserved[-1], 3)) }}).
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,
 #   and with few images more can be reserved than is said here, with any optimizer: {{ percent(with_adam, 0) }}
 #   more, simulated, for the book's ResNet-18 with Adam and one image of 224².

@@ -504,13 +504,15 @@
       const plan = this.plan(this.stemPixels);
       const z = this.stemConvolution();
       const dz = on.new(this.stemNumbers);
+      let held = [];
       for (const rows of plan.parts(width)) {
         const pooled = on.new((width * rows) / 4);
         const winners = on.new((width * rows) / 4, 8);
+        on.free(...held);
+        held = [pooled];
         const dh = on.new(width * rows);
         on.free(winners, dh);
         on.passing(width * rows);
-        on.free(pooled);
       }
       this.weights(channels, width, 7);
       for (const rows of plan.parts(width)) {
@@ -519,7 +521,7 @@
       }
       on.gradient(width);
       on.gradient(width);
-      on.free(gradient, z, dz);
+      on.free(gradient, z, dz, ...held);
     }
 
     afterHead() {

@@ -18,8 +18,10 @@ from densenet_solutions.exercises.explorer.cards import (
     misses,
     off_the_points,
 )
-from densenet_solutions.exercises.explorer.estimate import Growth, growth, need
+from densenet_solutions.exercises.explorer.estimate import need
+from densenet_solutions.exercises.explorer.own import own_case
 from densenet_solutions.exercises.explorer.pictures import (
+    CONFIGS,
     WAYS,
     batch_table,
     explorer,
@@ -30,7 +32,6 @@ from densenet_solutions.exercises.explorer.predictions import (
     RESNET,
     ExplorerCase,
     case_name,
-    explored,
     predict,
     stretches,
 )
@@ -38,10 +39,10 @@ from densenet_solutions.exercises.memory.gpu import Held, held
 from densenet_solutions.measure import count_parameters, predict_memory
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from tests.site.explorer_in_python import alive, grown
+from tests.site.explorer_in_python import alive
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = (ROOT / "docs/assets/explorer.js").read_text(encoding="utf-8")
+SCRIPT = "".join((ROOT / f"docs/assets/{n}.js").read_text("utf-8") for n in ("explorer-own", "explorer"))
 STYLE = "".join((ROOT / f"docs/assets/{n}.css").read_text("utf-8") for n in ("site", "explorer"))
 
 #: Go to an address's hash, and read what the page shows.
@@ -79,11 +80,6 @@ def on_gpu() -> tuple[Held, ...]:
 @pytest.fixture(scope="module")
 def margins(on_gpu: tuple[Held, ...], cases: dict[str, ExplorerCase]) -> Margin:
     return margin(on_gpu, cases)
-
-
-@pytest.fixture(scope="module")
-def growths() -> dict[str, Growth]:
-    return {name: growth(name) for name in NETWORKS if name != RESNET}
 
 
 def test_every_network_has_every_step(cases: dict[str, ExplorerCase]) -> None:
@@ -126,7 +122,6 @@ def test_lines_agree_with_predictions_at_other_sizes(cases: dict[str, ExplorerCa
         ("densenet121", "inference", 100, 128, "none"),
         ("book-densenet", "shared_storage", 100, 96, "adam"),
         ("book-resnet18", "plain", 3, 96, "sgd_momentum"),  # few images: weights decide
-        ("densenet121-theta-1", "plain", 12, 224, "none"),
     ],
 )
 def test_the_instrument_agrees(
@@ -149,44 +144,6 @@ def test_the_instrument_agrees(
     assert 1024 * most == pytest.approx(fresh.peak_bytes, rel=0.06)
     last = stretches(fresh.timeline)[-1]
     assert alive(case, batch, resolution, optimizer)[-1][3] == pytest.approx(last[2], rel=0.06)
-
-
-@pytest.mark.parametrize(("way", "k"), [("plain", 12), ("recompute_layer", 48), ("plain", 64)])
-def test_an_own_growth_rate_agrees_with_the_instrument(
-    cases: dict[str, ExplorerCase], growths: dict[str, Growth], way: str, k: int
-) -> None:
-    from densenet_solutions.memory import STRATEGIES
-
-    case = grown(cases[f"densenet121 {way}"], growths["densenet121"], k)
-    strategy = STRATEGIES[way]
-    fresh = predict_memory(
-        lambda: strategy.apply(
-            explored("densenet121").build(growth_rate=k, num_init_features=2 * k)
-        ),
-        (32, 3, 224, 224),
-        step=strategy.step,
-        device="cuda",
-    )
-    said = need(case, 32, 224)
-    assert said.allocated == pytest.approx(fresh.allocated_bytes, rel=0.03)
-    assert said.reserved == pytest.approx(fresh.reserved_bytes, rel=0.1)
-
-
-def test_weights_of_an_own_growth_rate_are_counted(
-    cases: dict[str, ExplorerCase], growths: dict[str, Growth]
-) -> None:
-    for network, weights in growths.items():
-        case = cases[f"{network} plain"]
-        assert grown(case, weights, weights.own) == case
-        for k in (4, 20, weights.own):
-            with torch.device("meta"):
-                net = explored(network).build(growth_rate=k, num_init_features=2 * k)
-            other = replace(weights, own=-1)  # so that nothing is taken over
-            scaled = grown(case, other, k)
-            assert scaled.parameters == count_parameters(net).total
-            assert scaled.fixed_bytes == sum(
-                t.numel() * t.element_size() for t in (*net.parameters(), *net.buffers())
-            )
 
 
 def test_the_band_holds_what_an_h100_took(
@@ -265,7 +222,6 @@ def test_refusals(cases: dict[str, ExplorerCase], options: tuple[Any, ...]) -> N
 @pytest.fixture
 def page(
     cases: dict[str, ExplorerCase],
-    growths: dict[str, Growth],
     margins: Margin,
     browser: Any,
     tmp_path: Path,
@@ -273,7 +229,7 @@ def page(
     html = (
         f"<!doctype html><html lang=en style='font-size:20px'><title>x</title><style>{STYLE}"
         "</style><body class=md-typeset style='margin:0 16px' data-md-color-scheme=default>"
-        f"<p style='height:200px'>x</p>{explorer(cases, growths, margins).html}"
+        f"<p style='height:200px'>x</p>{explorer(cases, margins).html}"
         f"<p style='height:2000px'>x</p><script>{SCRIPT}</script></html>"
     )
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
@@ -298,7 +254,6 @@ def page(
 )
 def test_page_and_python_agree(
     cases: dict[str, ExplorerCase],
-    growths: dict[str, Growth],
     margins: Margin,
     page: Any,
     batch: int,
@@ -309,20 +264,30 @@ def test_page_and_python_agree(
     for i, network in enumerate(NETWORKS):
         ways = [way for way in WAYS if case_name(network, way, False) in cases]
         way, other = ways[i % len(ways)], ways[(i + 1) % len(ways)]
-        k = 20 + 4 * i
+        own = {"k": 19 + 3 * i, "layers": (i + 1, 7, 12 - i, 3)[: 4 - i % 2], "theta": 0.4 + 0.1 * i}
+        typed = f"b-k={own['k']}&b-layers={'+'.join(map(str, own['layers']))}&b-theta={own['theta']}"
         shown = page.evaluate(
             SHOWN,
-            f"#a={network}&a-way={way}&b={network}&b-way={other}&b-k={k}&a-k=&batch={batch}"
+            f"#a={network}&a-way={way}&b={network}&b-way={other}&{typed}&batch={batch}"
             f"&side={resolution}&numbers={numbers}&optimizer={optimizer}&moment=7",
         )
-        for said, method, rate in ((shown[0], way, None), (shown[1], other, k)):
-            case = cases.get(case_name(network, method, numbers == "autocast"))
+        for said, method, changed in ((shown[0], way, None), (shown[1], other, own)):
+            autocast = numbers == "autocast"
+            case = cases.get(case_name(network, method, autocast))
             if case is None:
                 assert said["need"] == [0, 0]
                 assert said["batches"] == {}
                 continue
-            if rate and network != RESNET:
-                case = grown(case, growths[network], rate)
+            if changed and network != RESNET:
+                k, layers, theta = changed.values()
+                config = replace(
+                    CONFIGS[network],
+                    growth_rate=k,
+                    num_init_features=2 * k,
+                    block_config=layers,
+                    compression=theta,
+                )
+                case = own_case(config, network, method, autocast=autocast)
             found = need(case, batch, resolution, optimizer)
             assert said["need"] == list(found)
             assert said["live"] == list(alive(case, batch, resolution, optimizer)[6])
@@ -378,14 +343,23 @@ def test_keyboard_and_address(page: Any) -> None:
         page.fill("[name=batch]", typed)
         page.keyboard.press("Tab")
         assert page.input_value("[name=batch]") == used
-    page.fill("[name=a-k]", "33")
-    page.keyboard.press("Tab")
-    assert page.input_value("[name=a-k]") == "32"
+    for field, typed, used in (
+        ("k", "33", "33"), ("k", "999", "128"), ("layers", "4, 5 and 300", "4 5 64"),
+        ("layers", "1 2 3 4 5", "1 2 3 4"), ("layers", "none", "6 12 24 16"), ("theta", "7", "1"),
+        ("theta", "0.65", "0.65"), ("theta", "", "0.5"), ("k", "", "32"),
+    ):  # fmt: skip
+        page.fill(f"[name=a-{field}]", typed)
+        page.keyboard.press("Tab")
+        assert page.input_value(f"[name=a-{field}]") == used
+    page.fill("[name=a-layers]", "8 8 8")
+    assert "k = 32, 8·8·8 layers, θ = 0.5" in page.inner_text("figure[data-case=a]")
+    assert "a-layers=8+8+8" in page.evaluate("location.href")
     page.select_option("[name=a]", "densenet161")
     assert page.input_value("[name=a-k]") == "48"
+    assert page.input_value("[name=a-layers]") == "6 12 36 24"
     page.select_option("[name=b]", "book-resnet18")
     assert page.input_value("[name=b-way]") == "plain"
-    assert page.is_disabled("[name=b-k]")
+    assert all(page.is_disabled(f"[name=b-{field}]") for field in ("k", "layers", "theta"))
     assert not page.is_disabled("[name=optimizer]")
     for name in "ab":
         page.select_option(f"[name={name}-way]", "inference")
@@ -410,12 +384,12 @@ def test_keyboard_and_address(page: Any) -> None:
 
 @pytest.mark.site
 def test_the_built_page_has_it_and_tables_without_javascript(
-    cases: dict[str, ExplorerCase], growths: dict[str, Growth], margins: Margin, site: Path
+    cases: dict[str, ExplorerCase], margins: Margin, site: Path
 ) -> None:
     from densenet_solutions.site.build.plugin import without_search_noise
 
     html = (site / "explorer/index.html").read_text(encoding="utf-8")
-    assert without_search_noise(explorer(cases, growths, margins).html) in html
+    assert without_search_noise(explorer(cases, margins).html) in html
     assert "assets/explorer.js" in html
     assert reserved_table(cases, 32, 224).html in html
     assert batch_table(cases, margins, 224).html in html

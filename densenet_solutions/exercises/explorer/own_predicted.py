@@ -1,7 +1,9 @@
 """Recipe `explorer-own`: networks that nobody chose, predicted, to hold the tapes against.
 
 The tapes were written with the traces of a few small networks at hand. `NETWORKS` others are drawn
-at random, each with a way to run it and a size, and predicted by PyTorch's own operations.
+at random, each with a way to run it and a size, and predicted by PyTorch's own operations. A first
+draw (seed 14) showed one tensor that lives longer than had been written down; that was mended, and
+these are the second draw.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ CONFIGS = {"densenet121": TABLE_1["densenet121"].config, "book-densenet": BOOK.c
 
 def drawn() -> dict[str, dict[str, Any]]:
     """Name → network, way to run it and size; the ways come equally often."""
-    generator = random.Random(14)
+    generator = random.Random(15)
     ways = list(TAPED)
     cases: dict[str, dict[str, Any]] = {}
     for i in range(NETWORKS):

@@ -150,20 +150,22 @@ class TapedSharedStorage(TapedStep):
         plan = self.plan(self.stem_pixels)
         z = self.stem_convolution()
         dz = on.new(self.stem_numbers)
+        held: list[int] = []
         for rows in plan.parts(width):
             pooled = on.new(width * rows // 4)
             winners = on.new(width * rows // 4, 8)
+            on.free(*held)
+            held = [pooled]
             dh = on.new(width * rows)
             on.free(winners, dh)
             on.passing(width * rows)
-            on.free(pooled)
         self.weights(channels, width, 7)
         for rows in plan.parts(width):
             images = rows // self.stem_pixels * channels * self.side**2
             on.passing(width * rows + images + 49 * channels * width)
         on.gradient(width)
         on.gradient(width)
-        on.free(gradient, z, dz)
+        on.free(gradient, z, dz, *held)
 
     def after_head(self, x: int) -> tuple[int, ...]:
         return ()
