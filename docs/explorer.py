@@ -313,7 +313,7 @@ table(
 #
 # - **Networks of your own**: their steps are not predicted by PyTorch's operations. Your browser writes down
 #   which tensors come and go, in the order in which PyTorch made them in a few small networks, and plays
-#   that through the same simulated allocator. {{ len(own) }} networks were drawn at random and predicted by
+#   that through the same simulated allocator, at the same {{ len(SIZES) }} sizes. {{ len(own) }} networks were drawn at random and predicted by
 #   PyTorch's operations, each in one way and one size. What is allocated agrees to
 #   {{ percent(up(own_allocated[-1], 3)) }}; what is reserved is the same to the byte in {{ own_same }}, and the others
 #   are off by {{ mib(own_off, 0) }} at most ({{ percent(up(own_reserved[-1], 3)) }}).

@@ -73,7 +73,7 @@ def append(path: Path, text: str) -> None:
 
 #: Records whose numbers are bytes that an instrument has seen, and times.
 MEMORY = {
-    "bench-at-work", "bench-memory", "bench-memory-gpu", "explorer-grid",
+    "bench-at-work", "bench-memory", "bench-memory-gpu", "explorer-grid", "explorer-own",
     "explorer-shared-storage", "gpu-published", "how-far", "how-far-gpu", "memory-fair",
     "memory-grid", "memory-grid-again", "memory-grid-predicted", "memory-headline", "memory-lines",
     "memory-reported", "memory-witness", "shared-storage-kept",
@@ -106,7 +106,7 @@ def with_strategy(*names: str) -> set[tuple[str, str]]:
         if record == "gradient-errors":
             return any(name in chosen["from_truth"] for name in names)
         if record.startswith("explorer-"):
-            return chosen["method"].split()[0] in names
+            return (chosen.get("method") or chosen["way"]).split()[0] in names
         return isinstance(chosen, dict) and chosen.get("strategy") in names
 
     return {(record, case) for record, case in ROOTS if uses(record, case)}

@@ -176,7 +176,10 @@ def test_only_rivals_and_the_published_need_more_than_the_package_does():
     rivals += ["houses-walk", "houses-judged-trees", "houses-confirmed"]
     trees = set(itertools.product(rivals, ("lightgbm", "xgboost", "catboost")))
     networks = {(f"houses-judged-{name}", "pytabkit") for name in ("realmlp", "tabm")}
-    alone = {("gpu-published", "timm"), ("houses-dense-judged", "catboost")}
+    alone = {
+        ("gpu-published", "timm"),
+        *((f"houses-dense-{what}judged", "catboost") for what in ("", "average-")),
+    }
     assert needed == trees | networks | alone
 
 

@@ -352,6 +352,7 @@ def test_keyboard_and_address(page: Any) -> None:
         page.keyboard.press("Tab")
         assert page.input_value(f"[name=a-{field}]") == used
     page.fill("[name=a-layers]", "8 8 8")
+    page.keyboard.press("Tab")
     assert "k = 32, 8·8·8 layers, θ = 0.5" in page.inner_text("figure[data-case=a]")
     assert "a-layers=8+8+8" in page.evaluate("location.href")
     page.select_option("[name=a]", "densenet161")
