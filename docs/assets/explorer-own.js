@@ -88,7 +88,8 @@
 
   class Tape {
     constructor(width) {
-      Object.assign(this, { width, sizes: [], events: [], gradients: new Set(), kept: new Set() });
+      Object.assign(this, { width, sizes: [], events: [], gradients: new Set(), kept: new Set(),
+        withIt: new Map() }); // storages that die with another
     }
 
     new(numbers, width = this.width) {
@@ -97,7 +98,9 @@
     }
 
     free(...storages) {
-      for (const storage of storages) this.events.push(~storage);
+      for (const storage of storages) {
+        this.events.push(~storage, ...(this.withIt.get(storage) ?? []).map((one) => ~one));
+      }
     }
 
     passing(numbers) {
@@ -152,12 +155,15 @@
 
     norm(channels, rows, ...dead) {
       const a = this.on.new(channels * rows);
-      this.on.new(channels);
-      this.on.new(channels);
+      const statistics = [this.on.new(channels), this.on.new(channels)];
       this.on.free(...dead);
-      if (this.net.inplace) return a;
-      const relu = this.on.new(channels * rows);
-      this.on.free(a);
+      return this.rectified(a, channels * rows, statistics);
+    }
+
+    rectified(a, numbers, statistics) {
+      const relu = this.net.inplace ? a : this.on.new(numbers);
+      if (relu !== a) this.on.free(a);
+      this.on.withIt.set(relu, statistics);
       return relu;
     }
 
@@ -224,7 +230,7 @@
       const { on, batch } = this;
       const { classes } = this.net;
       const logits = batch * classes;
-      const a = this.norm(block.end, block.rows);
+      const a = this.lastNorm(block.end, block.rows);
       const mean = on.new(batch * block.end);
       this.cast(classes * block.end, classes);
       const scores = [on.new(logits)];
@@ -249,6 +255,10 @@
       const da = on.new(block.end * block.rows);
       on.free(dmean);
       return this.normBackward(block.end, block.rows, a, da, ...this.afterHead(x));
+    }
+
+    lastNorm(channels, rows) {
+      return this.norm(channels, rows);
     }
 
     afterHead(x) {
@@ -524,6 +534,14 @@
       on.free(gradient, z, dz, ...held);
     }
 
+    lastNorm(channels, rows) {
+      const normalized = this.on.new(channels * rows);
+      const statistics = [this.on.new(channels), this.on.new(channels)];
+      const copied = this.on.new(channels * rows);
+      this.on.free(normalized);
+      return this.rectified(copied, channels * rows, statistics);
+    }
+
     afterHead() {
       return [];
     }
@@ -532,16 +550,19 @@
       const { on } = this;
       const plan = this.plan(block.pixels);
       const features = on.new(block.end * block.rows);
+      const kept = [features, on.new(block.end)];
       this.statistics(block.start, plan);
       for (let channels = block.start; channels < block.end; channels += this.k) {
-        const y = this.h ? this.bottleneck(channels, plan) : this.wideLayer(channels, plan);
+        for (let i = 0; i < 3; i += 1) kept.push(on.new(channels)); // what normalizes it
+        const y = this.h ? this.bottleneck(channels, plan, kept) : this.wideLayer(channels, plan);
         this.statistics(this.k, plan);
         on.free(y);
       }
       if (!block.after) {
         on.free(x);
-        return [features, [features]];
+        return [features, kept];
       }
+      for (let i = 0; i < 3; i += 1) kept.push(on.new(block.end));
       const output = on.new((block.after * block.rows) / 4);
       const parts = plan.parts(block.end);
       const scratch = on.new(block.end * parts[0]);
@@ -552,15 +573,16 @@
         held = [pooled];
       }
       on.free(scratch, ...held, x);
-      return [output, [features]];
+      return [output, kept];
     }
 
-    bottleneck(channels, plan) {
+    bottleneck(channels, plan, kept) {
       const { on } = this;
       const scratch = on.new(channels * plan.atOnce);
       const hidden = on.new(this.h * plan.rows);
       on.free(scratch);
       this.statistics(this.h, plan);
+      for (let i = 0; i < 4; i += 1) kept.push(on.new(this.h));
       const maps = on.new(this.k * plan.rows);
       const y = on.new(this.k * plan.rows);
       on.free(hidden, maps);

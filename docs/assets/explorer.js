@@ -29,7 +29,8 @@
   }
 
   function bounds(state, [allocated, reserved]) {
-    const miss = data.miss[state.network][isTraining(state) ? 1 : 0];
+    const own = state.own && !same(state.own, state.from);
+    const miss = data.miss[own ? "own" : state.network][isTraining(state) ? 1 : 0];
     return [allocated + data.context, whole(reserved * (1 + miss)) + data.context];
   }
 
@@ -76,12 +77,13 @@
 
   // What was typed, made possible; what was not understood is as in the network that it came from.
   function ownOf(name, from, all) {
-    const layers = (all[name + "-layers"] ?? "").match(/\d+/g);
+    const layers = (all[name + "-layers"] ?? "").match(/[\d.]+/g);
+    const theta = parseFloat((all[name + "-theta"] ?? "").replace(",", "."));
     return {
       ...from,
       k: within(all[name + "-k"] || from.k, 4, 128),
       layers: layers ? layers.slice(0, 4).map((count) => within(count, 1, 64)) : from.layers,
-      theta: Math.min(1, Math.max(0.1, Number(all[name + "-theta"]) || from.theta)),
+      theta: Number.isNaN(theta) ? from.theta : Math.min(1, Math.max(0.2, theta)),
     };
   }
 
@@ -120,7 +122,7 @@
         const typed = field[name + "-" + of];
         typed.disabled = !from;
         if (!from) typed.value = "";
-        else if (!typed.value) typed.value = of === "layers" ? from.layers.join(" ") : from[of];
+        else if (!typed.value && typed !== document.activeElement) typed.value = of === "layers" ? from.layers.join(" ") : from[of];
       }
     }
     field.optimizer.disabled = ["a", "b"].every((name) => field[name + "-way"].value === "inference");
@@ -146,7 +148,7 @@
     const way = field[state.name + "-way"].selectedOptions[0].textContent;
     if (!state.own || same(state.own, state.from)) return text + ", " + way;
     const { k, layers, theta } = state.own;
-    return `k = ${k}, ${layers.join("·")} layers, θ = ${theta}, ${way}`;
+    return `${text} with k = ${k}, ${layers.join("·")} layers, θ = ${theta}, ${way}`;
   }
 
   function drawStep(box, found, state, top, moment) {
@@ -240,7 +242,8 @@
       flag.hidden = !state.found;
       flag.style.left = place(state.gone ?? 0) + "%";
       const other = states[1 - states.indexOf(state)].gone ?? Infinity; // flags side by side
-      flag.style.transform = `translateX(${state.gone < other || (state.gone === other && state.name === "a") ? -100 : 0}%)`;
+      const before = state.gone < other || (state.gone === other && state.name === "a");
+      flag.style.transform = `translateX(${before || place(state.gone ?? 0) > 90 ? -100 : 0}%)`;
     }
     drawCards(states);
     const [a, b] = states.map((state) => state.need?.[1]);
@@ -257,7 +260,7 @@
     for (const name of ["a", "b"]) if (said.has(name)) asItIs(name);
     said.forEach((value, name) => {
       const found = field[name];
-      if (!found || found.tagName === "BUTTON") return;
+      if (!(found instanceof HTMLElement) || found.tagName === "BUTTON") return;
       const before = found.value;
       found.value = value;
       if (found.tagName === "SELECT" && !found.value) found.value = before; // not on offer

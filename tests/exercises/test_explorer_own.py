@@ -115,7 +115,7 @@ def test_a_tape_tells_what_is_kept() -> None:
 
 
 def test_areas_sum_to_the_tensors_alive() -> None:
-    case = own_case(SMALL, "densenet121", "plain")
+    case = own_case(SMALL, "plain")
     assert [(p.batch, p.resolution) for p in case.points][-1] == (256, 224)
     tape, _ = own_trace(SMALL, "plain", 256, 224)
     live = most = 0

@@ -264,7 +264,7 @@ def test_page_and_python_agree(
     for i, network in enumerate(NETWORKS):
         ways = [way for way in WAYS if case_name(network, way, False) in cases]
         way, other = ways[i % len(ways)], ways[(i + 1) % len(ways)]
-        own = {"k": 19 + 3 * i, "layers": (i + 1, 7, 12 - i, 3)[: 4 - i % 2], "theta": 0.4 + 0.1 * i}
+        own = {"k": 19 + 3 * i, "layers": (i + 1, 7, 12 - i, 3)[: 4 - i % 2], "theta": round(0.4 + 0.1 * i, 1)}
         typed = f"b-k={own['k']}&b-layers={'+'.join(map(str, own['layers']))}&b-theta={own['theta']}"
         shown = page.evaluate(
             SHOWN,
@@ -287,7 +287,7 @@ def test_page_and_python_agree(
                     block_config=layers,
                     compression=theta,
                 )
-                case = own_case(config, network, method, autocast=autocast)
+                case = own_case(config, method, autocast=autocast)
             found = need(case, batch, resolution, optimizer)
             assert said["need"] == list(found)
             assert said["live"] == list(alive(case, batch, resolution, optimizer)[6])
@@ -323,6 +323,17 @@ def test_the_result_is_in_view_at_every_control_of_a_phone(page: Any) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("way", WAYS)
+def test_the_smallest_and_the_largest_network_are_computed(page: Any, way: str) -> None:
+    for k, layers, theta in ((4, "1 1 1 1", "0.2"), (128, "64 64 64 64", "1"), (5, "1", "0.2")):
+        typed = f"a-k={k}&a-layers={layers}&a-theta={theta}".replace(" ", "+")
+        shown, _ = page.evaluate(SHOWN, f"#a=densenet121&a-way={way}&{typed}&batch=3&side=96&moment=0")
+        allocated, reserved = shown["need"]
+        assert 0 < allocated <= reserved
+        assert len(shown["batches"]) == len(CARDS)
+
+
+@pytest.mark.browser
 def test_keyboard_and_address(page: Any) -> None:
     reserved = "figure[data-case=a] strong"
     before = page.inner_text(reserved)
@@ -346,14 +357,17 @@ def test_keyboard_and_address(page: Any) -> None:
     for field, typed, used in (
         ("k", "33", "33"), ("k", "999", "128"), ("layers", "4, 5 and 300", "4 5 64"),
         ("layers", "1 2 3 4 5", "1 2 3 4"), ("layers", "none", "6 12 24 16"), ("theta", "7", "1"),
-        ("theta", "0.65", "0.65"), ("theta", "", "0.5"), ("k", "", "32"),
+        ("theta", "0", "0.2"), ("theta", "0,65", "0.65"), ("theta", "", "0.5"), ("k", "", "32"),
     ):  # fmt: skip
         page.fill(f"[name=a-{field}]", typed)
         page.keyboard.press("Tab")
         assert page.input_value(f"[name=a-{field}]") == used
-    page.fill("[name=a-layers]", "8 8 8")
-    page.keyboard.press("Tab")
-    assert "k = 32, 8·8·8 layers, θ = 0.5" in page.inner_text("figure[data-case=a]")
+    for field, keys, used in (("k", "24", "24"), ("layers", "8 8 8", "8 8 8"), ("theta", ".7", "0.7")):
+        page.focus(f"[name=a-{field}]")  # a key at a time, as a reader types
+        for key in ("Control+A", "Delete", *keys, "Tab"):
+            page.keyboard.press("Space" if key == " " else key)
+        assert page.input_value(f"[name=a-{field}]") == used
+    assert "DenseNet‑121 with k = 24, 8·8·8 layers, θ = 0.7" in page.inner_text("figure[data-case=a]")
     assert "a-layers=8+8+8" in page.evaluate("location.href")
     page.select_option("[name=a]", "densenet161")
     assert page.input_value("[name=a-k]") == "48"
@@ -365,7 +379,7 @@ def test_keyboard_and_address(page: Any) -> None:
     for name in "ab":
         page.select_option(f"[name={name}-way]", "inference")
     assert page.is_disabled("[name=optimizer]")
-    page.evaluate("location.hash = '#batch=5&side=96&a=nothing'")
+    page.evaluate("location.hash = '#batch=5&side=96&a=nothing&length=3&elements=2'")
     page.wait_for_function("document.querySelector('[name=batch]').value === '5'")
     assert page.input_value("[name=a]") == "densenet161"
     assert page.input_value("[name=side]") == "96"

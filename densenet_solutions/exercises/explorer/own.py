@@ -27,6 +27,8 @@ from densenet_solutions.measure import CudaCache
 from densenet_solutions.measure.tracker import Trace
 from densenet_solutions.models.config import DenseNetConfig
 
+#: What its network is called.
+OWN = "own"
 #: How a network of one's own may run; all but the first and the last in float32 only.
 TAPED: dict[str, Callable[..., TapedStep]] = {
     "plain": TapedStep,
@@ -100,10 +102,8 @@ def tensors(config: DenseNetConfig) -> tuple[list[int], list[int]]:
     return parameters, buffers
 
 
-def own_case(
-    config: DenseNetConfig, network: str, way: str, *, autocast: bool = False
-) -> ExplorerCase:
-    """What the explorer knows of a network that was made from the one called `network`."""
+def own_case(config: DenseNetConfig, way: str, *, autocast: bool = False) -> ExplorerCase:
+    """What the explorer knows of a network of one's own."""
     parameters, buffers = tensors(config)
     points, steps = [], []
     for size in SIZES:
@@ -113,7 +113,7 @@ def own_case(
         if size in ((1, 224), SIZES[-1]):
             steps.append(ExplorerStep(*size, stretches(tape)))
     return ExplorerCase(
-        network=network,
+        network=OWN,
         method=way,
         autocast=autocast,
         parameters=sum(parameters),

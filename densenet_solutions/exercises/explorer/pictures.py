@@ -17,6 +17,7 @@ from densenet_solutions.exercises.explorer.estimate import (
     RESOLUTIONS,
     need,
 )
+from densenet_solutions.exercises.explorer.own import OWN
 from densenet_solutions.exercises.explorer.predictions import (
     METHODS,
     SIZES,
@@ -75,7 +76,10 @@ def explorer(cases: Mapping[str, ExplorerCase], margins: Margin) -> Html:
         "largest": LARGEST,
         "cublas": CUBLAS_WORKSPACE,
         "context": margins.context_bytes,
-        "miss": {name: [margins.miss[name, train] for train in (False, True)] for name in networks},
+        "miss": {
+            name: [margins.miss[name, train] for train in (False, True)]
+            for name in (*networks, OWN)
+        },
         "kinds": [[name, colour(meaning)] for name, meaning in _KINDS.items()],
     }
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
@@ -197,7 +201,7 @@ def _one(name: str, way: str, networks: Mapping[str, str]) -> str:
         'aria-label="Growth rate k"></label>'
         f'<label>Layers <input name="{name}-layers" inputmode="numeric" autocomplete="off" '
         'aria-label="Layers of each dense block"></label>'
-        f'<label>θ <input type="number" name="{name}-theta" min="0.1" max="1" step="0.05" '
+        f'<label>θ <input name="{name}-theta" inputmode="decimal" autocomplete="off" '
         'aria-label="Compression θ"></label></fieldset>'
     )
 

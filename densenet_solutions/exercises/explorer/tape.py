@@ -21,7 +21,8 @@ class Tape:
     """Storages by number: bytes, and events in order, a number when born, `~number` when it dies.
 
     `gradients` are those of parameters, which stay when the step is over, `kept` what was alive
-    when the backward pass began. A number takes `width` bytes if nothing else is said.
+    when the backward pass began; `with_it` are storages that die with another. A number takes
+    `width` bytes if nothing else is said.
     """
 
     width: int = 4
@@ -29,6 +30,7 @@ class Tape:
     events: list[int] = field(default_factory=list)
     gradients: set[int] = field(default_factory=set)
     kept: set[int] = field(default_factory=set)
+    with_it: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def new(self, numbers: int, width: int | None = None) -> int:
         """A storage of so many numbers is born."""
@@ -37,7 +39,8 @@ class Tape:
         return len(self.sizes) - 1
 
     def free(self, *storages: int) -> None:
-        self.events += [~storage for storage in storages]
+        for storage in storages:
+            self.events += [~one for one in (storage, *self.with_it.get(storage, ()))]
 
     def passing(self, numbers: int) -> None:
         """A storage that is there for a moment."""
@@ -117,14 +120,13 @@ class TapedStep:
 
     def norm(self, channels: int, rows: int, *dead: int) -> int:
         """Batch normalization and ReLU: what the convolution reads; `dead` die between the two."""
-        a = self.on.new(channels * rows)
-        self.on.new(channels)
-        self.on.new(channels)
+        a = relu = self.on.new(channels * rows)
+        statistics = self.on.new(channels), self.on.new(channels)
         self.on.free(*dead)
-        if self.config.inplace:
-            return a
-        relu = self.on.new(channels * rows)
-        self.on.free(a)
+        if not self.config.inplace:
+            relu = self.on.new(channels * rows)
+            self.on.free(a)
+        self.on.with_it[relu] = statistics
         return relu
 
     def norm_backward(self, channels: int, rows: int, a: int, da: int, *dead: int) -> int:
@@ -193,7 +195,7 @@ class TapedStep:
         """From the last features through loss and classifier to the gradient of these features."""
         on, logits = self.on, self.batch * self.config.num_classes
         weights = self.config.num_classes * block.end, self.config.num_classes
-        a = self.norm(block.end, block.rows)
+        a = self.last_norm(block.end, block.rows)
         mean = on.new(self.batch * block.end)
         self.cast(*weights)
         scores = [on.new(logits)]
@@ -217,6 +219,9 @@ class TapedStep:
         da = on.new(block.end * block.rows)
         on.free(dmean)
         return self.norm_backward(block.end, block.rows, a, da, *self.after_head(x))
+
+    def last_norm(self, channels: int, rows: int) -> int:
+        return self.norm(channels, rows)
 
     def after_head(self, x: int) -> tuple[int, ...]:
         """What dies with the last normalization."""

@@ -167,6 +167,18 @@ class TapedSharedStorage(TapedStep):
         on.gradient(width)
         on.free(gradient, z, dz, *held)
 
+    def last_norm(self, channels: int, rows: int) -> int:
+        """Normalized features, and again in the layout that the plain network has."""
+        normalized = self.on.new(channels * rows)
+        statistics = self.on.new(channels), self.on.new(channels)
+        copied = relu = self.on.new(channels * rows)
+        self.on.free(normalized)
+        if not self.config.inplace:
+            relu = self.on.new(channels * rows)
+            self.on.free(copied)
+        self.on.with_it[relu] = statistics
+        return relu
+
     def after_head(self, x: int) -> tuple[int, ...]:
         return ()
 
@@ -175,14 +187,17 @@ class TapedSharedStorage(TapedStep):
     def forward(self, block: Block, x: int) -> tuple[int, list[int]]:
         on, rows, plan = self.on, block.rows, self.plan(block.pixels)
         features = on.new(block.end * rows)
+        kept = [features, on.new(block.end)]
         self.statistics(block.start, plan)
         for channels in range(block.start, block.end, self.k):
-            new = self.bottleneck(channels, plan) if self.h else self.wide_layer(channels, plan)
+            kept += [on.new(channels) for _ in range(3)]  # what normalizes it
+            new = (self.bottleneck if self.h else self.wide_layer)(channels, plan, kept)
             self.statistics(self.k, plan)
             on.free(new)
         if not block.after:
             on.free(x)
-            return features, [features]
+            return features, kept
+        kept += [on.new(block.end) for _ in range(3)]
         output = on.new(block.after * rows // 4)
         parts, held = plan.parts(block.end), list[int]()
         scratch = on.new(block.end * parts[0])
@@ -191,21 +206,22 @@ class TapedSharedStorage(TapedStep):
             on.free(*held)
             held = [pooled]
         on.free(scratch, *held, x)
-        return output, [features]
+        return output, kept
 
-    def bottleneck(self, channels: int, plan: _Plan) -> int:
+    def bottleneck(self, channels: int, plan: _Plan, kept: list[int]) -> int:
         """Output of a layer with bottleneck, as rows."""
         on = self.on
         scratch = on.new(channels * plan.at_once)
         hidden = on.new(self.h * plan.rows)
         on.free(scratch)
         self.statistics(self.h, plan)
+        kept += [on.new(self.h) for _ in range(4)]
         maps = on.new(self.k * plan.rows)
         new = on.new(self.k * plan.rows)
         on.free(hidden, maps)
         return new
 
-    def wide_layer(self, channels: int, plan: _Plan) -> int:
+    def wide_layer(self, channels: int, plan: _Plan, kept: list[int]) -> int:
         """Output of a layer without bottleneck, as rows."""
         on, parts = self.on, plan.parts(channels)
         new = on.new(self.k * plan.rows)

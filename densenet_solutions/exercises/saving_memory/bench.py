@@ -258,14 +258,15 @@ def _recipe(name: str, cases: Mapping[str, Mapping[str, Any]]) -> Recipe:
     )
 
 
-#: What a case's name ends in that was measured on another occasion.
-AGAIN = ", again"
+#: What a case's name ends in that was measured on another occasion, and on another processor.
+AGAIN, ELSEWHERE = ", again", ", another processor"
 
 
 def recipe() -> Recipe:
     """DenseNet-121, batch 8, 224x224: float32 with the compiler and on one thread, bfloat16.
 
-    Each twice, hours apart: one occasion does not tell how far a time moves from day to day.
+    Each twice, hours apart: one occasion does not tell how far a time moves from day to day. And
+    float32 on another processor, without the compiler.
     """
     cases: dict[str, dict[str, Any]] = {
         "densenet121-8x224-float32": {"compiled": True, "repeats": 15},
@@ -273,7 +274,12 @@ def recipe() -> Recipe:
         "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16, "repeats": 15},
     }
     again = {name + AGAIN: case for name, case in cases.items()}
-    return _recipe("bench-memory", {**cases, **again})
+    elsewhere = {
+        name + ELSEWHERE: {**case, "compiled": False}
+        for name, case in cases.items()
+        if "autocast" not in case
+    }
+    return _recipe("bench-memory", {**cases, **again, **elsewhere})
 
 
 def gpu_recipe() -> Recipe:
