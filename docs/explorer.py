@@ -118,12 +118,14 @@ usual = [size for size in away[1:] if size < 860 * MIB]
 # {{ mib(margins.context_bytes, 0) }}.) Smaller steps were off by
 # more for some networks. A card whose line ends left of the band we call too small (✗), inside it is
 # tight (≈), right of it we expect that the step fits (✓). The last columns have the largest batch of
-# which we expect it. On other cards nothing was measured.
+# which we expect it. On cards other than
+# those two nothing was measured.
 # { .ds-explorer-words }
 #
-# Your own network: change the growth rate $k$, the layers of up to four dense blocks, and what share
-# $\theta$ of its channels a transition keeps. All else stays as in the network that you came from, and the stem
-# has $2k$ channels.
+# Your own network: change the growth rate $k$ (4 to 128), the layers of up to four dense blocks (64 in each at
+# most), and what share $\theta$ of its channels a transition keeps (from 0.2). The stem then has $2k$ channels, and
+# bottlenecks $4k$, or there are none, as in the book's DenseNet. Images and classes stay those of the network
+# that you came from.
 # { .ds-explorer-words }
 #
 # ## The same as tables
@@ -176,7 +178,7 @@ own = load_record("explorer-own").cases
 
 
 def played(case):
-    """What the explorer says of a network that was drawn."""
+    """What the rules say of a network that was drawn."""
     size = case["way"], case["batch"], case["side"]
     return CudaCache().play(own_trace(config_of(case), *size, autocast=case["autocast"])[1])
 
@@ -220,7 +222,7 @@ assert copied.allocated < 0.7 * book.allocated and copied.reserved > 0.9 * book.
 # ## Can it be trusted?
 #
 # PyTorch was told to reserve no more than 8 GiB, and the largest batch was searched for by doubling and
-# halving, to a hundredth (two steps each). It lies in our range each time. The ranges are wide, and no other largest
+# halving, to a hundredth; each batch was tried for two steps. It lies in our range each time. The ranges are wide, and no other largest
 # batches of this page were tried: these are of one network, in float32, on one card.
 #
 # DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an {{ card }}
@@ -259,8 +261,8 @@ def ninth_decile(pairs, which):
 kinds = {f"above 1 GiB, {len(large)} steps": large, f"below, {len(small)} steps": small}
 
 # %% [markdown]
-# Every network and step was predicted by `predict_memory(…, device="cuda")` at {{ len(SIZES) }} sizes; under
-# autocast plain steps and inference, at {{ len(AUTOCAST_SIZES) }}. Between and beyond them what is allocated
+# Every network of the list was predicted, with every step, by `predict_memory(…, device="cuda")` at
+# {{ len(SIZES) }} sizes; under autocast plain steps and inference, at {{ len(AUTOCAST_SIZES) }}. Between and beyond them what is allocated
 # and reserved is taken as a straight
 # line in the pixels of the batch. Against predictions at other sizes that is good for large steps. For
 # small ones reserved memory is not a line, since it comes in pieces of 2 and 20 MiB.
@@ -283,7 +285,7 @@ table(
 
 # %% [markdown]
 # Where the band ends is measured, for each network by itself; networks of your own
-# were not measured, and take the error of the network that they are made from. In training steps that reserved more
+# were not measured, and take the largest error of all DenseNets. In training steps that reserved more
 # than 1 GiB it was up to {{ percent(up(of_table_1, 2), 0) }} more than is said here for the networks of Table
 # 1, {{ percent(up(miss["book-densenet"], 2), 0) }} for the book's DenseNet and
 # {{ percent(up(miss["book-resnet18"], 2), 0) }} for its ResNet-18, both in bfloat16. In inference that reserved
@@ -304,30 +306,31 @@ table(
 # {{ percent(up(max(map(abs, layers_held)), 3)) }}, shared storage {{ percent(shared_held[0], 0) }} more with 8 images,
 # {{ percent(shared_held[1], 0) }} with 32, {{ percent(shared_held[2], 0) }} with 128 and
 # {{ percent(shared_held[3], 0) }} with 256, so for it the band can begin, and perhaps end, too early. For
-# recomputed layers ✓ was far too careful there: {{ times(layers) }} the batch of which we expected it did fit.
-# Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
+# recomputed layers ✓ was far too careful there: a batch {{ times(layers) }} as large as the one that we expected to
+# fit did. Without any margin for errors it would still be {{ times(recomputed.batch / without_margin) }}: where the
 # allocator, short of memory, got by with 8 GiB, the simulation, which never is, says
 # {{ gib(needed.reserved, 1) }} (by its straight line, prolonged). What is gone from a card was recorded on the
 # H100 only. Another card's may be smaller or larger, and the largest batches above, with
 # a limit on what PyTorch reserves, say nothing about it.
 #
-# - **Networks of your own**: their steps are not predicted by PyTorch's operations. Your browser writes down
-#   which tensors come and go, in the order in which PyTorch made them in a few small networks, and plays
-#   that through the same simulated allocator, at the same {{ len(SIZES) }} sizes. {{ len(own) }} networks were drawn at random and predicted by
-#   PyTorch's operations, each in one way and one size. What is allocated agrees to
-#   {{ percent(up(own_allocated[-1], 3)) }}; what is reserved is the same to the byte in {{ own_same }}, and the others
-#   are off by {{ mib(own_off, 0) }} at most ({{ percent(up(own_reserved[-1], 3)) }}).
+# - **Networks of your own** are not predicted by PyTorch's operations. Rules say which tensors come and go in
+#   a step, and in which order, as PyTorch has it in a few networks that we looked at; your browser follows them,
+#   and plays the result through the same simulated allocator. {{ len(own) }} networks were drawn at random, each
+#   with one way and one size, and predicted by PyTorch's operations as well. By the rules what is allocated
+#   is off by up to {{ percent(up(own_allocated[-1], 3)) }}; what is reserved is the same to the byte in
+#   {{ own_same }}, and off by {{ mib(own_off, 0) }} at most in the others.
+#   Your browser does that for the images that you ask for. The largest batches, and the areas, are on lines between
+#   and beyond {{ len(SIZES) }} sizes here too.
 # - **An optimizer** adds its state in training. On a GPU Adam needs some memory of its own besides,
 #   and with few images more can be reserved than is said here, with any optimizer: {{ percent(with_adam, 0) }}
 #   more, simulated, for the book's ResNet-18 with Adam and one image of 224².
 # - **Recomputing copies** makes each layer's concatenated and normalised input again, as torchvision's
 #   `memory_efficient=True` does; **recomputing layers** makes all that is inside a layer again.
-# - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less;
+# - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less, but for one image, which is not cut;
 #   [exercise 3.2](exercises/3-2-saving-memory.py) says what slices cost in time.
 # - **bfloat16 autocast** keeps the parameters in float32. It is predicted as a CPU's autocast decides.
-# - **Sides of images** are multiples of 32, and beyond {{ last }} images of 224² (under autocast
-#   {{ AUTOCAST_SIZES[-1][0] }}) the lines are only
-#   extended.
+# - **Sides of images** are multiples of 32, and beyond {{ last }} images of 224² the lines are only
+#   extended (under autocast beyond {{ AUTOCAST_SIZES[-1][0] }}, but for networks of your own).
 #
 # ??? apparatus "Records, versions"
 #     V100, A100 and H100 are those sold with 16, 40 and 80 GB. The sizes are what users report of

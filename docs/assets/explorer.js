@@ -101,7 +101,20 @@
       const { sizes, stretches, cublas } = data;
       made.set(name, window.ownDenseNet(state.own, state.way, autocast, sizes, stretches, cublas));
     }
-    return made.get(name);
+    return withAsked(made.get(name), state);
+  }
+
+  // What is known of a network of one's own, and what it needs at the size that was asked for.
+  function withAsked(found, { own, way, numbers, batch, side }) {
+    if (data.sizes.some(([images, resolution]) => images === batch && resolution === side)) return found;
+    const asked = window.ownDenseNet(own, way, numbers === "autocast", [[batch, side]],
+      data.stretches, data.cublas);
+    const [pixels] = asked.x;
+    const at = found.x.filter((x) => x < pixels).length;
+    const put = (of) => [
+      ...found[of].slice(0, at), asked[of][0], ...found[of].slice(at + (found.x[at] === pixels)),
+    ];
+    return { ...found, x: put("x"), a: put("a"), r: put("r") };
   }
 
   const within = (value, low, high) =>

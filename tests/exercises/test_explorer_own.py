@@ -115,8 +115,13 @@ def test_a_tape_tells_what_is_kept() -> None:
 
 
 def test_areas_sum_to_the_tensors_alive() -> None:
-    case = own_case(SMALL, "plain")
-    assert [(p.batch, p.resolution) for p in case.points][-1] == (256, 224)
+    case = own_case(SMALL, "plain", (5, 128))
+    sizes = [(p.batch, p.resolution) for p in case.points]
+    assert sizes[-1] == (256, 224)
+    assert sizes[2] == (5, 128)  # between 1 and 8 images of 224²
+    as_many_pixels = own_case(SMALL, "plain", (2, 448)).points
+    assert [(p.batch, p.resolution) for p in as_many_pixels][2] == (2, 448)
+    assert len(as_many_pixels) == 6
     tape, _ = own_trace(SMALL, "plain", 256, 224)
     live = most = 0
     for event in tape.events:

@@ -290,7 +290,7 @@ def test_page_and_python_agree(
                     block_config=layers,
                     compression=theta,
                 )
-                case = own_case(config, method, autocast=autocast)
+                case = own_case(config, method, (batch, resolution), autocast=autocast)
             found = need(case, batch, resolution, optimizer)
             assert said["need"] == list(found)
             assert said["live"] == list(alive(case, batch, resolution, optimizer)[6])

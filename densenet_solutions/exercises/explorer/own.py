@@ -102,15 +102,19 @@ def tensors(config: DenseNetConfig) -> tuple[list[int], list[int]]:
     return parameters, buffers
 
 
-def own_case(config: DenseNetConfig, way: str, *, autocast: bool = False) -> ExplorerCase:
-    """What the explorer knows of a network of one's own."""
+def own_case(
+    config: DenseNetConfig, way: str, at: tuple[int, int], *, autocast: bool = False
+) -> ExplorerCase:
+    """What the explorer knows of a network of one's own, `at` a batch and side among others."""
     parameters, buffers = tensors(config)
-    points, steps = [], []
-    for size in SIZES:
+    points: dict[int, ExplorerPoint] = {}
+    steps: list[ExplorerStep] = []
+    for size in (*SIZES, at):
         tape, trace = own_trace(config, way, *size, autocast=autocast)
         use = CudaCache().play(trace)
-        points.append(ExplorerPoint(*size, use.allocated_bytes, use.reserved_bytes))
-        if size in ((1, 224), SIZES[-1]):
+        point = ExplorerPoint(*size, use.allocated_bytes, use.reserved_bytes)
+        points[point.pixels] = point
+        if len(steps) < 2 and size in ((1, 224), SIZES[-1]):
             steps.append(ExplorerStep(*size, stretches(tape)))
     return ExplorerCase(
         network=OWN,
@@ -119,7 +123,7 @@ def own_case(config: DenseNetConfig, way: str, *, autocast: bool = False) -> Exp
         parameters=sum(parameters),
         fixed_bytes=4 * sum(parameters) + sum(buffers),
         in_channels=config.in_channels,
-        points=tuple(points),
+        points=tuple(points[pixels] for pixels in sorted(points)),
         steps=tuple(steps),
     )
 

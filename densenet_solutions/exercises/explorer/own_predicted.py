@@ -4,7 +4,7 @@ The tapes were written with the traces of a few small networks at hand. `NETWORK
 at random, each with a way to run it and a size, and predicted by PyTorch's own operations. What a
 first draw and a reader found amiss was mended (what a pool returns lives longer; the last features
 are copied; statistics die with what they normalized), and these are drawn anew, larger ones among
-them. Recorded beside is what the explorer says, which draws lines between a few sizes.
+them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from densenet_solutions.exercises.explorer.estimate import need
-from densenet_solutions.exercises.explorer.own import TAPED, own_case
+from densenet_solutions.exercises.explorer.own import TAPED
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import TABLE_1, DenseNet
@@ -73,15 +72,10 @@ def _predict(case: Mapping[str, Any], device: str) -> dict[str, Any]:
         autocast=torch.bfloat16 if case["autocast"] else None,
         device="cuda",
     )
-    line = need(
-        own_case(config, case["way"], autocast=case["autocast"]), case["batch"], case["side"]
-    )
     return {
         **case,
         "allocated_bytes": result.allocated_bytes,
         "reserved_bytes": result.reserved_bytes,
-        "line_allocated_bytes": line.allocated,
-        "line_reserved_bytes": line.reserved,
     }
 
 
