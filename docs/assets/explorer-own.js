@@ -467,13 +467,20 @@
         return Array.from({ length: ceil(images, some) }, (_, i) =>
           pixels * Math.min(some, images - i * some));
       };
-      return { rows, atOnce, parts };
+      return { rows, atOnce, parts, pixels };
     }
 
     statistics(columns, plan) {
       for (let i = 0; i < plan.rows; i += plan.atOnce) {
         this.on.passing(columns * Math.min(plan.atOnce, plan.rows - i));
       }
+    }
+
+    asRows(numbers, images, ...dead) {
+      const maps = this.on.new(numbers);
+      const rows = images === 1 ? maps : this.on.new(numbers);
+      this.on.free(...dead, ...(rows === maps ? [] : [maps]));
+      return rows;
     }
 
     kernelGradient(channels, rows) {
@@ -483,11 +490,7 @@
     }
 
     stemConvolution() {
-      const images = this.on.new(this.images);
-      const maps = this.on.new(this.stemNumbers);
-      const z = this.on.new(this.stemNumbers);
-      this.on.free(images, maps);
-      return z;
+      return this.asRows(this.stemNumbers, this.batch, this.on.new(this.images));
     }
 
     stem() {
@@ -583,10 +586,7 @@
       on.free(scratch);
       this.statistics(this.h, plan);
       for (let i = 0; i < 4; i += 1) kept.push(on.new(this.h));
-      const maps = on.new(this.k * plan.rows);
-      const y = on.new(this.k * plan.rows);
-      on.free(hidden, maps);
-      return y;
+      return this.asRows(this.k * plan.rows, this.batch, hidden);
     }
 
     wideLayer(channels, plan) {
@@ -595,8 +595,7 @@
       const y = on.new(this.k * plan.rows);
       const scratch = on.new(channels * parts[0]);
       for (const some of parts) {
-        const maps = on.new(this.k * some);
-        on.free(maps, on.new(this.k * some));
+        on.free(this.asRows(this.k * some, some / plan.pixels));
       }
       on.free(scratch);
       return y;

@@ -1,10 +1,10 @@
 """Recipe `explorer-own`: networks that nobody chose, predicted, to hold the tapes against.
 
 The tapes were written with the traces of a few small networks at hand. `NETWORKS` others are drawn
-at random, each with a way to run it and a size, and predicted by PyTorch's own operations. What a
-first draw and a reader found amiss was mended (what a pool returns lives longer; the last features
-are copied; statistics die with what they normalized), and these are drawn anew, larger ones among
-them.
+at random, each with a way to run it and a size, and predicted by PyTorch's own operations. What
+three earlier draws and a reader found amiss was mended (what a pool returns lives longer; the last
+features are copied; statistics die with what they normalized; one image is not copied). These are
+drawn anew, and reported as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONFIGS = {"densenet121": TABLE_1["densenet121"].config, "book-densenet": BOOK.c
 
 def drawn() -> dict[str, dict[str, Any]]:
     """Name → network, way to run it and size; the ways come equally often."""
-    generator = random.Random(16)
+    generator = random.Random(17)
     ways = list(TAPED)
     cases: dict[str, dict[str, Any]] = {}
     for i in range(NETWORKS):

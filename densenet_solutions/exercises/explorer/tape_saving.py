@@ -114,6 +114,13 @@ class TapedSharedStorage(TapedStep):
         for i in range(0, plan.rows, plan.at_once):
             self.on.passing(columns * min(plan.at_once, plan.rows - i))
 
+    def as_rows(self, numbers: int, images: int, *dead: int) -> int:
+        """A convolution's output as rows, which is a copy unless it is of one image."""
+        maps = self.on.new(numbers)
+        rows = maps if images == 1 else self.on.new(numbers)
+        self.on.free(*dead, *([] if rows == maps else [maps]))
+        return rows
+
     def kernel_gradient(self, channels: int, rows: int) -> None:
         """What a 3×3 convolution finds of its input and of its kernel, for a moment."""
         dh = self.on.new(channels * rows)
@@ -124,11 +131,7 @@ class TapedSharedStorage(TapedStep):
 
     def stem_convolution(self) -> int:
         """Its output as rows, from images with their channels last."""
-        images = self.on.new(self.images)
-        maps = self.on.new(self.stem_numbers)
-        z = self.on.new(self.stem_numbers)
-        self.on.free(images, maps)
-        return z
+        return self.as_rows(self.stem_numbers, self.batch, self.on.new(self.images))
 
     def stem(self) -> tuple[int, ...]:
         plan = self.plan(self.stem_pixels)
@@ -216,10 +219,7 @@ class TapedSharedStorage(TapedStep):
         on.free(scratch)
         self.statistics(self.h, plan)
         kept += [on.new(self.h) for _ in range(4)]
-        maps = on.new(self.k * plan.rows)
-        new = on.new(self.k * plan.rows)
-        on.free(hidden, maps)
-        return new
+        return self.as_rows(self.k * plan.rows, self.batch, hidden)
 
     def wide_layer(self, channels: int, plan: _Plan, kept: list[int]) -> int:
         """Output of a layer without bottleneck, as rows."""
@@ -227,9 +227,7 @@ class TapedSharedStorage(TapedStep):
         new = on.new(self.k * plan.rows)
         scratch = on.new(channels * parts[0])
         for some in parts:
-            maps = on.new(self.k * some)
-            rows = on.new(self.k * some)
-            on.free(maps, rows)
+            on.free(self.as_rows(self.k * some, some // plan.pixels))
         on.free(scratch)
         return new
 
