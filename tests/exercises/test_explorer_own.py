@@ -8,12 +8,15 @@ import torch
 
 from densenet_solutions.exercises.explorer.own import TAPED, own_case, own_trace, tensors
 from densenet_solutions.exercises.explorer.own_predicted import config_of, drawn
+from densenet_solutions.exercises.explorer.pictures import CONFIGS
+from densenet_solutions.exercises.explorer.predictions import ExplorerCase
 from densenet_solutions.exercises.explorer.tape import Tape
 from densenet_solutions.measure import CudaCache, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.models import TABLE_1, DenseNet, DenseNetConfig
 from densenet_solutions.models.variants import BOOK
 from densenet_solutions.records import load_record
+from densenet_solutions.records.serialise import from_json
 
 SMALL = DenseNetConfig(
     growth_rate=10, num_init_features=20, block_config=(3, 2, 4), compression=0.7, num_classes=50
@@ -150,3 +153,21 @@ def test_refusals(options: tuple[Any, ...], message: str) -> None:
         own_trace(replace(SMALL, stem="cifar"), "plain", 1, 96)
     with pytest.raises(ValueError, match="autocast goes with"):
         own_trace(SMALL, "shared_storage", 1, 96, autocast=True)
+
+
+@pytest.mark.parametrize("network", CONFIGS)
+def test_tapes_are_what_was_predicted_of_the_networks_on_offer(network: str) -> None:
+    tried = 0
+    for record in ("explorer-grid", "explorer-shared-storage"):
+        for data in load_record(record).cases.values():
+            case = from_json(ExplorerCase, data)
+            for point in case.points if case.network == network else ():
+                if (point.batch, point.resolution) not in ((1, 96), (32, 224), (128, 224)):
+                    continue
+                size = point.batch, point.resolution
+                _, trace = own_trace(CONFIGS[network], case.method, *size, autocast=case.autocast)
+                use = CudaCache().play(trace)
+                assert use.allocated_bytes == pytest.approx(point.allocated_bytes, rel=0.012)
+                assert abs(use.reserved_bytes - point.reserved_bytes) <= 2 * 2**20, case.name
+                tried += 1
+    assert tried == 2 * 8

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from densenet_solutions.exercises.houses import dense_search as dense_searches
 from densenet_solutions.exercises.houses import dense_walk as dense_walks
 from densenet_solutions.exercises.houses.baseline import ridge, ridge_model
 from densenet_solutions.exercises.houses.boosting import TREES
@@ -184,12 +185,13 @@ def walks() -> dict[str, Walk]:
 
 
 @dataclass(frozen=True)
-class DenseWalk:
-    """Dense networks after a walk like that of the trees.
+class DenseAverage:
+    """An average of different dense networks, against that of three CatBoost models.
 
-    `start`, `best` and `average` are errors on the search's two partitions, in the mean, the last
-    one of the `members` together; `book` is the average's on the book's folds. `dense` and `trees`
-    are means over folds that nothing had read, `difference` is trees minus dense, alone at 95%.
+    `start`, `best` and `average` are errors on the search's two partitions, in the mean: what the
+    choice began with, the best network, and the `members` together. `book` is the average's on the
+    book's folds, and `alone` that of its networks in the mean. `dense` and `trees` are means over
+    folds that nothing had read, `difference` is trees minus dense, alone at 95%.
     """
 
     tried: int
@@ -198,26 +200,46 @@ class DenseWalk:
     members: int
     average: float
     book: float
+    alone: float
     dense: float
     trees: float
     difference: HouseDifference
 
 
-def dense_walk() -> DenseWalk:
+def dense_walk() -> DenseAverage:
     """The walk of dense networks, its average, and CatBoost's."""
     walk = load_record("houses-dense-walk").cases["dense"]
-    cases = load_record("houses-dense-judged").cases
+    start, best = walk["tried"][0]["rmse"], walk["best"]["rmse"]
+    return _averaged(walk, walk["walked"], start, best, "houses-dense-judged", dense_walks.CONFIRM)
+
+
+def dense_search() -> DenseAverage:
+    """The second search among dense networks, its average, and CatBoost's."""
+    tried = [sum(c["rmse"]) / 2 for c in load_record("houses-dense-search").cases.values()]
+    average = load_record("houses-dense-average").cases["dense"]
+    record = "houses-dense-average-judged"
+    return _averaged(
+        average, len(tried), float(np.median(tried)), min(tried), record, dense_searches.CONFIRM
+    )
+
+
+def _averaged(
+    chosen: Mapping[str, Any], tried: int, start: float, best: float, judged: str,
+    confirm: Sequence[str],
+) -> DenseAverage:  # fmt: skip
+    cases = load_record(judged).cases
     dense, trees = (
-        np.array([cases[f"{model} {where}"]["folds"] for where in dense_walks.CONFIRM])
+        np.array([cases[f"{model} {where}"]["folds"] for where in confirm])
         for model in ("dense", "catboost")
     )
-    return DenseWalk(
-        tried=walk["walked"],
-        start=walk["tried"][0]["rmse"],
-        best=walk["best"]["rmse"],
-        members=len(walk["members"]),
-        average=walk["average"][-1],
+    return DenseAverage(
+        tried=tried,
+        start=start,
+        best=best,
+        members=len(chosen["members"]),
+        average=chosen["average"][-1],
         book=cases["dense book"]["rmse"],
+        alone=float(np.mean(cases["dense book"]["member_rmse"])),
         dense=float(dense.mean()),
         trees=float(trees.mean()),
         difference=corrected_difference(trees, dense, confidence=0.95),
