@@ -111,9 +111,8 @@
       data.stretches, data.cublas);
     const [pixels] = asked.x;
     const at = found.x.filter((x) => x < pixels).length;
-    const put = (of) => [
-      ...found[of].slice(0, at), asked[of][0], ...found[of].slice(at + (found.x[at] === pixels)),
-    ];
+    const after = found.x[at] === pixels ? at + 1 : at;
+    const put = (of) => [...found[of].slice(0, at), asked[of][0], ...found[of].slice(after)];
     return { ...found, x: put("x"), a: put("a"), r: put("r") };
   }
 
@@ -135,7 +134,9 @@
         const typed = field[name + "-" + of];
         typed.disabled = !from;
         if (!from) typed.value = "";
-        else if (!typed.value && typed !== document.activeElement) typed.value = of === "layers" ? from.layers.join(" ") : from[of];
+        else if (!typed.value && typed !== document.activeElement) { // which is being typed into
+          typed.value = of === "layers" ? from.layers.join(" ") : from[of];
+        }
       }
     }
     field.optimizer.disabled = ["a", "b"].every((name) => field[name + "-way"].value === "inference");

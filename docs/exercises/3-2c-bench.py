@@ -14,6 +14,8 @@ from densenet_solutions.exercises.saving_memory.at_work import IN_BFLOAT16, IN_B
 from densenet_solutions.exercises.saving_memory.bench import (
     AGAIN,
     BASELINE,
+    CHANNELS_LAST,
+    ELSEWHERE,
     WHOLE_BUDGET,
     MemoryBench,
     beside,
@@ -206,6 +208,21 @@ bench_table(
 # {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others,
 # so that ratio is
 # probably a little too large.
+#
+# ### Another processor
+
+# %%
+case = f"densenet121-8x224-float32{ELSEWHERE}"
+there = {row.name: row for row in from_json(MemoryBench, bench_record.cases[case]).rows}
+processor = bench_record.made[case].device
+table(
+    there,
+    {"way": (KEY, words), "time": lambda row: spread(row).replace("×", "")},
+    caption=f"Two threads, float32, {processor}.",
+)
+
+# %% [markdown]
+# PLACEHOLDER
 #
 # ## What is kept
 #
