@@ -222,7 +222,8 @@ assert copied.allocated < 0.7 * book.allocated and copied.reserved > 0.9 * book.
 # ## Can it be trusted?
 #
 # PyTorch was told to reserve no more than 8 GiB, and the largest batch was searched for by doubling and
-# halving, to a hundredth; each batch was tried for two steps. It lies in our range each time. The ranges are wide, and no other largest
+# halving, to a hundredth; each batch was tried for two steps. It lies in our range each time. The ranges are
+# wide, and no other largest
 # batches of this page were tried: these are of one network, in float32, on one card.
 #
 # DenseNet-121 · 224² · float32 · predicted without a GPU, measured on an {{ card }}
@@ -262,7 +263,8 @@ kinds = {f"above 1 GiB, {len(large)} steps": large, f"below, {len(small)} steps"
 
 # %% [markdown]
 # Every network of the list was predicted, with every step, by `predict_memory(…, device="cuda")` at
-# {{ len(SIZES) }} sizes; under autocast plain steps and inference, at {{ len(AUTOCAST_SIZES) }}. Between and beyond them what is allocated
+# {{ len(SIZES) }} sizes; under autocast plain steps and inference, at {{ len(AUTOCAST_SIZES) }}. Between and
+# beyond them what is allocated
 # and reserved is taken as a straight
 # line in the pixels of the batch. Against predictions at other sizes that is good for large steps. For
 # small ones reserved memory is not a line, since it comes in pieces of 2 and 20 MiB.
@@ -315,9 +317,10 @@ table(
 #
 # - **Networks of your own** are not predicted by PyTorch's operations. Rules say which tensors come and go in
 #   a step, and in which order, as PyTorch has it in a few networks that we looked at; your browser follows them,
-#   and plays the result through the same simulated allocator. {{ len(own) }} networks were drawn at random, each
-#   with one way and one size, and predicted by PyTorch's operations as well. By the rules what is allocated
-#   is off by up to {{ percent(up(own_allocated[-1], 3)) }}; what is reserved is the same to the byte in
+#   and plays the result through the same simulated allocator. When all that earlier draws
+#   had shown was mended, {{ len(own) }} networks were drawn at random, each with one way and one size, and
+#   predicted by PyTorch's operations as well. By the rules what is allocated is off by up to
+#   {{ percent(up(own_allocated[-1], 3)) }}; what is reserved is the same to the byte in
 #   {{ own_same }}, and off by {{ mib(own_off, 0) }} at most in the others.
 #   Your browser does that for the images that you ask for. The largest batches, and the areas, are on lines between
 #   and beyond {{ len(SIZES) }} sizes here too.
@@ -326,7 +329,8 @@ table(
 #   more, simulated, for the book's ResNet-18 with Adam and one image of 224².
 # - **Recomputing copies** makes each layer's concatenated and normalised input again, as torchvision's
 #   `memory_efficient=True` does; **recomputing layers** makes all that is inside a layer again.
-# - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less, but for one image, which is not cut;
+# - **Shared storage** works through the whole batch at once on a GPU. In 8 slices it needs less, but for one
+#   image, which is not cut;
 #   [exercise 3.2](exercises/3-2-saving-memory.py) says what slices cost in time.
 # - **bfloat16 autocast** keeps the parameters in float32. It is predicted as a CPU's autocast decides.
 # - **Sides of images** are multiples of 32, and beyond {{ last }} images of 224² the lines are only
