@@ -162,7 +162,7 @@
     const way = field[state.name + "-way"].selectedOptions[0].textContent;
     if (!state.own || same(state.own, state.from)) return text + ", " + way;
     const { k, layers, theta } = state.own;
-    return `${text} with k = ${k}, ${layers.join("·")} layers, θ = ${theta}, ${way}`;
+    return `${text} with k\u00a0=\u00a0${k}, ${layers.join("·")} layers, θ\u00a0=\u00a0${theta}, ${way}`;
   }
 
   function drawStep(box, found, state, top, moment) {

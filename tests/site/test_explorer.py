@@ -370,7 +370,9 @@ def test_keyboard_and_address(page: Any) -> None:
         for key in ("Control+A", "Delete", *keys, "Tab"):
             page.keyboard.press("Space" if key == " " else key)
         assert page.input_value(f"[name=a-{field}]") == used
-    assert "DenseNet‑121 with k = 24, 8·8·8 layers, θ = 0.7" in page.inner_text("figure[data-case=a]")
+    assert "DenseNet‑121 with k = 24, 8·8·8 layers, θ = 0.7" in page.inner_text(
+        "figure[data-case=a]"
+    ).replace("\xa0", " ")
     assert "a-layers=8+8+8" in page.evaluate("location.href")
     page.select_option("[name=a]", "densenet161")
     assert page.input_value("[name=a-k]") == "48"
