@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from densenet_solutions.exercises.explorer.own import TAPED, own_case, own_trace, tensors
+from densenet_solutions.exercises.explorer.own import CONFIGS, TAPED, own_case, own_trace, tensors
 from densenet_solutions.exercises.explorer.own_predicted import config_of, drawn
-from densenet_solutions.exercises.explorer.pictures import CONFIGS
 from densenet_solutions.exercises.explorer.predictions import ExplorerCase
 from densenet_solutions.exercises.explorer.tape import Tape
 from densenet_solutions.measure import CudaCache, predict_memory

@@ -36,7 +36,8 @@ def test_every_configuration_is_a_dense_network():
     for one in dense_search.configurations():
         network = network_of(one)
         assert network.options["connection"] == "dense"
-        assert sum(p.numel() for p in DenseMLP(100, **network.options).parameters()) > 0
+        head = DenseMLP(100, **network.options).head
+        assert head.in_features == 100 + one["depth"] * one["growth_rate"]
         assert network.training.epochs == one["epochs"]
 
 

@@ -19,9 +19,8 @@ from densenet_solutions.exercises.explorer.cards import (
     off_the_points,
 )
 from densenet_solutions.exercises.explorer.estimate import need
-from densenet_solutions.exercises.explorer.own import OWN, own_case
+from densenet_solutions.exercises.explorer.own import CONFIGS, OWN, own_case
 from densenet_solutions.exercises.explorer.pictures import (
-    CONFIGS,
     WAYS,
     batch_table,
     explorer,

@@ -25,8 +25,12 @@ from densenet_solutions.exercises.explorer.tape_saving import (
 )
 from densenet_solutions.measure import CudaCache
 from densenet_solutions.measure.tracker import Trace
+from densenet_solutions.models import TABLE_1
 from densenet_solutions.models.config import DenseNetConfig
+from densenet_solutions.models.variants import BOOK
 
+#: What it may start from.
+CONFIGS = {**{name: row.config for name, row in TABLE_1.items()}, "book-densenet": BOOK.config}
 #: What its network is called.
 OWN = "own"
 #: How a network of one's own may run; all but the first and the last in float32 only.

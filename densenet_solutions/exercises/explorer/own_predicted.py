@@ -16,17 +16,16 @@ from typing import Any
 
 import torch
 
-from densenet_solutions.exercises.explorer.own import TAPED
+from densenet_solutions.exercises.explorer.own import CONFIGS, TAPED
 from densenet_solutions.measure import predict_memory
 from densenet_solutions.memory import STRATEGIES
-from densenet_solutions.models import TABLE_1, DenseNet
+from densenet_solutions.models import DenseNet
 from densenet_solutions.models.config import DenseNetConfig
-from densenet_solutions.models.variants import BOOK
 from densenet_solutions.records.recorder import Recipe
 
 NETWORKS = 90
-#: What an own network may start from: one with bottlenecks, and the book's, which has none.
-CONFIGS = {"densenet121": TABLE_1["densenet121"].config, "book-densenet": BOOK.config}
+#: What they are made from: one with bottlenecks, and the book's, which has none.
+FROM = ("densenet121", "book-densenet")
 
 
 def drawn() -> dict[str, dict[str, Any]]:
@@ -37,7 +36,7 @@ def drawn() -> dict[str, dict[str, Any]]:
     for i in range(NETWORKS):
         way, most = ways[i % len(ways)], generator.choice([4, 12, 32, 48])
         cases[f"own {i + 1}"] = {
-            "network": generator.choice(list(CONFIGS)),
+            "network": generator.choice(FROM),
             "k": generator.randint(4, 64),
             "layers": [generator.randint(1, most) for _ in range(generator.choice([3, 4, 4]))],
             "theta": generator.choice([0.25, 0.5, 0.65, 0.8, 1.0]),

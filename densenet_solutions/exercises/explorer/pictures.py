@@ -17,7 +17,7 @@ from densenet_solutions.exercises.explorer.estimate import (
     RESOLUTIONS,
     need,
 )
-from densenet_solutions.exercises.explorer.own import OWN
+from densenet_solutions.exercises.explorer.own import CONFIGS, OWN
 from densenet_solutions.exercises.explorer.predictions import (
     METHODS,
     SIZES,
@@ -26,9 +26,7 @@ from densenet_solutions.exercises.explorer.predictions import (
     case_name,
 )
 from densenet_solutions.measure.cuda_cache import CUBLAS_WORKSPACE
-from densenet_solutions.models import TABLE_1
 from densenet_solutions.models.config import DenseNetConfig
-from densenet_solutions.models.variants import BOOK
 from densenet_solutions.site.figures import colour
 from densenet_solutions.site.html import Html
 from densenet_solutions.site.numbers import count, decimal
@@ -58,9 +56,6 @@ _KINDS = {  # in the order of the script's `alive`
     "temporaries": "temporaries",
     "gradients": "gradients",
 }
-
-#: What a network of one's own may start from.
-CONFIGS = {**{name: row.config for name, row in TABLE_1.items()}, "book-densenet": BOOK.config}
 
 
 def explorer(cases: Mapping[str, ExplorerCase], margins: Margin) -> Html:

@@ -66,18 +66,18 @@ class Tape:
 class Block:
     """A dense block: channels that enter and leave it, and behind the transition (0 without one).
 
-    `pixels` are those of one feature map, `rows` those of all images.
+    `rows` are the pixels of all images, each of `side`².
     """
 
     start: int
     end: int
     after: int
     images: int
-    pixels: int
+    side: int
 
     @property
     def rows(self) -> int:
-        return self.images * self.pixels
+        return self.images * self.side**2
 
 
 class TapedStep:
@@ -99,7 +99,7 @@ class TapedStep:
         self.casts: list[tuple[int, ...]] = []
         widths = (*config.block_widths, (0, 0))
         self.blocks = [
-            Block(start, end, after, batch, (side // 4 // 2**i) ** 2)
+            Block(start, end, after, batch, side // 4 // 2**i)
             for i, ((start, end), (after, _)) in enumerate(pairwise(widths))
         ]
 
@@ -120,11 +120,15 @@ class TapedStep:
 
     def norm(self, channels: int, rows: int, *dead: int) -> int:
         """Batch normalization and ReLU: what the convolution reads; `dead` die between the two."""
-        a = relu = self.on.new(channels * rows)
+        a = self.on.new(channels * rows)
         statistics = self.on.new(channels), self.on.new(channels)
         self.on.free(*dead)
-        if not self.config.inplace:
-            relu = self.on.new(channels * rows)
+        return self.rectified(a, channels * rows, statistics)
+
+    def rectified(self, a: int, numbers: int, statistics: tuple[int, int]) -> int:
+        """What the ReLU makes of `a`, in its place or not; the statistics die with it."""
+        relu = a if self.config.inplace else self.on.new(numbers)
+        if relu != a:
             self.on.free(a)
         self.on.with_it[relu] = statistics
         return relu

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from densenet_solutions.exercises.explorer.tape import Block, TapedStep, last
+from densenet_solutions.memory.shared_storage.plan import Plan
 from densenet_solutions.models.config import DenseNetConfig
-
-#: Numbers that a convolution of shared storage works on at least.
-_AT_LEAST = 1 << 20
 
 
 class TapedCopies(TapedStep):
@@ -85,20 +83,6 @@ class TapedLayers(TapedCopies):
         return self.transition_backward(block, [x, a, t], gradient)
 
 
-class _Plan:
-    """Slices of a feature map, as `memory/shared_storage/plan.py` cuts them."""
-
-    def __init__(self, images: int, pixels: int, slices: int) -> None:
-        self.images, self.pixels = images, pixels
-        self.rows, self.few = images * pixels, -(-images // slices)
-        self.at_once = min(self.rows, max(1024, -(-self.rows // slices)))
-
-    def parts(self, columns: int) -> list[int]:
-        """Rows of some images after the other."""
-        some = min(self.images, max(self.few, _AT_LEAST // (self.pixels * columns)))
-        return [self.pixels * min(some, self.images - i) for i in range(0, self.images, some)]
-
-
 class TapedSharedStorage(TapedStep):
     """Shared storage, in `slices` of a batch."""
 
@@ -106,13 +90,17 @@ class TapedSharedStorage(TapedStep):
         super().__init__(config, batch, side)
         self.slices = slices
 
-    def plan(self, pixels: int) -> _Plan:
-        return _Plan(self.batch, pixels, self.slices)
+    def plan(self, side: int) -> Plan:
+        return Plan((self.batch, side, side), self.slices)
 
-    def statistics(self, columns: int, plan: _Plan) -> None:
+    def parts(self, plan: Plan, columns: int) -> list[int]:
+        """Rows of some images after the other."""
+        return [rows.stop - rows.start for _, rows, _ in plan.images(columns)]
+
+    def statistics(self, columns: int, plan: Plan) -> None:
         """What a mean and a variance take for a moment."""
-        for i in range(0, plan.rows, plan.at_once):
-            self.on.passing(columns * min(plan.at_once, plan.rows - i))
+        for rows in plan.row_chunks():
+            self.on.passing(columns * (rows.stop - rows.start))
 
     def as_rows(self, numbers: int, images: int, *dead: int) -> int:
         """A convolution's output as rows, which is a copy unless it is of one image."""
@@ -134,11 +122,11 @@ class TapedSharedStorage(TapedStep):
         return self.as_rows(self.stem_numbers, self.batch, self.on.new(self.images))
 
     def stem(self) -> tuple[int, ...]:
-        plan = self.plan(self.stem_pixels)
+        plan = self.plan(self.side // 2)
         z = self.stem_convolution()
         self.statistics(self.width, plan)
         parts = []
-        for rows in plan.parts(self.width):
+        for rows in self.parts(plan, self.width):
             parts.append(self.on.new(self.width * rows // 4))
             self.on.free(self.on.new(self.width * rows // 4, 8))
         if len(parts) > 1:
@@ -150,11 +138,11 @@ class TapedSharedStorage(TapedStep):
 
     def stem_backward(self, stem: tuple[int, ...], gradient: int) -> None:
         on, width, channels = self.on, self.width, self.config.in_channels
-        plan = self.plan(self.stem_pixels)
+        plan = self.plan(self.side // 2)
         z = self.stem_convolution()
         dz = on.new(self.stem_numbers)
         held: list[int] = []
-        for rows in plan.parts(width):
+        for rows in self.parts(plan, width):
             pooled = on.new(width * rows // 4)
             winners = on.new(width * rows // 4, 8)
             on.free(*held)
@@ -163,7 +151,7 @@ class TapedSharedStorage(TapedStep):
             on.free(winners, dh)
             on.passing(width * rows)
         self.weights(channels, width, 7)
-        for rows in plan.parts(width):
+        for rows in self.parts(plan, width):
             images = rows // self.stem_pixels * channels * self.side**2
             on.passing(width * rows + images + 49 * channels * width)
         on.gradient(width)
@@ -174,13 +162,9 @@ class TapedSharedStorage(TapedStep):
         """Normalized features, and again in the layout that the plain network has."""
         normalized = self.on.new(channels * rows)
         statistics = self.on.new(channels), self.on.new(channels)
-        copied = relu = self.on.new(channels * rows)
+        copied = self.on.new(channels * rows)
         self.on.free(normalized)
-        if not self.config.inplace:
-            relu = self.on.new(channels * rows)
-            self.on.free(copied)
-        self.on.with_it[relu] = statistics
-        return relu
+        return self.rectified(copied, channels * rows, statistics)
 
     def after_head(self, x: int) -> tuple[int, ...]:
         return ()
@@ -188,7 +172,7 @@ class TapedSharedStorage(TapedStep):
     # --- a block and its transition ---------------------------------------------------------------
 
     def forward(self, block: Block, x: int) -> tuple[int, list[int]]:
-        on, rows, plan = self.on, block.rows, self.plan(block.pixels)
+        on, rows, plan = self.on, block.rows, self.plan(block.side)
         features = on.new(block.end * rows)
         kept = [features, on.new(block.end)]
         self.statistics(block.start, plan)
@@ -202,7 +186,7 @@ class TapedSharedStorage(TapedStep):
             return features, kept
         kept += [on.new(block.end) for _ in range(3)]
         output = on.new(block.after * rows // 4)
-        parts, held = plan.parts(block.end), list[int]()
+        parts, held = self.parts(plan, block.end), list[int]()
         scratch = on.new(block.end * parts[0])
         for some in parts:
             pooled = on.new(block.end * some // 4)
@@ -211,32 +195,32 @@ class TapedSharedStorage(TapedStep):
         on.free(scratch, *held, x)
         return output, kept
 
-    def bottleneck(self, channels: int, plan: _Plan, kept: list[int]) -> int:
+    def bottleneck(self, channels: int, plan: Plan, kept: list[int]) -> int:
         """Output of a layer with bottleneck, as rows."""
         on = self.on
-        scratch = on.new(channels * plan.at_once)
+        scratch = on.new(channels * plan.rows_at_once)
         hidden = on.new(self.h * plan.rows)
         on.free(scratch)
         self.statistics(self.h, plan)
         kept += [on.new(self.h) for _ in range(4)]
         return self.as_rows(self.k * plan.rows, self.batch, hidden)
 
-    def wide_layer(self, channels: int, plan: _Plan, kept: list[int]) -> int:
+    def wide_layer(self, channels: int, plan: Plan, kept: list[int]) -> int:
         """Output of a layer without bottleneck, as rows."""
-        on, parts = self.on, plan.parts(channels)
+        on, parts = self.on, self.parts(plan, channels)
         new = on.new(self.k * plan.rows)
         scratch = on.new(channels * parts[0])
         for some in parts:
-            on.free(self.as_rows(self.k * some, some // plan.pixels))
+            on.free(self.as_rows(self.k * some, some * self.batch // plan.rows))
         on.free(scratch)
         return new
 
     def backward(self, block: Block, kept: list[int], gradient: int) -> int:
-        on, rows, plan = self.on, block.rows, self.plan(block.pixels)
+        on, rows, plan = self.on, block.rows, self.plan(block.side)
         of_features = on.new(block.end * rows)
         if block.after:
             self.weights(block.end, block.after)
-            parts, held = plan.parts(block.end), list[int]()
+            parts, held = self.parts(plan, block.end), list[int]()
             scratch = on.new(block.end * parts[0])
             for some in parts:
                 on.passing(block.end * some // 4)
@@ -253,7 +237,7 @@ class TapedSharedStorage(TapedStep):
                 self.in_groups(block, channels, plan)
             else:
                 self.weights(channels, self.k, 3)
-                parts = plan.parts(channels)
+                parts = self.parts(plan, channels)
                 scratch = on.new(channels * parts[0])
                 for some in parts:
                     self.kernel_gradient(channels, some)
@@ -265,12 +249,12 @@ class TapedSharedStorage(TapedStep):
         on.free(*kept, gradient, of_features)
         return dx
 
-    def in_groups(self, block: Block, channels: int, plan: _Plan) -> None:
+    def in_groups(self, block: Block, channels: int, plan: Plan) -> None:
         """Backward through a layer with bottleneck, some of its channels at a time."""
-        on, parts = self.on, plan.parts(128)
+        on, parts = self.on, self.parts(plan, 128)
         self.weights(channels, self.h)
         self.weights(self.h, self.k, 3)
-        normalized = on.new(channels * plan.at_once)
+        normalized = on.new(channels * plan.rows_at_once)
         size = min(self.h, max(8, block.end // 4 // 8 * 8))
         maps = [on.new(size * plan.rows) for _ in range(2)]
         for first in range(0, self.h, size):
@@ -280,7 +264,7 @@ class TapedSharedStorage(TapedStep):
                 self.kernel_gradient(group, some)
                 on.passing(group * some)
             on.free(scratch)
-            on.passing(channels * plan.at_once)
+            on.passing(channels * plan.rows_at_once)
         on.gradient(self.h)
         on.gradient(self.h)
         on.free(normalized, *maps)

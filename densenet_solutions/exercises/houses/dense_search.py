@@ -29,10 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from densenet_solutions.exercises.houses.dense_walk import average_of, network_of
-from densenet_solutions.exercises.houses.recordings import errors_of, evaluate
+from densenet_solutions.exercises.houses.dense_walk import (
+    against_catboost,
+    average_of,
+    judge,
+    network_of,
+)
+from densenet_solutions.exercises.houses.recordings import evaluate
 from densenet_solutions.exercises.houses.search import FINAL_SEARCH, SEARCH, latin
-from densenet_solutions.exercises.houses.walk import chosen_trees
 from densenet_solutions.houses.models import Ensemble
 from densenet_solutions.records.recorder import Recipe
 from densenet_solutions.records.store import load_record
@@ -42,6 +46,7 @@ CANDIDATES = 12
 MEMBERS = 8
 SEEDS = (0, 1)
 CONFIRM = tuple(f"fresh-{i}" for i in range(21, 26))
+_CHOOSING = ((SEARCH, (0,)), (FINAL_SEARCH, (1,)))
 
 #: As in `search.py`; a value that stands there three times comes three times as often.
 SPACE: Mapping[str, tuple[Any, ...]] = {
@@ -66,7 +71,7 @@ def configurations() -> list[dict[str, Any]]:
 
 def _search(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     network = network_of(case)
-    found = [evaluate(network, SEARCH, (0,)).rmse, evaluate(network, FINAL_SEARCH, (1,)).rmse]
+    found = [evaluate(network, *on).rmse for on in _CHOOSING]
     return {"configuration": dict(case), "rmse": [round(rmse, 6) for rmse in found]}
 
 
@@ -86,16 +91,13 @@ def candidates() -> list[dict[str, Any]]:
 def _average(case: Mapping[str, Any], device: str) -> dict[str, Any]:
     tried = candidates()
     errors = [
-        np.stack([evaluate(network_of(one), *on).errors for on in _PARTITIONS]) for one in tried
+        np.stack([evaluate(network_of(one), *on).errors for on in _CHOOSING]) for one in tried
     ]
     members = average_of(errors, 0, MEMBERS)
     return {
         "members": [tried[place] for place, _ in members],
         "average": [round(rmse, 6) for _, rmse in members],
     }
-
-
-_PARTITIONS = ((SEARCH, (0,)), (FINAL_SEARCH, (1,)))
 
 
 def average_recipe() -> Recipe:
@@ -110,23 +112,9 @@ def best_ensemble() -> Ensemble:
 
 
 def _judge(case: Mapping[str, Any], device: str) -> dict[str, Any]:
-    if case["model"] == "dense":
-        result = evaluate(best_ensemble(), case["partition"], SEEDS)
-    else:
-        result = evaluate(chosen_trees("catboost"), case["partition"], (0, 1, 2))
-    members = [round(rmse, 5) for rmse in result.member_rmse]
-    return {**case, **errors_of(result), "member_rmse": members}
+    return judge(case, best_ensemble, SEEDS)
 
 
 def judged_recipe() -> Recipe:
-    """The average and CatBoost on partitions that nothing has read; the average on the book's."""
-    cases = {"dense book": {"model": "dense", "partition": "book"}} | {
-        f"{model} {where}": {"model": model, "partition": where}
-        for where in CONFIRM
-        for model in ("dense", "catboost")
-    }
-    return Recipe("houses-dense-average-judged", cases, _judge, seed=0, needs=_libraries)
-
-
-def _libraries(case: Mapping[str, Any]) -> tuple[str, ...]:
-    return ("catboost",) if case.get("model") == "catboost" else ()
+    """The search's average, judged."""
+    return against_catboost("houses-dense-average-judged", CONFIRM, _judge)
