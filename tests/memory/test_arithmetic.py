@@ -11,6 +11,7 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     statistics,
     through_norm,
 )
+from densenet_solutions.memory.shared_storage.plan import Plan
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -39,12 +40,13 @@ def test_an_affine_map_is_rounded_once(dtype, in_place, per_channel):
     assert worst.max() <= torch.finfo(dtype).eps  # scale and shift rounded too: several times that
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_the_sums_of_a_gradient_are_kept_in_single_precision(dtype, per_channel):
-    norm = nn.BatchNorm2d(24).train()
+def test_the_sums_of_a_gradient_are_kept_in_single_precision(dtype, threads, per_channel):
+    norm, plan = nn.BatchNorm2d(24).train(), Plan((15, 10, 10), 5, threads)
     x, g = rows(dtype), rows(dtype, of=24)
     found = NormalizationGradient(
-        batch_normalization(norm, *per_channel, statistics(x, at_once=100))
+        batch_normalization(norm, *per_channel, statistics(x, plan)), plan
     )
     for part in (slice(0, 700), slice(700, 1500)):
         found.add(g[part].clone(), x[part], consume=True)

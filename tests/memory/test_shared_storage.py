@@ -16,10 +16,16 @@ from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.memory.shared_storage import obstacle, shared_storage
 from densenet_solutions.memory.shared_storage.block import dense_block
-from densenet_solutions.memory.shared_storage.plan import Plan, planned_for, slices_on
+from densenet_solutions.memory.shared_storage.plan import (
+    Plan,
+    plan_for,
+    planned_for,
+    slices_on,
+)
 from densenet_solutions.memory.shared_storage.reference import dense_block_reference
 from densenet_solutions.memory.shared_storage.stem import imagenet_stem
 from densenet_solutions.models import book_densenet, densenet121
+from densenet_solutions.threads import threads
 
 
 def network(**options):
@@ -302,9 +308,12 @@ def test_the_books_network_keeps_its_features_and_little_else():
         (book_densenet, (16, 1, 96, 96)),
     ],
 )
-def test_the_prediction_is_what_the_allocator_hands_out(network, shape):
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_prediction_is_what_the_allocator_hands_out(network, shape, count):
     make = lambda: shared_storage(network())  # noqa: E731
-    predicted, measured = predict_memory(make, shape), measure_memory(make, shape)
+    measured = measure_memory(make, shape, threads=count)
+    with threads(count):
+        predicted = predict_memory(make, shape, device="cpu")
     assert abs(predicted.peak_bytes - measured.peak_bytes) <= max(
         0.01 * measured.peak_bytes, 4 * 2**20
     )
@@ -364,12 +373,58 @@ def plain_step(bn_size):
     ],
 )
 def test_the_results_do_not_depend_on_the_slices(bn_size, keep, slices):
+    _same_as_plain(bn_size, keep, slices)
+
+
+@pytest.mark.parametrize("bn_size", [4, None])
+@pytest.mark.parametrize(("slices", "count"), [(None, 2), (None, 4), (5, 8), (32, 2), (None, 3)])
+def test_the_results_do_not_depend_on_the_threads(bn_size, slices, count):
+    """40 images: equal parts for 2, 4 and 8 threads, none for 3."""
+    with threads(count):
+        plan = plan_for((40, 48, 48), torch.empty(0), slices)
+        assert plan.threads == {2: 2, 4: 4, 8: 8, 3: 1}[count]
+        _same_as_plain(bn_size, 0.5, slices)
+
+
+def _same_as_plain(bn_size, keep, slices):
     start, x, plain, expected = plain_step(bn_size)
     ours = shared_storage(start, slices=slices, keep_bottlenecks=keep)
     y = ours.train()(x)
     y.square().sum().backward()
     torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-10)
     assert_same(plain, ours)
+
+
+@pytest.mark.parametrize("size", [(8, 56, 56), (8, 14, 14), (6, 7, 7), (40, 48, 48), (64, 5, 3)])
+def test_with_several_threads_all_operations_have_the_same_slices(size):
+    """Of whole images, as many of each thread; from rows no thread is given a part by itself."""
+    with threads(2):
+        plan = plan_for(size, torch.empty(0), None)
+    assert plan.threads == 2
+    rows = list(plan.row_chunks())
+    assert rows == [of for _, of, _ in plan.images(64)] == [of for _, of, _ in plan.images(1024)]
+    assert [row for of in rows for row in range(plan.rows)[of]] == list(range(plan.rows))
+    assert all((of.stop - of.start) % (2 * size[1] * size[2]) == 0 for of in rows)
+    assert len(rows) <= 8 or len(rows) * 2 * size[1] * size[2] <= plan.rows
+    x = torch.arange(plan.rows * 3.0).view(-1, 3)
+    assert plan.own(x).shape == (2, plan.rows // 2, 3)
+    assert plan.own(x).data_ptr() == x.data_ptr()
+    assert plan.own(x[:5]).shape == (5, 3)
+
+
+@pytest.mark.parametrize("type_", [torch.bfloat16, torch.float16])
+def test_where_rows_are_not_given_to_threads(type_):
+    """In half precision, on a GPU, in a prediction for one, and of one image."""
+    with threads(2):
+        of = lambda n, like: plan_for((n, 56, 56), like, None).threads  # noqa: E731
+        assert of(8, torch.empty(0)) == 2
+        assert of(8, torch.empty(0, dtype=type_)) == 1
+        assert of(1, torch.empty(0)) == 1
+        with planned_for("cuda"):
+            assert of(8, torch.empty(0)) == 1
+        with planned_for("cpu"):
+            assert of(8, torch.empty(0, device="meta")) == 2
+        assert of(8, torch.empty(0, device="meta")) == 1
 
 
 class OperationCount(TorchDispatchMode):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from densenet_solutions.memory.shared_storage.plan import Size, chunks
+from densenet_solutions.memory.shared_storage.plan import Plan, Size
 
 
 def as_images(rows: Tensor, size: Size) -> Tensor:
@@ -33,18 +33,27 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def statistics(rows: Tensor, at_once: int) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each column, in two passes so that nothing cancels.
+def column_sums(rows: Tensor, plan: Plan, dtype: torch.dtype | None = None) -> Tensor:
+    """Sum of each column of `(rows, C)`, where each thread sums its own rows first."""
+    own = plan.own(rows)
+    return rows.sum(0, dtype=dtype) if own is rows else own.sum(1, dtype=dtype).sum(0)
 
-    The second pass has `at_once` rows in its hands at a time.
-    """
+
+def statistics(rows: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each column, in two passes so that nothing cancels."""
     dtype, count = accumulator(rows.dtype), rows.shape[0]
-    mean = rows.mean(0, dtype=dtype)
-    if at_once >= count:
-        return mean, (rows - mean).square_().mean(0)
+    if plan.threads > 1:
+        mean = rows.new_zeros(rows.shape[1], dtype=dtype)
+        for part in plan.row_chunks():
+            mean += column_sums(rows[part], plan, dtype)
+        mean /= count
+    else:
+        mean = rows.mean(0, dtype=dtype)
+        if plan.rows_at_once >= count:
+            return mean, (rows - mean).square_().mean(0)
     squares = torch.zeros_like(mean)
-    for part in chunks(count, at_once):
-        squares += (rows[part] - mean).square_().sum(0)
+    for part in plan.row_chunks():
+        squares += column_sums((rows[part] - mean).square_(), plan)
     return mean, squares / count
 
 
@@ -122,8 +131,8 @@ class NormalizationGradient:
     channel, known only when all slices have been seen.
     """
 
-    def __init__(self, norm: Normalization) -> None:
-        self.norm = norm
+    def __init__(self, norm: Normalization, plan: Plan) -> None:
+        self.norm, self.plan = norm, plan
         self.sums: tuple[Tensor, Tensor] | None = None  # Σ g and Σ g·x
 
     def add(self, gradient: Tensor, x: Tensor, *, consume: bool = False) -> None:
@@ -140,10 +149,10 @@ class NormalizationGradient:
                 None, None, False, 0.0, [False, True, True],
             )  # fmt: skip
         else:
-            found = gradient.sum(0, dtype=dtype)
+            found = column_sums(gradient, self.plan, dtype)
             inside = consume and gradient.dtype == dtype
             product = gradient.mul_(x) if inside else gradient * x.to(dtype)
-            dot = product.sum(0)
+            dot = column_sums(product, self.plan)
         if self.sums is None:
             self.sums = found, dot
         else:
@@ -219,12 +228,15 @@ def in_this_precision(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
-def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """`total += a @ b`, also where `total` has more digits."""
-    if total.dtype == a.dtype:
-        total.addmm_(a, b)
+def add_product(total: Tensor, a: Tensor, b: Tensor, plan: Plan) -> None:
+    """`total += aᵀ @ b` of rows, also where `total` has more digits."""
+    own = plan.own(a)
+    if own is not a:
+        total += torch.bmm(own.transpose(1, 2), plan.own(b)).sum(0)
+    elif total.dtype == a.dtype:
+        total.addmm_(a.t(), b)
     else:
-        total += a @ b
+        total += a.t() @ b
 
 
 def relu_backward(dy: Tensor, y: Tensor, out: Tensor) -> Tensor:

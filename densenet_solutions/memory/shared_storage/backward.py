@@ -138,14 +138,17 @@ class Backward:
     def transition(self, part: Part, grad_output: Tensor) -> list[Tensor | None]:
         """Through the convolution, the pool, the ReLU and the normalization of the transition."""
         stage = StageGradient(part, 0, self.features.dtype)
-        found, matrix = NormalizationGradient(stage.norm), stage.kernel.flatten(1)  # (C', C)
+        found = NormalizationGradient(stage.norm, self.plan)
+        matrix = stage.kernel.flatten(1)  # (C', C)
         scratch = self.plan.scratch_for_images(self.features, self.columns)
         for few, rows, size in self.plan.images(self.columns):
             dy, x = as_rows(grad_output[few]), self.features[rows]
             h = normalize_relu(x, stage.norm, scratch.take(*x.shape))
             images = as_images(h, size)
             if stage.dkernel is not None:
-                add_product(stage.dkernel.flatten(1), dy.t(), as_rows(F.avg_pool2d(images, 2)))
+                pooled = as_rows(F.avg_pool2d(images, 2))
+                add_product(stage.dkernel.flatten(1), dy, pooled, self.plan)
+                del pooled
             stage.add_bias(dy)
             dpool = as_images(dy @ matrix, (size[0], size[1] // 2, size[2] // 2))
             dh = as_rows(pool_backward(dpool, images))
@@ -187,7 +190,7 @@ class Backward:
     def _convolution(self, part: Part, dy: Tensor) -> list[Tensor | None]:
         """BN-ReLU-Conv(3x3), some images at a time."""
         stage = StageGradient(part, 0, self.features.dtype)
-        found = NormalizationGradient(stage.norm)
+        found = NormalizationGradient(stage.norm, self.plan)
         stage.add_bias(dy)
         scratch = self.plan.scratch_for_images(self.features, self.columns)
         for _, rows, size in self.plan.images(self.columns):
@@ -215,7 +218,7 @@ class Backward:
         second.add_bias(dy)
         read = self.features[:, : self.columns]
         normalized = Normalized(read, first.norm, self.plan)
-        found = NormalizationGradient(first.norm)
+        found = NormalizationGradient(first.norm, self.plan)
         bottleneck = first.kernel.shape[0]
         size = min(bottleneck, max(8, self.features.shape[1] // 4 // 8 * 8))
         values = self.features.new_empty(self.plan.rows * size)
@@ -246,7 +249,7 @@ class Backward:
         matrix, kernel2 = first.kernel[channels].flatten(1).t(), second.kernel[:, channels]
         dkernel2 = None if second.dkernel is None else second.dkernel[:, channels]
         norm2 = second.norm.part(channels)
-        found = NormalizationGradient(norm2)
+        found = NormalizationGradient(norm2, self.plan)
         scratch = self.plan.scratch_for_images(z, 128, z.shape[1])
         for _, rows, size in self.plan.images(128):
             if kept is None:
@@ -274,7 +277,7 @@ class Backward:
             dz_part = through_norm(dz[part], z[part], group.norm.scale, correction)
             h = normalized[part]
             if dmatrix is not None:
-                add_product(dmatrix, dz_part.t(), h)
+                add_product(dmatrix, dz_part, h, self.plan)
             dh = torch.mm(dz_part, matrix, out=scratch.take(*h.shape))
             self._add(
                 found, relu_backward(dh, h, out=dh), self.features[part, : self.columns], part

@@ -34,7 +34,7 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     update_running_statistics,
 )
 from densenet_solutions.memory.shared_storage.backward import Backward, Part, parts_of
-from densenet_solutions.memory.shared_storage.plan import Plan, slices_on
+from densenet_solutions.memory.shared_storage.plan import plan_for
 
 
 def dense_block(
@@ -125,14 +125,14 @@ class _Forward:
         self, x: Tensor, layers: Sequence[Part], slices: int | None, *, of_batch: bool
     ) -> None:
         n, channels, height, width = x.shape
-        self.plan = Plan((n, height, width), slices or slices_on(x.device))
         self.of_batch = of_batch  # whether any normalization takes the batch's statistics
         self.used: list[Used] = []  # those that do
         if of_batch:
-            checks.batch_statistics(self.plan.rows, x)
+            checks.batch_statistics(n * height * width, x)
         total = channels + sum(part.stages[-1][1].out_channels for part in layers)
         dtype = autocast_dtype(x)
-        self.features = x.new_empty(self.plan.rows, total, dtype=dtype)
+        self.features = x.new_empty(n * height * width, total, dtype=dtype)
+        self.plan = plan_for((n, height, width), self.features, slices)
         self.means = x.new_empty(total, dtype=accumulator(dtype))  # of every feature, once
         self.variances = torch.empty_like(self.means)
         self.columns = 0  # that are written
@@ -146,6 +146,7 @@ class _Forward:
             norm, kernel, bias = self._stage(part, 1, hidden)
             if keep:
                 part.bottleneck = hidden
+            if keep or self.plan.threads > 1:
                 new = self._convolution(hidden, norm, kernel, bias)
             else:
                 images = as_images(normalize_relu(hidden, norm, hidden), self.plan.size)
@@ -194,7 +195,7 @@ class _Forward:
             of_batch = (
                 (self.means[: self.columns], self.variances[: self.columns])
                 if rows is None
-                else statistics(rows, self.plan.rows_at_once)
+                else statistics(rows, self.plan)
             )
             self.used.append((module, of_batch))
         norm = batch_normalization(module, weight, shift, of_batch)
@@ -230,6 +231,4 @@ class _Forward:
         self.features[:, new] = rows
         self.columns = new.stop
         if self.of_batch:
-            self.means[new], self.variances[new] = statistics(
-                self.features[:, new], self.plan.rows_at_once
-            )
+            self.means[new], self.variances[new] = statistics(self.features[:, new], self.plan)

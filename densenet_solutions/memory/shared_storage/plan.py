@@ -6,6 +6,7 @@ a time, and what they hold fits into a CPU's cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,12 +45,35 @@ def slices_on(device: torch.device) -> int:
     return SLICES.get(asked or device.type, SLICES["cpu"])
 
 
+def plan_for(size: Size, like: Tensor, slices: int | None) -> Plan:
+    """How to work through a feature map of `size`, of the type and on the device of `like`."""
+    slices = slices or slices_on(like.device)
+    return Plan(size, slices, _threads_on(like, size[0], slices))
+
+
+def _threads_on(like: Tensor, images: int, slices: int) -> int:
+    """How many threads get rows of their own: a slice is not to grow by more than one image."""
+    if torch.compiler.is_compiling() or (asked_device() or like.device.type) != "cpu":
+        return 1
+    if like.dtype in (torch.bfloat16, torch.float16):  # are normalized as rows, not in parts
+        return 1
+    threads = math.gcd(images, torch.get_num_threads())
+    return max(n for n in range(1, max(2, images // slices) + 1) if threads % n == 0)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The slices of a feature map of `size`, at most `slices` of them."""
+    """The slices of a feature map of `size`, at most `slices` of them.
+
+    With several `threads` on a CPU a slice has as many whole images for each, is the same slice for
+    every operation, and is summed in as many parts. PyTorch gives each thread an equal part of a
+    slice's rows then, always the same, so that a core finds in its cache what it wrote before.
+    From another core, where the two have no cache in common, that takes several times as long.
+    """
 
     size: Size
     slices: int
+    threads: int = 1
 
     @property
     def rows(self) -> int:
@@ -58,9 +82,17 @@ class Plan:
         return n * height * width
 
     @property
+    def pixels(self) -> int:
+        """Of one image."""
+        return self.size[1] * self.size[2]
+
+    @property
     def rows_at_once(self) -> int:
         """How many rows a matrix product and what surrounds it work on at once."""
-        return min(self.rows, max(1024, -(-self.rows // self.slices)))
+        rows = max(1024 * self.threads, -(-self.rows // self.slices))
+        if self.threads > 1:  # of whole images, as many of each thread
+            rows = -(-rows // (self.pixels * self.threads)) * self.pixels * self.threads
+        return min(self.rows, rows)
 
     def images_at_once(self, columns: int) -> int:
         """How many images a convolution or a pool with `columns` channels works on at once.
@@ -68,15 +100,16 @@ class Plan:
         At least about a million numbers: few enough for a CPU's cache, many enough for its
         convolutions.
         """
-        n, height, width = self.size
-        return min(n, max(-(-n // self.slices), (1 << 20) // (height * width * columns)))
+        if self.threads > 1:
+            return self.rows_at_once // self.pixels
+        n = self.size[0]
+        return min(n, max(-(-n // self.slices), (1 << 20) // (self.pixels * columns)))
 
     def images(self, columns: int) -> Iterator[tuple[slice, slice, Size]]:
         """Some images after the other: which images, which rows, and their own `(N, H, W)`."""
         n, height, width = self.size
-        pixels = height * width
         for few in chunks(n, self.images_at_once(columns)):
-            rows = slice(few.start * pixels, few.stop * pixels)
+            rows = slice(few.start * self.pixels, few.stop * self.pixels)
             yield few, rows, (few.stop - few.start, height, width)
 
     def row_chunks(self, within: slice | None = None) -> Iterator[slice]:
@@ -85,14 +118,19 @@ class Plan:
         for part in chunks(within.stop - within.start, self.rows_at_once):
             yield slice(within.start + part.start, within.start + part.stop)
 
+    def own(self, rows: Tensor) -> Tensor:
+        """`(rows, C)` → `(threads, rows / threads, C)`, or as they are if they are not to part."""
+        if self.threads == 1 or len(rows) % self.threads:
+            return rows
+        return rows.unflatten(0, (self.threads, -1))
+
     def scratch(self, like: Tensor, columns: int) -> Scratch:
         """Memory for any one of `row_chunks()`."""
         return Scratch(like, self.rows_at_once, columns)
 
     def scratch_for_images(self, like: Tensor, columns: int, taken: int | None = None) -> Scratch:
         """Memory for any one of `images(columns)`, `taken` (else `columns`) wide."""
-        _, height, width = self.size
-        rows = self.images_at_once(columns) * height * width
+        rows = self.images_at_once(columns) * self.pixels
         return Scratch(like, rows, columns if taken is None else taken)
 
 

@@ -26,7 +26,7 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     through_norm,
     update_running_statistics,
 )
-from densenet_solutions.memory.shared_storage.plan import Plan, slices_on
+from densenet_solutions.memory.shared_storage.plan import plan_for
 
 
 def imagenet_stem(
@@ -52,8 +52,8 @@ class _Stem(torch.autograd.Function):
         dtype = autocast_dtype(x)
         with in_this_precision(x.device):
             z, size = _convolve(conv, x, kernel, conv_bias, dtype)
-            ctx.plan = Plan(size, slices or slices_on(x.device))
-            of_batch = statistics(z, ctx.plan.rows_at_once) if norm.training else None
+            ctx.plan = plan_for(size, z, slices)
+            of_batch = statistics(z, ctx.plan) if norm.training else None
             ctx.affine = batch_normalization(norm, weight, bias, of_batch)
             if of_batch is not None:
                 update_running_statistics([(norm, of_batch)], ctx.plan.rows)
@@ -71,7 +71,7 @@ class _Stem(torch.autograd.Function):
         x, kernel, conv_bias, weight, bias = ctx.saved_tensors
         needs_x, needs_kernel, needs_conv_bias, needs_weight, needs_bias = ctx.needs_input_grad[3:]
         with in_this_precision(x.device):
-            collected = NormalizationGradient(ctx.affine)
+            collected = NormalizationGradient(ctx.affine, ctx.plan)
             z, _ = _convolve(ctx.conv, x, kernel, conv_bias, ctx.dtype)
             dz = torch.empty_like(z)
             for images, rows, few in ctx.plan.images(z.shape[1]):
