@@ -176,7 +176,8 @@ def test_running_statistics_follow_the_modules_momentum(change):
     assert int(ours.features.norm0.num_batches_tracked) == 2
 
 
-def test_bfloat16_autocast_is_as_near_to_float64_as_the_plain_model():
+@pytest.mark.parametrize("count", [1, 2])
+def test_bfloat16_autocast_is_as_near_to_float64_as_the_plain_model(count):
     exact = network()
     plain, ours = exact.float(), None
     ours, exact = shared_storage(plain), network()
@@ -184,10 +185,11 @@ def test_bfloat16_autocast_is_as_near_to_float64_as_the_plain_model():
     exact(x).square().mean().backward()
     distance = {}
     for name, model in (("plain", plain), ("ours", ours)):
-        with torch.autocast("cpu", torch.bfloat16):
-            y = model(x.float())
-        assert y.dtype == torch.bfloat16
-        y.float().square().mean().backward()
+        with threads(count):
+            with torch.autocast("cpu", torch.bfloat16):
+                y = model(x.float())
+            assert y.dtype == torch.bfloat16
+            y.float().square().mean().backward()
         assert all(p.grad.dtype == torch.float32 for p in model.parameters())
         g = torch.cat([p.grad.double().flatten() for p in model.parameters()])
         e = torch.cat([p.grad.flatten() for p in exact.parameters()])
@@ -381,7 +383,7 @@ def test_the_results_do_not_depend_on_the_slices(bn_size, keep, slices):
 def test_the_results_do_not_depend_on_the_threads(bn_size, slices, count):
     """40 images: equal parts for 2, 4 and 8 threads, none for 3."""
     with threads(count):
-        plan = plan_for((40, 48, 48), torch.empty(0), slices)
+        plan = plan_for((40, 48, 48), torch.device("cpu"), slices)
         assert plan.threads == {2: 2, 4: 4, 8: 8, 3: 1}[count]
         _same_as_plain(bn_size, 0.5, slices)
 
@@ -399,7 +401,7 @@ def _same_as_plain(bn_size, keep, slices):
 def test_with_several_threads_all_operations_have_the_same_slices(size):
     """Of whole images, as many of each thread; from rows no thread is given a part by itself."""
     with threads(2):
-        plan = plan_for(size, torch.empty(0), None)
+        plan = plan_for(size, torch.device("cpu"), None)
     assert plan.threads == 2
     rows = list(plan.row_chunks())
     assert rows == [of for _, of, _ in plan.images(64)] == [of for _, of, _ in plan.images(1024)]
@@ -412,19 +414,16 @@ def test_with_several_threads_all_operations_have_the_same_slices(size):
     assert plan.own(x[:5]).shape == (5, 3)
 
 
-@pytest.mark.parametrize("type_", [torch.bfloat16, torch.float16])
-def test_where_rows_are_not_given_to_threads(type_):
-    """In half precision, on a GPU, in a prediction for one, and of one image."""
+def test_where_threads_get_rows_of_their_own():
+    """On a CPU, or in a prediction for one, of several images."""
     with threads(2):
-        of = lambda n, like: plan_for((n, 56, 56), like, None).threads  # noqa: E731
-        assert of(8, torch.empty(0)) == 2
-        assert of(8, torch.empty(0, dtype=type_)) == 1
-        assert of(1, torch.empty(0)) == 1
+        of = lambda n, device: plan_for((n, 56, 56), torch.device(device), None).threads  # noqa: E731
+        assert [of(8, "cpu"), of(6, "cpu"), of(7, "cpu"), of(1, "cpu")] == [2, 2, 1, 1]
+        assert of(8, "cuda") == of(8, "meta") == 1
         with planned_for("cuda"):
-            assert of(8, torch.empty(0)) == 1
+            assert of(8, "cpu") == of(8, "meta") == 1
         with planned_for("cpu"):
-            assert of(8, torch.empty(0, device="meta")) == 2
-        assert of(8, torch.empty(0, device="meta")) == 1
+            assert of(8, "meta") == 2
 
 
 class OperationCount(TorchDispatchMode):

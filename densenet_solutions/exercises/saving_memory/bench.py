@@ -258,15 +258,14 @@ def _recipe(name: str, cases: Mapping[str, Mapping[str, Any]]) -> Recipe:
     )
 
 
-#: What a case's name ends in that was measured on another occasion, and on another processor.
-AGAIN, ELSEWHERE = ", again", ", another processor"
+#: What a case's name ends in that was measured on another occasion.
+AGAIN = ", again"
 
 
 def recipe() -> Recipe:
     """DenseNet-121, batch 8, 224x224: float32 with the compiler and on one thread, bfloat16.
 
-    Each twice, hours apart: one occasion does not tell how far a time moves from day to day. The
-    first on another processor too, without the compiler.
+    Each twice: one occasion does not tell how far a time moves until the next.
     """
     cases: dict[str, dict[str, Any]] = {
         "densenet121-8x224-float32": {"compiled": True, "repeats": 15},
@@ -274,8 +273,7 @@ def recipe() -> Recipe:
         "densenet121-8x224-bfloat16": {"autocast": torch.bfloat16, "repeats": 15},
     }
     again = {name + AGAIN: case for name, case in cases.items()}
-    elsewhere = {f"densenet121-8x224-float32{ELSEWHERE}": {"repeats": 15}}
-    return _recipe("bench-memory", {**cases, **again, **elsewhere})
+    return _recipe("bench-memory", {**cases, **again})
 
 
 def gpu_recipe() -> Recipe:

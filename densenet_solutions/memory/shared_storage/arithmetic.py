@@ -232,7 +232,7 @@ def add_product(total: Tensor, a: Tensor, b: Tensor, plan: Plan) -> None:
     """`total += aᵀ @ b` of rows, also where `total` has more digits."""
     own = plan.own(a)
     if own is not a:
-        total += torch.bmm(own.transpose(1, 2), plan.own(b)).sum(0)
+        total += torch.bmm(own.transpose(1, 2), plan.own(b)).sum(0, dtype=total.dtype)
     elif total.dtype == a.dtype:
         total.addmm_(a.t(), b)
     else:

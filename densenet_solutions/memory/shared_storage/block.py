@@ -125,14 +125,14 @@ class _Forward:
         self, x: Tensor, layers: Sequence[Part], slices: int | None, *, of_batch: bool
     ) -> None:
         n, channels, height, width = x.shape
+        self.plan = plan_for((n, height, width), x.device, slices)
         self.of_batch = of_batch  # whether any normalization takes the batch's statistics
         self.used: list[Used] = []  # those that do
         if of_batch:
-            checks.batch_statistics(n * height * width, x)
+            checks.batch_statistics(self.plan.rows, x)
         total = channels + sum(part.stages[-1][1].out_channels for part in layers)
         dtype = autocast_dtype(x)
-        self.features = x.new_empty(n * height * width, total, dtype=dtype)
-        self.plan = plan_for((n, height, width), self.features, slices)
+        self.features = x.new_empty(self.plan.rows, total, dtype=dtype)
         self.means = x.new_empty(total, dtype=accumulator(dtype))  # of every feature, once
         self.variances = torch.empty_like(self.means)
         self.columns = 0  # that are written

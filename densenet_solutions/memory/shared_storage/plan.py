@@ -45,17 +45,15 @@ def slices_on(device: torch.device) -> int:
     return SLICES.get(asked or device.type, SLICES["cpu"])
 
 
-def plan_for(size: Size, like: Tensor, slices: int | None) -> Plan:
-    """How to work through a feature map of `size`, of the type and on the device of `like`."""
-    slices = slices or slices_on(like.device)
-    return Plan(size, slices, _threads_on(like, size[0], slices))
+def plan_for(size: Size, device: torch.device, slices: int | None) -> Plan:
+    """How to work through a feature map of `size`; without `slices` the device decides."""
+    slices = slices or slices_on(device)
+    return Plan(size, slices, _threads_on(device, size[0], slices))
 
 
-def _threads_on(like: Tensor, images: int, slices: int) -> int:
+def _threads_on(device: torch.device, images: int, slices: int) -> int:
     """How many threads get rows of their own: a slice is not to grow by more than one image."""
-    if torch.compiler.is_compiling() or (asked_device() or like.device.type) != "cpu":
-        return 1
-    if like.dtype in (torch.bfloat16, torch.float16):  # are normalized as rows, not in parts
+    if torch.compiler.is_compiling() or (asked_device() or device.type) != "cpu":
         return 1
     threads = math.gcd(images, torch.get_num_threads())
     return max(n for n in range(1, max(2, images // slices) + 1) if threads % n == 0)

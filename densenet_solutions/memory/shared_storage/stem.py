@@ -52,7 +52,7 @@ class _Stem(torch.autograd.Function):
         dtype = autocast_dtype(x)
         with in_this_precision(x.device):
             z, size = _convolve(conv, x, kernel, conv_bias, dtype)
-            ctx.plan = plan_for(size, z, slices)
+            ctx.plan = plan_for(size, x.device, slices)
             of_batch = statistics(z, ctx.plan) if norm.training else None
             ctx.affine = batch_normalization(norm, weight, bias, of_batch)
             if of_batch is not None:
