@@ -76,6 +76,7 @@ step-timelines  saving_memory.timelines  2 min  memory over one step at full siz
 step-times  memory.times  1 min  a step of DenseNets and ResNets on a GPU
 strategies-accuracy  saving_memory.accuracy  1.5 h  what other functions do to accuracy
 strategies-study  saving_memory.costs  2 min  what every strategy saves and costs
+two-cores  saving_memory.cores  5 min  steps with the cores together and apart
 """
 RECORDINGS = {
     name: Recording(make, what, takes)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from densenet_solutions import checks
-from densenet_solutions.asked import asked_about
+from densenet_solutions.asked import asked_about, asked_device
 from densenet_solutions.measure.allocator import (
     CudaPeak,
     cpu_peak,
@@ -50,7 +50,8 @@ class Step(StepOptions):
 
         Args:
             device: whose kernels are meant. `"meta"`: the general definition of each operation.
-                `"cpu"`: the CPU's kernels, by fake tensors. `"cuda"`: as on the meta device, but
+                `"cpu"`: the CPU's kernels, by fake tensors, and slices of shared storage as with
+                the threads that PyTorch has now. `"cuda"`: as on the meta device, but
                 dropout, attention, the optimizer's choice and the slices of shared storage are a
                 GPU's; the result then has `allocated_bytes` and `reserved_bytes`, simulated.
             cache: with `device="cuda"`, the process and its allocator (by default `CudaCache()`).
@@ -123,7 +124,7 @@ class Step(StepOptions):
                     "a compiled model cannot be predicted: the compiler plans its memory; "
                     "use measure_memory"
                 )
-            if kind != "meta":
+            if kind != "meta" or asked_device() is None:
                 kernels.enter_context(asked_about(kind))
             if kind == "cuda":
                 kernels.enter_context(cuda_kernels(device))

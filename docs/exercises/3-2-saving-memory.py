@@ -14,7 +14,7 @@ from densenet_solutions.exercises.network.ledger_pictures import ledger_frames
 from densenet_solutions.exercises.network.trap import trap_frames
 from densenet_solutions.exercises.saving_memory import claims, pictures, study
 from densenet_solutions.exercises.saving_memory.at_work import IN_BFLOAT16
-from densenet_solutions.exercises.saving_memory.bench import AGAIN, ELSEWHERE, MemoryBench
+from densenet_solutions.exercises.saving_memory.bench import AGAIN, MemoryBench
 from densenet_solutions.exercises.saving_memory.dial import IN_TF32
 from densenet_solutions.memory import recompute, selective_checkpointing
 from densenet_solutions.memory.shared_storage import reference
@@ -34,10 +34,10 @@ time = {name: row.time_ratio for name, row in rows.items()}
 shared = rows["shared_storage"]
 ratio = peak["torchvision"] / peak["shared_storage"]
 assert 9.5 < ratio < 10.5 and 0.85 < time["shared_storage"] < 1.15
-on_one, on_two = (  # now, again and, on two threads, on another processor, as on 3.2c
+on_one, on_two = (  # now and again, as on 3.2c
     [
         row.time_ratio
-        for case in (name, name + AGAIN, name + ELSEWHERE)
+        for case in (name, name + AGAIN)
         if case in record.cases
         for row in from_json(MemoryBench, record.cases[case]).rows
         if row.name == "shared_storage"
@@ -58,7 +58,7 @@ beside_last_on_cpu = [
         for case in record.cases.values()
     )
 ]
-assert on_one[0] == time["shared_storage"] and max(*on_one[:2], *on_two[:2]) < min(in_bfloat16)
+assert on_one[0] == time["shared_storage"] and max(*on_one, *on_two) < min(in_bfloat16)
 assert min(peak, key=peak.get) == "shared_storage"
 gpu_record = load_record("bench-memory-gpu")
 gpu = study.gpu_benches(gpu_record)
@@ -153,8 +153,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       float32; [again](3-2c-bench.py) {{ times(on_one[1], 2) }}. Two threads
 #       {{ times(on_two[0], 2) }}, {{ times(on_two[1], 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }},
-#       {{ times(in_bfloat16[1], 2) }}. On [another processor](3-2c-bench.py#another-processor), on two
-#       threads, {{ times(on_two[2], 2) }}.
+#       {{ times(in_bfloat16[1], 2) }}.
 #       Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
@@ -279,7 +278,7 @@ buffer_frames()
 # ```
 #
 # Transitions are treated likewise, and the stem is run again. The temporary tensors inside a layer are still large. So
-# on a CPU it takes part of the batch at a time, on large maps down to an eighth: a *slice*, normalised by the whole
+# on a CPU it takes part of the batch at a time, on one thread and large maps an eighth: a *slice*, normalised by the whole
 # batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
 #
 # DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · measured, but where *predicted* is written

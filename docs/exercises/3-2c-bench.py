@@ -15,11 +15,11 @@ from densenet_solutions.exercises.saving_memory.bench import (
     AGAIN,
     BASELINE,
     CHANNELS_LAST,
-    ELSEWHERE,
     WHOLE_BUDGET,
     MemoryBench,
     beside,
 )
+from densenet_solutions.exercises.saving_memory.cores import COLUMNS, ROWS, TwoCores
 from densenet_solutions.exercises.saving_memory.fits import Fit
 from densenet_solutions.exercises.saving_memory.gradient_errors import COMPARED, GradientErrors
 from densenet_solutions.exercises.saving_memory.kept import Kept
@@ -71,7 +71,7 @@ def spread(row):
 def on_two_occasions(rows, setting):
     """Way → its rows in the bench and in the bench again."""
     other = {row.name: row for row in again[f"densenet121-8x224-{setting}"].rows}
-    return {name: (row, other[name]) for name, row in rows.items()}
+    return {name: (row, other.get(name)) for name, row in rows.items()}
 
 
 def bench_table(rows, setting, caption):
@@ -81,7 +81,7 @@ def bench_table(rows, setting, caption):
             "way": (KEY, words),
             "MiB": lambda pair: bare_mib(pair[0].peak_beyond_parameters, 1),
             "time": lambda pair: spread(pair[0]).replace("×", ""),
-            "time again": lambda pair: spread(pair[1]).replace("×", ""),
+            "time again": lambda pair: "" if pair[1] is None else spread(pair[1]).replace("×", ""),
         },
         caption=caption,
     )
@@ -96,12 +96,17 @@ def less(rows, name):
 
 
 settings = {"float32": two_rows, "float32-one-thread": one_rows, "bfloat16": half_rows}
-pairs = [p for setting, rows in settings.items() for p in on_two_occasions(rows, setting).values()]
+pairs = [
+    pair
+    for setting, rows in settings.items()
+    for pair in on_two_occasions(rows, setting).values()
+    if pair[1] is not None
+]
 slower = [seconds(now) / seconds(then) for now, then in pairs]
 moved = [abs(now.time_ratio - then.time_ratio) for now, then in pairs]
-assert min(slower) > 1.05
-busy_off = max(abs(row.processor_ratio - row.time_ratio) for row, _ in pairs)
-assert busy_off < 0.03
+timed_twice = [row for pair in pairs for row in pair if row.processor_ratio is not None]
+busy_off = max(abs(row.processor_ratio - row.time_ratio) for row in timed_twice)
+assert busy_off < 0.07
 assert 0.95 < one_rows["shared_storage"].time_ratio < 1.05 < 1.2
 assert two_rows["shared_storage"].time_ratio < 1.2
 
@@ -117,7 +122,7 @@ assert two_rows["shared_storage"].time_ratio < 1.2
 #
 # All ways take turns for {{ one.repeats }} rounds. *MiB* is the peak by the allocator of the CPU, beyond
 # parameters, buffers and input; *time* the median of the ratios to torchvision's step in the same round, with
-# quartiles. (Processor times, which only the column *time* has, give the same ratios, within
+# quartiles. (Processor times, where they were taken, give the same ratios, within
 # {{ decimal(up(busy_off, 2)) }}.) On a CPU a turn is
 # two steps, and the second is timed, since in training, too, a step follows one of its own kind. On one thread PyTorch
 # computes 1×1 convolutions of fewer than 16 images by other code than on two. *torchvision channels_last* is the
@@ -170,22 +175,16 @@ bench_table(two_rows, "float32", "Two threads.")
 # { .ds-setup }
 
 # %%
-handed_out = {
-    name: [row.page_faults for row in both]
-    for name, both in on_two_occasions(two_rows, "float32").items()
-}
 one_again = {n: b for n, (_, b) in on_two_occasions(one_rows, "float32-one-thread").items()}
-faults = handed_out[BASELINE]
-assert faults[0] == 0 and faults[1] > 10_000
-fewer = [both[1] for name, both in handed_out.items() if name != BASELINE and both[1] >= 12]
-assert max(fewer) < faults[1]
-half_faults = {n: b.page_faults for n, (_, b) in on_two_occasions(half_rows, "bfloat16").items()}
-assert half_faults[BASELINE] == 0
-assert [name for name, (now, _) in handed_out.items() if now > 12] == ["torchvision channels_last"]
-assert all(
-    handed_out[name][1] < 12
-    for name in ("shared_storage", "recompute_layer", "compiled", WHOLE_BUDGET)
-)
+faults = {
+    (setting, name): [row.page_faults for row in both if row is not None]
+    for setting, rows in settings.items()
+    for name, both in on_two_occasions(rows, setting).items()
+}
+handed_out = {key: found for key, found in faults.items() if max(found) > 12}
+assert set(handed_out) == {("float32", BASELINE), ("float32", CHANNELS_LAST)}
+faults_again = [handed_out["float32", name][1] for name in (BASELINE, CHANNELS_LAST)]
+assert all(found[0] == 0 for found in handed_out.values())
 bench_table(
     half_rows,
     "bfloat16",
@@ -195,44 +194,72 @@ bench_table(
 # %% [markdown]
 # {{ record_note(bench_record) }}
 #
-# *Time again* is the same bench three hours earlier, with earlier code, on a machine of the same kind. Between
-# the two every step's time differs by {{ times(min(slower)) }} to {{ times(max(slower)) }}, and ratios by up to
-# {{ decimal(up(max(moved), 2)) }}; we do not know why. So trust a difference of less than two tenths only
-# if both columns show it. In *time again* on two
-# threads, in float32, the system also handed out {{ count(faults[1]) }} pages of memory, new to the process, in
-# torchvision's step, next to none in shared storage's, in recomputed layers and in compiled code, and
-# {{ count(min(fewer)) }} to {{ count(max(fewer)) }} in the others: there ratios are probably too small, those of
-# shared storage, recomputed layers and compiled code most. (What a page costs we have not measured.)
-# In bfloat16's it handed out {{ count(half_faults["recompute_block"]) }} in recomputed blocks, and none in
-# torchvision's step. In *time* it handed out
-# {{ count(handed_out["torchvision channels_last"][0]) }} with `channels_last` and next to none with the others,
-# so that ratio is
-# probably a little too large.
+# *Time again* is the same bench on another occasion, without the compiler: on one thread three hours earlier, with
+# earlier code; on two, minutes later. Between the two a step's time differs by up to
+# {{ times(max(*slower, 1 / min(slower))) }}, and ratios by up to {{ decimal(up(max(moved), 2)) }}; we do not know why.
+# So trust a difference of less than two tenths only if both columns show it. In *time again* on two threads, in
+# float32, the
+# system also handed out {{ count(faults_again[0]) }} pages of memory, new to the process, in torchvision's step, and
+# {{ count(faults_again[1]) }} in that of `channels_last`: the other ratios there are probably a little too small.
+# (What a page costs we have not measured.)
 #
-# ### Another processor
+# ### Two cores
 
 # %%
-case = f"densenet121-8x224-float32{ELSEWHERE}"
-there = {row.name: row for row in from_json(MemoryBench, bench_record.cases[case]).rows}
-processor = bench_record.made[case].device
-beside_last_there = beside(there["shared_storage"].seconds, there[CHANNELS_LAST].seconds)
-also_here = [row.time_ratio for row in on_two_occasions(two_rows, "float32")["shared_storage"]]
-assert there["shared_storage"].time_ratio_low < 1 < max(also_here)
-assert max(also_here) < there["shared_storage"].time_ratio
-assert there["shared_storage"].page_faults == 0
+cores_record = load_record("two-cores")
+cores = from_json(TwoCores, cores_record.cases["densenet121"])
+where = {"together": False, "apart": True}
+rounds = {word: cores.where(apart=apart) for word, apart in where.items()}
+assert all(len(some) >= 10 for some in rounds.values())
+beside_torchvision = [cores.ratio("shared_storage", BASELINE, apart=a) for a in (False, True)]
+assert beside_torchvision[0][0] < beside_torchvision[1][1]
+own_sums = [us for one in cores.rounds for us in one.own]
+
+
+def others_sums(word):
+    return median(us for one in rounds[word] for us in one.others)
+
+
+def of_two_cores(name, base):
+    """Columns: a way's time beside another's, where the cores are together and apart."""
+    return {
+        word: spread_of_three(cores.ratio(name, base, apart=apart)) for word, apart in where.items()
+    }
+
+
+def spread_of_three(three):
+    return f"{decimal(three[0], 2)} [{three[1]:.2f}, {three[2]:.2f}]"
+
+
+# %% [markdown]
+# On two threads earlier versions of shared storage had two speeds, and went from one to the other within
+# minutes. In trials that are not recorded it was slow when the second of the following sums was. Two threads
+# multiply {{ count(ROWS) }} rows of {{ COLUMNS }} numbers, half of the rows each, and sum the columns. If each sums its own rows, this takes
+# {{ decimal(median(own_sums), 0) }} µs. PyTorch has each sum half of the columns instead, of rows that the
+# other wrote, too. That takes {{ decimal(others_sums("together"), 0) }} µs in some rounds, and
+# {{ decimal(others_sums("apart"), 0) }} µs in others: presumably this machine, a virtual one, has two cores with a
+# cache in common at one time, and two without at another.
+#
+# So shared storage now cuts every operation on a slice alike, and each thread sums its own rows. In
+# {{ len(cores.rounds) }} rounds of steps in turn, each between two such sums, the cores were together in
+# {{ len(rounds["together"]) }} and apart in {{ len(rounds["apart"]) }} (in the others that changed).
+
+# %%
 table(
-    there,
-    {"way": (KEY, words), "time": lambda row: spread(row).replace("×", "")},
-    caption=f"Two threads, float32, {processor}.",
+    {base: of_two_cores("shared_storage", base) for base in (BASELINE, CHANNELS_LAST)},
+    {
+        "shared storage's time beside": (KEY, words),
+        "cores together": lambda row: row["together"],
+        "cores apart": lambda row: row["apart"],
+    },
+    caption="DenseNet-121, 8 × 224², float32, two threads: median of the ratios in a round, and quartiles.",
 )
 
 # %% [markdown]
-# Here shared storage takes longer than in both columns above: {{ times(there["shared_storage"].time_ratio, 2) }}
-# torchvision's time, and {{ times(beside_last_there[0], 2) }} that of `channels_last`. Its quartiles are
-# {{ times(there["shared_storage"].time_ratio_low, 2) }} and {{ times(there["shared_storage"].time_ratio_high, 2) }}: in
-# some rounds it was as fast as torchvision, in others not nearly; we do not know why. (The system handed
-# out {{ count(there[BASELINE].page_faults) }} pages in torchvision's step and none in shared storage's, so the ratio is
-# probably too small.)
+# {{ record_note(cores_record) }}
+#
+# With the cores apart its step still takes longer beside torchvision's than with the cores together; why, we
+# have not looked into.
 #
 # ## What is kept
 #
@@ -571,7 +598,7 @@ kept_one, kept_two = (
     from_json(Kept, kept_record.cases[case]) for case in ("one-thread", "two-threads")
 )
 on_two = kept_two.by_share()
-assert min(kept_one.rows[0].page_faults, kept_two.rows[0].page_faults) > 10_000
+assert min(kept_one.rows[0].page_faults, kept_two.rows[0].page_faults) > 5_000
 assert not any(row.page_faults for row in [*kept_one.rows[1:], *kept_two.rows[1:]])
 torchvisions = kept_one.rows[0].peak_beyond_parameters
 table(

@@ -16,6 +16,7 @@ from densenet_solutions.exercises.saving_memory import study
 from densenet_solutions.exercises.saving_memory.at_work import AtWork, Kernels
 from densenet_solutions.exercises.saving_memory.bench import (
     BASELINE,
+    CHANNELS_LAST,
     MemoryBench,
     MemoryBenchRow,
     _page_faults,
@@ -23,6 +24,7 @@ from densenet_solutions.exercises.saving_memory.bench import (
     compare,
     contestants,
 )
+from densenet_solutions.exercises.saving_memory.cores import Round, TwoCores, two_cores
 from densenet_solutions.exercises.saving_memory.reach import BUDGETS, OFFERED, largest
 from densenet_solutions.memory import STRATEGIES
 from densenet_solutions.records import load_record
@@ -89,6 +91,32 @@ def test_page_faults_are_those_of_memory_that_is_touched_for_the_first_time():
     with mmap.mmap(-1, 1 << 26) as fresh:  # 64 MiB that nobody has had
         fresh[:: 1 << 12] = b"x" * (1 << 14)
     assert _page_faults() - before >= 16  # half of what pages of 2 MiB would give
+
+
+def test_a_round_is_with_the_cores_apart_if_both_looks_say_so():
+    def a_round(before, behind, seconds=(1.0, 1.0, 1.0)):
+        return Round((10.0, 20.0), (before, behind), seconds)
+
+    assert a_round(41, 81).apart is True
+    assert a_round(39, 79).apart is False
+    assert a_round(41, 79).apart is a_round(40, 81).apart is None
+    rounds = [a_round(90, 90, (1, 2, 3)), a_round(90, 90, (2, 2, 3)), a_round(90, 90, (1, 2, 4))]
+    found = TwoCores((8, 3, 224, 224), (*rounds, a_round(20, 20, (1, 1, 9)), a_round(20, 90)))
+    assert [len(found.where(apart=apart)) for apart in (True, False)] == [3, 1]
+    assert found.ratio("shared_storage", BASELINE, apart=True)[0] == 3
+    assert found.ratio("shared_storage", CHANNELS_LAST, apart=True)[0] == 1.5
+    assert found.ratio("shared_storage", BASELINE, apart=False)[0] == 9
+
+
+def test_a_round_of_two_cores_times_what_it_says():
+    """Steps of three ways, none for nothing; sums that see all rows."""
+    case = {"input_shape": (2, 3, 32, 32), "rounds": 2}
+    start = time.perf_counter()
+    found = two_cores(case, "cpu")
+    took = time.perf_counter() - start
+    assert [len(one.seconds) for one in found.rounds] == [3, 3]
+    assert all(min(one.seconds) > 0 and sum(one.seconds) < took for one in found.rounds)
+    assert all(1 < us < 1e6 * took / 100 for one in found.rounds for us in (*one.own, *one.others))
 
 
 @given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 3), st.integers(1, 10**6))

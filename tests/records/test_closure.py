@@ -77,7 +77,7 @@ MEMORY = {
     "explorer-shared-storage", "gpu-published", "how-far", "how-far-gpu", "memory-fair",
     "memory-grid", "memory-grid-again", "memory-grid-predicted", "memory-headline", "memory-lines",
     "memory-reported", "memory-witness", "shared-storage-kept",
-    "shared-storage-slices", "step-timelines", "step-times", "strategies-study",
+    "shared-storage-slices", "step-timelines", "step-times", "strategies-study", "two-cores",
 }  # fmt: skip
 TRAINED = {
     "feature-reuse", "pooling-feature-map", "pooling-features", "pooling-converged",
@@ -99,7 +99,7 @@ def with_strategy(*names: str) -> set[tuple[str, str]]:
         chosen = RECORDS[record].cases[case]
         if record.startswith("bench-"):
             return any(row["name"] in names for row in chosen["rows"])
-        if record.startswith("shared-storage-"):
+        if record.startswith("shared-storage-") or record == "two-cores":
             return "shared_storage" in names
         if record == "how-far-gpu":
             return case.split()[0] in names
@@ -145,6 +145,7 @@ def test_doubling_a_byte_count_of_the_tracker_makes_every_memory_record_stale(
                 "strategies-study",
                 "step-timelines",
                 "step-times",
+                "two-cores",
             ),
         ),
         ("training/loop.py", lambda: of(*TRAINED)),

@@ -191,7 +191,8 @@ def shared_storage(
 
     Args:
         slices: into how many the work on a large batch is cut. Fewer start fewer operations, more
-            hold less at a time. Without it 8 on a CPU, for its caches, and 1 on a GPU.
+            hold less at a time. Without it 8 on a CPU, for its caches, and 1 on a GPU. On several
+            threads of a CPU a slice has whole images, as many for each.
         keep_bottlenecks: of which share of each block's layers, the last ones, what the 1x1
             convolution wrote is kept, 4k channels, which the backward pass else computes again.
 
