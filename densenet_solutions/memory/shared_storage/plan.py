@@ -65,8 +65,8 @@ class Plan:
 
     With several `threads` on a CPU a slice has as many whole images for each, is the same slice for
     every operation, and is summed in as many parts. PyTorch gives each thread an equal part of a
-    slice's rows then, always the same, so that a core finds in its cache what it wrote before.
-    From another core, where the two have no cache in common, that takes several times as long.
+    slice's rows then, always the same, so that a core reads what it wrote itself. To read what
+    another wrote takes several times as long on some occasions (recording `two-cores`).
     """
 
     size: Size
