@@ -153,8 +153,7 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       float32; [again](3-2c-bench.py) {{ times(on_one[1], 2) }}. Two threads
 #       {{ times(on_two[0], 2) }}, {{ times(on_two[1], 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }},
-#       {{ times(in_bfloat16[1], 2) }}.
-#       Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
+#       {{ times(in_bfloat16[1], 2) }}. Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
 #       images^[On three occasions; {{ times(gpu_times[8][0]) }} to {{ times(gpu_times[8][-1]) }} with 8. Beside
@@ -278,8 +277,8 @@ buffer_frames()
 # ```
 #
 # Transitions are treated likewise, and the stem is run again. The temporary tensors inside a layer are still large. So
-# on a CPU it takes part of the batch at a time, on one thread and large maps an eighth: a *slice*, normalised by the whole
-# batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
+# on a CPU it takes part of the batch at a time, on one thread an eighth where maps are large: a *slice*, normalised by
+# the whole batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
 #
 # DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · measured, but where *predicted* is written
 # { .ds-setup }

@@ -6,6 +6,7 @@
 
 # %%
 import re
+from datetime import datetime
 from statistics import median
 
 from densenet_solutions.exercises.memory.own_process import OwnProcess
@@ -104,9 +105,21 @@ pairs = [
 ]
 slower = [seconds(now) / seconds(then) for now, then in pairs]
 moved = [abs(now.time_ratio - then.time_ratio) for now, then in pairs]
-timed_twice = [row for pair in pairs for row in pair if row.processor_ratio is not None]
-busy_off = max(abs(row.processor_ratio - row.time_ratio) for row in timed_twice)
+assert max(moved) < 0.2
+counted = [row for pair in pairs for row in pair if row.processor_ratio is not None]
+busy_off = max(abs(row.processor_ratio - row.time_ratio) for row in counted)
 assert busy_off < 0.07
+
+
+def hours_earlier(setting):
+    """How long before a case its repetition was recorded; negative where it was later."""
+    case = f"densenet121-8x224-{setting}"
+    now, then = (datetime.fromisoformat(bench_record.made[c].date) for c in (case, case + AGAIN))
+    return (now - then).total_seconds() / 3600
+
+
+assert 2.5 < hours_earlier("float32-one-thread") < 3.5
+assert all(-0.5 < hours_earlier(setting) < 0 for setting in ("float32", "bfloat16"))
 assert 0.95 < one_rows["shared_storage"].time_ratio < 1.05 < 1.2
 assert two_rows["shared_storage"].time_ratio < 1.2
 
@@ -198,8 +211,7 @@ bench_table(
 # earlier code; on two, minutes later. Between the two a step's time differs by up to
 # {{ times(max(*slower, 1 / min(slower))) }}, and ratios by up to {{ decimal(up(max(moved), 2)) }}; we do not know why.
 # So trust a difference of less than two tenths only if both columns show it. In *time again* on two threads, in
-# float32, the
-# system also handed out {{ count(faults_again[0]) }} pages of memory, new to the process, in torchvision's step, and
+# float32, the system also handed out {{ count(faults_again[0]) }} pages of memory, new to the process, in torchvision's step, and
 # {{ count(faults_again[1]) }} in that of `channels_last`: the other ratios there are probably a little too small.
 # (What a page costs we have not measured.)
 #
@@ -234,9 +246,10 @@ def spread_of_three(three):
 # %% [markdown]
 # On two threads earlier versions of shared storage had two speeds, and went from one to the other within
 # minutes. In trials that are not recorded it was slow when the second of the following sums was. Two threads
-# multiply {{ count(ROWS) }} rows of {{ COLUMNS }} numbers, half of the rows each, and sum the columns. If each sums its own rows, this takes
-# {{ decimal(median(own_sums), 0) }} µs. PyTorch has each sum half of the columns instead, of rows that the
-# other wrote, too. That takes {{ decimal(others_sums("together"), 0) }} µs in some rounds, and
+# multiply {{ count(ROWS) }} rows of {{ COLUMNS }} numbers, half of the rows each, and sum the columns. If each sums
+# its own rows, this takes {{ decimal(median(own_sums), 0) }} µs. [PyTorch has each sum some of the
+# columns](https://github.com/pytorch/pytorch/blob/v2.11.0/aten/src/ATen/native/TensorIteratorReduce.cpp) instead, of
+# rows that the other wrote, too. That takes {{ decimal(others_sums("together"), 0) }} µs in some rounds, and
 # {{ decimal(others_sums("apart"), 0) }} µs in others: presumably this machine, a virtual one, has two cores with a
 # cache in common at one time, and two without at another.
 #

@@ -119,6 +119,11 @@ def test_a_round_of_two_cores_times_what_it_says():
     assert all(1 < us < 1e6 * took / 100 for one in found.rounds for us in (*one.own, *one.others))
 
 
+def test_two_cores_are_those_of_the_cpu():
+    with pytest.raises(ValueError, match="two cores are those of the CPU, got device 'cuda'"):
+        two_cores(recipe("two-cores").cases["densenet121"], "cuda")
+
+
 @given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 3), st.integers(1, 10**6))
 def test_the_largest_that_fits_is_found_with_few_questions(constant, linear, square, budget):
     asked = []

@@ -414,7 +414,7 @@ def _same_as_plain(bn_size, keep, slices):
 
 @pytest.mark.parametrize("size", [(8, 56, 56), (8, 14, 14), (6, 7, 7), (40, 48, 48), (64, 5, 3)])
 def test_with_several_threads_all_operations_have_the_same_slices(size):
-    """Of whole images, as many of each thread; from rows no thread is given a part by itself."""
+    """Of whole images, as many for each thread; what cannot be cut in equal parts is not cut."""
     with threads(2):
         plan = plan_for(size, torch.device("cpu"), None)
     assert plan.threads == 2

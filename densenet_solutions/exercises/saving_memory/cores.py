@@ -1,7 +1,7 @@
 """Recipe `two-cores`: what it costs that a core reads what another wrote, and who pays for it.
 
-Where a virtual machine's two cores run is not ours to choose, and changes while it runs: sometimes
-they have a cache in common, sometimes not.
+On a virtual machine that changes while it runs, presumably with the cores that its own two are
+given: some have a cache in common, some have not.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def sums(repeats: int = 100) -> tuple[float, float]:
     """Microseconds of multiplying rows and summing the columns: of own rows, and of others' too.
 
     Both threads multiply half of the rows. Then each sums its half, all columns, or, as PyTorch
-    does by itself, half of the columns of all rows.
+    does by itself (`find_split_dim` in its `TensorIteratorReduce.cpp`), some columns of all rows.
     """
     rows, factor = torch.ones(ROWS, COLUMNS), torch.ones(COLUMNS)
     halves = rows.unflatten(0, (2, -1))
@@ -99,7 +99,13 @@ def _microseconds(work: Callable[[], None], repeats: int) -> float:
 
 
 def two_cores(case: Mapping[str, Any], device: str) -> TwoCores:
-    """DenseNet-121, float32, on two threads; of each way two steps a round, the second timed."""
+    """DenseNet-121, float32, on two threads; of each way two steps a round, the second timed.
+
+    Raises:
+        ValueError: `device` is not the CPU.
+    """
+    if device != "cpu":
+        raise ValueError(f"two cores are those of the CPU, got device {device!r}")
     torch.manual_seed(0)
     found = contestants("densenet121")
     shape = case["input_shape"]

@@ -52,7 +52,7 @@ def plan_for(size: Size, device: torch.device, slices: int | None) -> Plan:
 
 
 def _threads_on(device: torch.device, images: int, slices: int) -> int:
-    """How many threads get rows of their own: a slice is not to grow by more than one image."""
+    """How many threads get images of their own: so few that a slice at most doubles for it."""
     if torch.compiler.is_compiling() or (asked_device() or device.type) != "cpu":
         return 1
     threads = math.gcd(images, torch.get_num_threads())
@@ -96,7 +96,7 @@ class Plan:
         """How many images a convolution or a pool with `columns` channels works on at once.
 
         At least about a million numbers: few enough for a CPU's cache, many enough for its
-        convolutions.
+        convolutions. With several threads, the images of `rows_at_once`.
         """
         if self.threads > 1:
             return self.rows_at_once // self.pixels
@@ -117,7 +117,10 @@ class Plan:
             yield slice(within.start + part.start, within.start + part.stop)
 
     def own(self, rows: Tensor) -> Tensor:
-        """`(rows, C)` → `(threads, rows / threads, C)`, or as they are if they are not to part."""
+        """`(rows, C)` → `(threads, rows / threads, C)`; as they are if that is not a whole number.
+
+        Of a sum over all rows PyTorch gives each thread some columns; of sums in parts, a part.
+        """
         if self.threads == 1 or len(rows) % self.threads:
             return rows
         return rows.unflatten(0, (self.threads, -1))
