@@ -118,7 +118,7 @@ table(
 # {{ decimal(connections["shortcut"].book, 4) }} (one shortcut), {{ decimal(connections["residual"].book, 4) }}
 # (residual) and {{ decimal(connections["dense"].book, 4) }} (dense). Another seed moves the error of the best
 # dense network by {{ decimal(spread.seeds, 4) }} (one standard deviation), another partition by about
-# {{ decimal(spread.partitions, 4) }} (from {{ len(search.FRESH) }} partitions, so roughly known).
+# {{ decimal(spread.partitions, 4) }} (from {{ len(search.FIRST) }} partitions, so roughly known).
 #
 # ## Sixteen layers, and a straight line
 
@@ -383,7 +383,7 @@ assert max(by_hand[:2]) < by_hand[2] == decimal(dense.best, 4)
 assert second.best < min(float(one) for one in by_hand) and second.average < second.best
 assert dense_walk.AIM < second.book < dense.book and standings["catboost"].book < second.book
 rates = dense_search.SPACE["learning_rate"]
-meetings = search.FRESH, walk.CONFIRM, dense_walk.CONFIRM, dense_search.CONFIRM
+meetings = search.FIRST, walk.CONFIRM, dense_walk.CONFIRM, dense_search.CONFIRM
 assert len(meetings) == 4 and len(set().union(*meetings)) == 20
 assert on_newest.low < 0 < on_newest.high and on_newest.difference < 0
 

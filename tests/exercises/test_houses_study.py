@@ -62,7 +62,7 @@ def test_averages_of_three_are_compared_as_single_networks_are():
     assert study.standings()["dense"].mean == averages["dense"].mean
     for name in ("plain", "shortcut", "residual"):
         ours, dense = (
-            np.ravel([cases[f"{c} {where}"]["folds"] for where in search.FRESH])
+            np.ravel([cases[f"{c} {where}"]["folds"] for where in search.FIRST])
             for c in (name, "dense")
         )
         naive = scipy.stats.ttest_rel(ours, dense).confidence_interval(1 - 0.05 / 15)
@@ -89,8 +89,8 @@ def test_ridge_minus_the_deep_dense_network_is_of_its_chosen_network_of_16_layer
     )
     cases, rival = load_record("houses-judged").cases, load_record("houses-judged-rivals").cases
     pairs = scipy.stats.ttest_rel(
-        np.ravel([rival[f"ridge {where}"]["folds"] for where in search.FRESH]),
-        np.ravel([cases[f"dense {where}"]["member_folds"][member] for where in search.FRESH]),
+        np.ravel([rival[f"ridge {where}"]["folds"] for where in search.FIRST]),
+        np.ravel([cases[f"dense {where}"]["member_folds"][member] for where in search.FIRST]),
     )
     found, naive = study.ridge_minus_deep_dense(), pairs.confidence_interval(0.95)
     half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
@@ -330,7 +330,7 @@ def test_todays_networks_are_their_authors_defaults(family):
 
 def test_judged_errors_belong_to_folds_that_did_not_choose():
     choosing = [partition(name) for name in (search.SEARCH, search.FINAL_SEARCH)]
-    for name in ("book", *search.FRESH, *walk.CONFIRM):
+    for name in ("book", *search.FIRST, *walk.CONFIRM):
         assert not any(np.array_equal(partition(name), other) for other in choosing)
     rmse, members, errors = study.dense_on_the_books_folds()
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(rmse, abs=2e-5)
@@ -356,7 +356,7 @@ def test_spread_tells_seeds_from_partitions():
     runs = [
         [cases[f"dense {where}"]["member_rmse"][0]]
         + [cases[f"dense {where} seed {seed}"]["rmse"] for seed in (1, 2)]
-        for where in search.FRESH
+        for where in search.FIRST
     ]
     within = np.mean([np.var(run, ddof=1) for run in runs])
     found = study.spread()

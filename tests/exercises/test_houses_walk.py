@@ -46,9 +46,8 @@ runs: list[tuple[str, int, dict]] = []
 
 def test_a_walk_finds_the_lowest_point_and_ends_there(monkeypatch):
     monkeypatch.setattr(walk, "BoostedTrees", Bowl)
-    monkeypatch.setattr(walk, "CONFIGURATIONS", 300)
     runs.clear()
-    found = walk.walk("catboost")
+    found = walk.walk("catboost", 300)
     best = found["best"]["configuration"]
     assert found["ended"]
     assert (best["learning_rate"], best["depth"], best["native"]) == (0.045, 8, True)
@@ -62,12 +61,16 @@ def test_a_walk_finds_the_lowest_point_and_ends_there(monkeypatch):
     assert len(second) < len(first)  # what was hopeless was not run again
 
 
-def test_a_walk_that_is_cut_short_says_so(monkeypatch):
+def test_a_walk_that_is_cut_short_says_so_and_goes_on_as_if_it_had_not_been(monkeypatch):
     monkeypatch.setattr(walk, "BoostedTrees", Bowl)
-    monkeypatch.setattr(walk, "CONFIGURATIONS", 3)
-    found = walk.walk("catboost")
-    assert not found["ended"]
-    assert len(found["tried"]) == 3
+    short, whole = walk.walk("catboost", 3), walk.walk("catboost", 300)
+    assert not short["ended"]
+    assert len(short["tried"]) == 3
+    runs.clear()
+    assert walk.walk("catboost", 300, short["tried"]) == whole
+    assert [c for where, _, c in runs if where == search.SEARCH] == [
+        one["configuration"] for one in whole["tried"][3:]
+    ]
 
 
 @pytest.mark.parametrize("family", walk.FAMILIES)
@@ -124,11 +127,11 @@ def test_trees_may_read_categories_as_they_are():
 def test_what_is_confirmed_is_the_best_kind_of_trees_on_partitions_of_its_own():
     judged = load_record("houses-judged-trees").cases
     means = {
-        family: np.mean([judged[f"{family} {where}"]["folds"] for where in search.FRESH])
+        family: np.mean([judged[f"{family} {where}"]["folds"] for where in search.FIRST])
         for family in walk.FAMILIES
     }
     assert walk.best_family() == min(means, key=means.__getitem__)
-    assert not {*walk.CONFIRM} & {*search.FRESH, search.SEARCH, search.FINAL_SEARCH, "book"}
+    assert not {*walk.CONFIRM} & {*search.FIRST, search.SEARCH, search.FINAL_SEARCH, "book"}
     cases = load_record("houses-confirmed").cases
     assert {case.get("family", "dense") for case in cases.values()} == {walk.best_family(), "dense"}
 

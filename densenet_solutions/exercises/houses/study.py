@@ -14,7 +14,7 @@ from densenet_solutions.exercises.houses import dense_walk as dense_walks
 from densenet_solutions.exercises.houses.baseline import ridge, ridge_model
 from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
-from densenet_solutions.exercises.houses.search import CONNECTIONS, FRESH, MEMBERS, chosen
+from densenet_solutions.exercises.houses.search import CONNECTIONS, FIRST, MEMBERS, chosen
 from densenet_solutions.exercises.houses.today import FAMILIES as TODAY
 from densenet_solutions.exercises.houses.walk import COMPARED, CONFIRM, best_family
 from densenet_solutions.exercises.houses.walk import FAMILIES as BOOSTED
@@ -62,7 +62,7 @@ class Judged:
 
 def _cases(record: str, family: str) -> list[Mapping[str, Any]]:
     cases = load_record(record).cases
-    return [cases[f"{family} {where}"] for where in ("book", *FRESH)]
+    return [cases[f"{family} {where}"] for where in ("book", *FIRST)]
 
 
 @cache
@@ -307,7 +307,7 @@ def spread() -> Spread:
     rmse = np.array([
         [cases[f"dense {where}"]["member_rmse"][0],
          *(cases[f"dense {where} seed {seed}"]["rmse"] for seed in (1, 2))]
-        for where in FRESH
+        for where in FIRST
     ])  # fmt: skip
     seeds = rmse.var(axis=1, ddof=1).mean()
     between = rmse.mean(axis=1).var(ddof=1) - seeds / rmse.shape[1]

@@ -10,7 +10,7 @@ learns from them. One option is changed, to save time: TabM has 8 members (`tabm
 those of `HouseEncoder` (our sums and neighbourhood means, filled where missing, without bins), the
 categories are the levels themselves, which each library encodes in its own way.
 
-**Judging**, as `search.py` says: once, on `FRESH` and on the book's folds. The test rows are not
+**Judging**, as `search.py` says: on `FRESH` and on the book's folds. The test rows are not
 scored. How many comparisons the intervals allow for stands in `walk.py`.
 """
 
