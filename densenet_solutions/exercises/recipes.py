@@ -46,14 +46,14 @@ houses-final-rivals  houses.rivals:final  1 h  test scores of the rivals, read o
 houses-finalists  houses.recordings:finalists  10 min  the search's best networks, chosen from
 houses-finalists-rivals  houses.rivals:finalists  1.5 h  the search's best rivals, chosen from
 houses-frozen  houses.frozen  5 min  16 layers, trained and left at their start
-houses-judged  houses.recordings:judged  40 min  the chosen networks on all partitions
-houses-judged-realmlp  houses.today:realmlp  20 min  RealMLP on all partitions
+houses-judged  houses.recordings:judged  1 h  the chosen networks on all partitions
+houses-judged-realmlp  houses.today:realmlp  40 min  RealMLP on all partitions
 houses-judged-rivals  houses.rivals:judged  1.5 h  the chosen rivals on all partitions
-houses-judged-tabm  houses.today:tabm  10 min  TabM on all partitions
-houses-judged-trees  houses.walk:judged  15 min  boosted trees of the walk on all partitions
+houses-judged-tabm  houses.today:tabm  20 min  TabM on all partitions
+houses-judged-trees  houses.walk:judged  25 min  boosted trees of the walk on all partitions
 houses-search  houses.recordings:search  30 min  trials of every connection
 houses-search-rivals  houses.rivals:search  1 h  trials of every rival
-houses-walk  houses.walk:walk  1.5 h  boosted trees, option by option, until nothing helps
+houses-walk  houses.walk:walk  2 h  boosted trees, option by option, until nothing helps
 how-far  saving_memory.reach  20 min  the largest batch and depth of a memory, predicted
 how-far-gpu  saving_memory.fits  5 min  the largest batch that a GPU trains in 8 GiB
 memory-fair  memory.fair  1 min  ImageNet networks: parameters, work, error, memory

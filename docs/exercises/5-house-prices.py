@@ -24,7 +24,7 @@ from densenet_solutions.exercises.houses import (
 from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import FACTOR_NETWORK
 from densenet_solutions.exercises.houses.today import FAMILIES, TABM_MEMBERS
-from densenet_solutions.exercises.houses.walk import COMPARED, CONFIGURATIONS, CONFIRM
+from densenet_solutions.exercises.houses.walk import COMPARED, CONFIRM
 from densenet_solutions.exercises.houses.walk import FAMILIES as BOOSTED
 from densenet_solutions.houses import load_houses
 from densenet_solutions.houses.training import TrainingOptions
@@ -107,7 +107,7 @@ tuned = {f: d for f, d in rivals.items() if f not in FAMILIES}
 assert all(d.low < 0 < d.high for d in (*against.values(), *tuned.values(), rivals["tabm"]))
 assert rivals["realmlp"].low > 0
 assert not any(max(-d.low, d.high) < search.MARGIN for d in (*against.values(), *rivals.values()))
-linear = study.trials_of_ridge()
+linear, folds = study.trials_of_ridge(), connections["dense"].folds.size
 assert len(linear) == search.TRIALS and max(linear) < 0.13
 # %% [markdown]
 # !!! answer "The answer"
@@ -134,7 +134,8 @@ assert len(linear) == search.TRIALS and max(linear) < 0.13
 # columns, one for each category that it belongs to. Each acts like a second bias, so the 12 is spread over
 # $b$ and the weights of many categories, and $b$ comes to {{ decimal(constant, 2) }} only. Those weights do not
 # add up to the same for every house: what the model makes of the 12 differs by
-# {{ decimal(np.mean(response), 2) }} from house to house (standard deviation)^[The prediction minus that of the same training with the mean subtracted first: training is
+# {{ decimal(np.mean(response), 2) }} from house to house (standard deviation)^[The prediction minus that of the
+# same training with the mean subtracted first: training is
 # linear in the target. What the ones make of it differs by {{ decimal(np.mean(ones_alone), 2) }}, of which
 # the columns of numbers take part back.].
 # That is nearly the whole error of {{ decimal(book, 3) }}: on average the model is right^[Bias
@@ -292,14 +293,14 @@ table(
 #
 # ### Tuned alike
 #
-# The best {{ search.MEMBERS }} of each connection are judged on five partitions that no version of this page
-# had read, *fresh-6* to *fresh-10*: new splits of the same houses. A line is where the difference plausibly
-# lies (all eleven lines of this page together at about 95%^[Each is as wide as {{ COMPARED }} comparisons on these folds
-# need: these eleven, and [four of boosted trees](5b-how-measured.py#what-the-intervals-allow) as they had been chosen
-# first.]). In the grey band differences are too small to
-# matter, a quarter of a percent of the price.
+# The best {{ search.MEMBERS }} of each connection are judged on {{ len(search.FRESH) }} partitions that chose none
+# of them, *fresh-6* to *fresh-15*: new splits of the same houses. A line is where the difference plausibly
+# lies (all eleven lines of this page together at about 95%^[Each is as wide as {{ COMPARED }} comparisons need: these
+# eleven, the same on the first {{ len(search.FIRST) }} partitions, which were read before, and [four of boosted
+# trees](5b-how-measured.py#what-the-intervals-allow) as they had been chosen first.]). In the grey band differences are
+# too small to matter, a quarter of a percent of the price.
 #
-# Best three of each connection, single networks · fresh-6 to fresh-10, 25 folds · mean error in a
+# Best three of each connection, single networks · fresh-6 to fresh-15, {{ folds }} folds · mean error in a
 # fold minus that of dense · recorded
 # { .ds-setup }
 
@@ -366,11 +367,10 @@ table(
 # Six rivals were tuned on the same two partitions as our networks. Ridge regression and a support vector
 # machine (SVR) had {{ search.TRIALS }} trials each, as every connection had. Four kinds of boosted trees
 # (CatBoost, XGBoost, LightGBM, and scikit-learn's histogram boosting: sums of many small decision trees, each fitted
-# to what the sum so far gets wrong) were tuned option by option until no step helped, histogram boosting until
-# {{ CONFIGURATIONS }} configurations had run. RealMLP and TabM, networks that people use for tables today, run untuned
-# (TabM with {{ TABM_MEMBERS }} members instead of 32).
+# to what the sum so far gets wrong) were tuned option by option until no step helped. RealMLP and TabM, networks that
+# people use for tables today, run untuned (TabM with {{ TABM_MEMBERS }} members instead of 32).
 #
-# Dense: average of three networks · rivals: one model · fresh-6 to fresh-10, 25 folds ·
+# Dense: average of three networks · rivals: one model · fresh-6 to fresh-15, {{ folds }} folds ·
 # recorded
 # { .ds-setup }
 
@@ -399,9 +399,9 @@ pictures.intervals(
 # {{ record_note(load_record("houses-judged-trees"), load_record("houses-judged-rivals")) }}
 #
 # {{ names[order[0]] }} has the lowest mean, {{ decimal(standings[order[0]].mean, 4) }}; three dense networks
-# have {{ decimal(standings["dense"].mean, 4) }}. (Boosted trees had been
-# judged on these folds once before, [as first chosen](5b-how-measured.py#what-tilts-the-comparison).) As had been set
-# beforehand, the best trees met dense once more, on {{ len(CONFIRM) }} further splits of the same houses: the average of
+# have {{ decimal(standings["dense"].mean, 4) }}. (On half of these folds boosted trees had been
+# judged before, [as first chosen](5b-how-measured.py#what-tilts-the-comparison).) As had been set
+# beforehand, the best trees met dense on {{ len(CONFIRM) }} of the splits three against three: the average of
 # three {{ names[again.family] }} models has {{ decimal(again.trees, 4) }}, that of three dense networks
 # {{ decimal(again.dense, 4) }}, and the difference is {{ told(again.difference) }} (alone at 95%): not shown. Then
 # dense networks were tuned further, twice: option by option, and by [a second
@@ -472,8 +472,8 @@ assert unusual == 4 and cheaper == 6 and partial_price > normal_price
 #
 # !!! not-decidable-here "Boosted trees beat neural networks on tables like this one."
 #     {{ names[trees[0]] }} minus the average of three dense networks is {{ told(rivals[trees[0]]) }} on
-#     fresh-6 to fresh-10 (one of {{ COMPARED }} comparisons), and with three models on either side
-#     {{ told(again.difference) }} on further splits (alone at 95%). Neither is shown. On
+#     fresh-6 to fresh-15 (one of {{ COMPARED }} comparisons), and with three models on either side
+#     {{ told(again.difference) }} on half of these splits (alone at 95%). Neither is shown. On
 #     the book's folds all four kinds of trees are ahead of the dense average; on the test rows the
 #     three that were scored there (chosen by an earlier search) are behind it.
 #

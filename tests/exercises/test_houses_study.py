@@ -19,7 +19,6 @@ from densenet_solutions.exercises.houses import (
     search,
     study,
     today,
-    walk,
 )
 from densenet_solutions.houses import (
     BookEncoder,
@@ -39,10 +38,10 @@ TRAIN = load_houses().train
 
 
 def test_intervals_are_those_of_a_paired_t_test_widened_for_retraining():
-    """SciPy's interval for 25 independent folds, times √(1 + 25/4)."""
+    """SciPy's interval for 50 independent folds, times √(1 + 50/4)."""
     judged = {**study.connections(), **study.standings()}
     assert len(judged) - 1 == 11  # the first search's three trees and histogram boosting besides
-    compared = 15
+    compared = 26
     assert study.standings()["dense"].difference.difference == 0
     for name, found in judged.items():
         if name == "dense":
@@ -50,7 +49,7 @@ def test_intervals_are_those_of_a_paired_t_test_widened_for_retraining():
         dense = (study.connections if name in search.CONNECTIONS else study.standings)()["dense"]
         pairs = scipy.stats.ttest_rel(found.folds.ravel(), dense.folds.ravel())
         naive = pairs.confidence_interval(1 - 0.05 / compared)
-        half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
+        half = (naive.high - naive.low) / 2 * np.sqrt(1 + 50 / 4)
         middle = found.folds.mean() - dense.folds.mean()
         assert found.difference.difference == pytest.approx(middle)
         assert found.difference.low == pytest.approx(middle - half)
@@ -62,11 +61,11 @@ def test_averages_of_three_are_compared_as_single_networks_are():
     assert study.standings()["dense"].mean == averages["dense"].mean
     for name in ("plain", "shortcut", "residual"):
         ours, dense = (
-            np.ravel([cases[f"{c} {where}"]["folds"] for where in search.FIRST])
+            np.ravel([cases[f"{c} {where}"]["folds"] for where in search.FRESH])
             for c in (name, "dense")
         )
-        naive = scipy.stats.ttest_rel(ours, dense).confidence_interval(1 - 0.05 / 15)
-        half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
+        naive = scipy.stats.ttest_rel(ours, dense).confidence_interval(1 - 0.05 / 26)
+        half = (naive.high - naive.low) / 2 * np.sqrt(1 + 50 / 4)
         found = averages[name]
         assert found.mean < study.connections()[name].mean
         assert found.difference.difference == pytest.approx(np.mean(ours - dense))
@@ -75,12 +74,18 @@ def test_averages_of_three_are_compared_as_single_networks_are():
 
 def test_differences_are_those_of_the_page_at_its_number_of_comparisons():
     shown = {**study.connections(), **study.standings()}
-    wide, alone = study.differences(15), study.differences(1)
+    wide, alone = study.differences(26), study.differences(1)
     assert wide == {name: shown[name].difference for name in wide}
     assert len(wide) == 11
-    ratio = scipy.stats.t.ppf(1 - 0.025 / 15, 24) / scipy.stats.t.ppf(0.975, 24)
+    ratio = scipy.stats.t.ppf(1 - 0.025 / 26, 49) / scipy.stats.t.ppf(0.975, 49)
     for name, d in wide.items():
         assert (d.high - d.low) / (alone[name].high - alone[name].low) == pytest.approx(ratio)
+    for name, d in study.differences(15, 5).items():
+        dense = shown["dense"] if name in study.standings() else study.connections()["dense"]
+        pairs = scipy.stats.ttest_rel(shown[name].folds[:5].ravel(), dense.folds[:5].ravel())
+        half = np.ptp(pairs.confidence_interval(1 - 0.05 / 15)) / 2 * np.sqrt(1 + 25 / 4)
+        assert d.difference == pytest.approx((shown[name].folds - dense.folds)[:5].mean())
+        assert d.high - d.difference == pytest.approx(half)
 
 
 def test_ridge_minus_the_deep_dense_network_is_of_its_chosen_network_of_16_layers():
@@ -89,11 +94,11 @@ def test_ridge_minus_the_deep_dense_network_is_of_its_chosen_network_of_16_layer
     )
     cases, rival = load_record("houses-judged").cases, load_record("houses-judged-rivals").cases
     pairs = scipy.stats.ttest_rel(
-        np.ravel([rival[f"ridge {where}"]["folds"] for where in search.FIRST]),
-        np.ravel([cases[f"dense {where}"]["member_folds"][member] for where in search.FIRST]),
+        np.ravel([rival[f"ridge {where}"]["folds"] for where in search.FRESH]),
+        np.ravel([cases[f"dense {where}"]["member_folds"][member] for where in search.FRESH]),
     )
     found, naive = study.ridge_minus_deep_dense(), pairs.confidence_interval(0.95)
-    half = (naive.high - naive.low) / 2 * np.sqrt(1 + 25 / 4)
+    half = (naive.high - naive.low) / 2 * np.sqrt(1 + 50 / 4)
     middle = (naive.high + naive.low) / 2
     assert [found.low, found.high] == pytest.approx([middle - half, middle + half])
 
@@ -330,7 +335,7 @@ def test_todays_networks_are_their_authors_defaults(family):
 
 def test_judged_errors_belong_to_folds_that_did_not_choose():
     choosing = [partition(name) for name in (search.SEARCH, search.FINAL_SEARCH)]
-    for name in ("book", *search.FIRST, *walk.CONFIRM):
+    for name in ("book", *search.FRESH):
         assert not any(np.array_equal(partition(name), other) for other in choosing)
     rmse, members, errors = study.dense_on_the_books_folds()
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(rmse, abs=2e-5)

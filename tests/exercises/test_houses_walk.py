@@ -73,15 +73,16 @@ def test_a_walk_that_is_cut_short_says_so_and_goes_on_as_if_it_had_not_been(monk
     ]
 
 
-@pytest.mark.parametrize("family", walk.FAMILIES)
-def test_the_recorded_walk_ended_where_no_step_helps_or_at_its_limit(family):
-    found = load_record("houses-walk").cases[family]
+@pytest.mark.parametrize("walked", [*walk.FAMILIES, walk.FURTHER])
+def test_the_recorded_walk_ended_where_no_step_helps_or_at_its_limit(walked):
+    found = load_record("houses-walk").cases[walked]
     tried = {tuple(one["configuration"].items()): one for one in found["tried"]}
-    assert len(tried) == len(found["tried"]) <= walk.CONFIGURATIONS
-    assert next(iter(tried)) == tuple(walk.START[family].items())
+    limit = walk.MOST if walked == walk.FURTHER else walk.CONFIGURATIONS
+    assert len(tried) == len(found["tried"]) <= limit
+    assert next(iter(tried)) == tuple(walk.START[found["family"]].items())
     best = found["best"]
     assert best["rmse"] == min(one.get("rmse", 1) for one in found["tried"])
-    assert found["ended"] == (family != "histogram") == (len(tried) < walk.CONFIGURATIONS)
+    assert found["ended"] == (walked != "histogram") == (len(tried) < limit)
     if not found["ended"]:
         return
     for (option, value), up in itertools.product(best["configuration"].items(), (True, False)):

@@ -354,12 +354,12 @@ def test_a_prediction_is_cut_as_on_the_device_it_is_for() -> None:
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
 def test_only_a_prediction_for_a_cpu_depends_on_its_threads(autocast):
     """Autocast is predicted with fake tensors of a CPU, whatever device is asked about."""
-    make = lambda: shared_storage(densenet121(block_config=(4, 4), num_classes=10))  # noqa: E731
+    make = lambda: shared_storage(densenet121(block_config=(2,), num_classes=10))  # noqa: E731
     peaks = {"meta": set(), "cuda": set(), "cpu": set()}
     for device, found in peaks.items():
         for count in (1, 2):
             with threads(count):
-                result = predict_memory(make, (8, 3, 96, 96), device=device, autocast=autocast)
+                result = predict_memory(make, (4, 3, 64, 64), device=device, autocast=autocast)
             found.add(result.peak_bytes)
     assert {device: len(found) for device, found in peaks.items()} == {
         "meta": 1, "cuda": 1, "cpu": 2,

@@ -14,9 +14,9 @@ from densenet_solutions.exercises.houses import dense_walk as dense_walks
 from densenet_solutions.exercises.houses.baseline import ridge, ridge_model
 from densenet_solutions.exercises.houses.boosting import TREES
 from densenet_solutions.exercises.houses.recordings import DROPOUT, ENCODERS, unpack
-from densenet_solutions.exercises.houses.search import CONNECTIONS, FIRST, MEMBERS, chosen
+from densenet_solutions.exercises.houses.search import CONNECTIONS, FIRST, FRESH, MEMBERS, chosen
 from densenet_solutions.exercises.houses.today import FAMILIES as TODAY
-from densenet_solutions.exercises.houses.walk import COMPARED, CONFIRM, best_family
+from densenet_solutions.exercises.houses.walk import COMPARED, CONFIRM, ENDS, best_family
 from densenet_solutions.exercises.houses.walk import FAMILIES as BOOSTED
 from densenet_solutions.houses.comparison import (
     HouseDifference,
@@ -60,9 +60,9 @@ class Judged:
         return float(self.folds.mean())
 
 
-def _cases(record: str, family: str) -> list[Mapping[str, Any]]:
+def _cases(record: str, family: str, partitions: Sequence[str] = FRESH) -> list[Mapping[str, Any]]:
     cases = load_record(record).cases
-    return [cases[f"{family} {where}"] for where in ("book", *FIRST)]
+    return [cases[f"{family} {where}"] for where in ("book", *partitions)]
 
 
 @cache
@@ -98,9 +98,28 @@ def standings() -> dict[str, Judged]:
     return dict(sorted(found.items(), key=lambda item: item[1].mean))
 
 
-def first_search() -> dict[str, Judged]:
-    """Boosted trees as the first search chose them, at edges of its spaces."""
-    return {family: _rival("houses-judged-rivals", family) for family in TREES}
+@dataclass(frozen=True)
+class FirstChoice:
+    """Boosted trees as the first search chose them, at edges of its spaces.
+
+    `book` is their error on the book's folds, `mean` on the folds of `FIRST`, and `again` what the
+    later choice has there.
+    """
+
+    book: float
+    mean: float
+    again: float
+
+
+def first_search() -> dict[str, FirstChoice]:
+    """The first choice of each kind of boosted trees."""
+    found = {}
+    for family in TREES:
+        book, *first = _cases("houses-judged-rivals", family, FIRST)
+        _, *again = _cases("houses-judged-trees", family, FIRST)
+        means = [float(np.mean([case["folds"] for case in cases])) for cases in (first, again)]
+        found[family] = FirstChoice(book["rmse"], *means)
+    return found
 
 
 def _rival(record: str, family: str) -> Judged:
@@ -134,11 +153,18 @@ def confirmed() -> Confirmed:
     return Confirmed(best_family(), float(trees.mean()), float(dense.mean()), difference)
 
 
-def differences(comparisons: int) -> dict[str, HouseDifference]:
-    """Every difference from dense, with intervals for another number of comparisons."""
+def differences(comparisons: int, partitions: int | None = None) -> dict[str, HouseDifference]:
+    """Every difference from dense on the first partitions, or all, with intervals for comparisons.
+
+    Args:
+        comparisons: how many intervals hold together at 95%.
+        partitions: how many of `FRESH`; all by default.
+    """
     return {
         name: corrected_difference(
-            model.folds, models["dense"].folds, confidence=1 - 0.05 / comparisons
+            model.folds[:partitions],
+            models["dense"].folds[:partitions],
+            confidence=1 - 0.05 / comparisons,
         )
         for models in (connections(), standings())
         for name, model in models.items()
@@ -170,7 +196,7 @@ class Walk:
 
 
 def walks() -> dict[str, Walk]:
-    """The walk of each kind of boosted trees."""
+    """The whole walk of each kind of boosted trees."""
     cases = load_record("houses-walk").cases
     return {
         family: Walk(
@@ -180,7 +206,7 @@ def walks() -> dict[str, Walk]:
             case["best"]["rounds"],
             case["best"]["rmse"],
         )
-        for family, case in cases.items()
+        for family, case in ((family, cases[walked]) for family, walked in ENDS.items())
     }
 
 
