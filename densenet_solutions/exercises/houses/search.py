@@ -32,12 +32,12 @@ named the regions where plain networks train (no hidden dropout, He's initialisa
 
 **Added later: five more partitions.** A first draft of these rules judged on ten, fresh-6 to
 fresh-15; it was cut to fit the time. Now there is time, so all that was judged on `FIRST` (but for
-choices of trees that were replaced later) is judged on fresh-11 to fresh-15 too, with the same
-configurations and seeds. When this was written all results on `FIRST` were known (three connections
-with higher means than dense, no interval without zero; of the rivals only RealMLP clearly worse),
-and on the other five those of the dense ensemble and of CatBoost. What is reported is the mean over
-the 50 folds of `FRESH`, whatever it is. As each of the eleven comparisons is then read a second
-time, each counts twice in the intervals (`walk.py`).
+further seeds, and choices of trees that were replaced later) is judged on fresh-11 to fresh-15 too,
+with the same configurations and seeds. When this was written all results on `FIRST` were known
+(three connections with higher means than dense, no interval without zero; of the rivals only
+RealMLP clearly worse), and on the other five those of the dense ensemble and of CatBoost. What is
+reported is the mean over the 50 folds of `FRESH`, whatever it is. As each of the eleven comparisons
+is then read a second time, each counts twice in the intervals (`walk.py`).
 """
 
 from __future__ import annotations
