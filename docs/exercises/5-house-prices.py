@@ -383,8 +383,11 @@ for further in (walked, second):
 assert len(dense_walk.CONFIRM) == len(dense_search.CONFIRM) == 5
 assert again.family == order[0] == trees[0]
 assert again.difference.low < 0 < again.difference.high
+without_zero = {f for f, d in study.differences(1).items() if f in rivals and d.low * d.high > 0}
+assert without_zero == {"ridge", "tabm", "realmlp"}
 alone = [study.differences(1)[f] for f in ("ridge", "tabm")]
 assert min(d.low for d in alone) > 0 > max(rivals[f].low for f in ("ridge", "tabm"))
+assert (search.FRESH[0], search.FRESH[-1]) == ("fresh-6", "fresh-15")
 assert all(standings[f].book < ensemble for f in trees) and len(trees) == 4
 final = study.scores_on_the_test_rows()
 assert all(final[f].rmse > final["dense"].rmse for f in TREES) and len(TREES) == 3

@@ -46,6 +46,8 @@ def told(d):
     return f"{signed(d.difference, 4)} {bounds}"
 
 
+assert (search.FRESH[0], search.FIRST[-1], search.FRESH[-1]) == ("fresh-6", "fresh-10", "fresh-15")
+assert search.FRESH[len(search.FIRST) :] == walk.CONFIRM
 spread = study.spread()
 assert all(d.difference > 0 for d in against.values())
 by_book = sorted(connections, key=lambda c: connections[c].book)
@@ -53,7 +55,7 @@ assert by_book == ["shortcut", "residual", "dense", "plain"]
 assert spread.partitions > spread.seeds > 0
 alone = study.differences(1)["plain"]
 planned = study.differences(search.COMPARISONS, len(search.FIRST))["plain"]
-first_read = study.differences(15, len(search.FIRST))
+first_read = study.differences(walk.COMPARED_FIRST, len(search.FIRST))
 for narrow in (study.differences(search.COMPARISONS), study.differences(walk.COMPARED), first_read):
     assert {n for n, d in narrow.items() if not d.low < 0 < d.high} == {"realmlp"}
     assert not any(max(-d.low, d.high) < search.MARGIN for d in narrow.values())

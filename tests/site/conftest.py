@@ -19,7 +19,7 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 MACHINE = Path(__file__).parent / "machine"
 #: Options of axe: without the places at which each rule is kept it takes half the time. What it loads
-#: once more is for rules about sound and video, of which there are none, and a locked orientation.
+#: once more is for rules about sound and video, of which the site has none, and for orientation.
 VIOLATIONS = {"resultTypes": ["violations"], "preload": False}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

@@ -61,6 +61,7 @@ EPOCHS = 60
 #: Chosen configurations of a connection; the dense ones are the ensemble.
 MEMBERS = 3
 SEARCH, FINAL_SEARCH = "search-2", "search-3"
+#: Where all is judged, and where it was judged first.
 FRESH = tuple(f"fresh-{i}" for i in range(6, 16))
 FIRST = FRESH[:5]
 #: Three connections and five rivals against the dense network.

@@ -198,6 +198,7 @@ class Walk:
 def walks() -> dict[str, Walk]:
     """The whole walk of each kind of boosted trees."""
     cases = load_record("houses-walk").cases
+    whole = {family: cases[walked] for family, walked in ENDS.items()}
     return {
         family: Walk(
             len(case["tried"]),
@@ -206,7 +207,7 @@ def walks() -> dict[str, Walk]:
             case["best"]["rounds"],
             case["best"]["rmse"],
         )
-        for family, case in ((family, cases[walked]) for family, walked in ENDS.items())
+        for family, case in whole.items()
     }
 
 

@@ -47,9 +47,10 @@ from densenet_solutions.records.store import load_record
 
 FAMILIES = (*TREES, HISTOGRAM)
 CONFIRM = tuple(f"fresh-{i}" for i in range(11, 16))
-#: Three connections, five rivals of the first plan, three that were added, and these four;
-#: and on ten partitions three connections and eight rivals.
-COMPARED = 26
+#: On the partitions of `FIRST`: three connections, five rivals of the first plan, three that were
+#: added, and these four. On all partitions three connections and eight rivals more.
+COMPARED_FIRST = 15
+COMPARED = COMPARED_FIRST + 11
 CONFIGURATIONS = 30
 #: The walk that goes on, under the name of its case, and after how many configurations it stops.
 FURTHER = "histogram, further"
