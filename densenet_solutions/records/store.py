@@ -111,7 +111,9 @@ class Record:
         counts = Counter(self.devices.values())
         where = made.device
         if len(counts) > 1:
-            where = " and ".join(f"{device} ({n} cases)" for device, n in counts.most_common())
+            where = " and ".join(
+                f"{device} ({n} case{'s' * (n > 1)})" for device, n in counts.most_common()
+            )
         dates = sorted({case.date[:10] for case in self.made.values()})
         line = (
             f"{where}, PyTorch {made.packages.get('torch', 'unknown')}, "

@@ -365,25 +365,23 @@ few_less, *more_less = (
 )
 half_less = [*less_in_half, *more_less]
 assert few_less < 0 < min(half_less) < max(half_less) < 0.1 < 0.4 < less_on_cpu
-for dial in (few, dials[32], dials[128]):  # the quartiles overlap
-    exact, rounded = dial.row("1"), dial.row(IN_TF32)
+for dial in (few, dials[32], dials[128]):
     assert dial.kernels[IN_TF32].seconds < 0.91 * dial.kernels["1"].seconds
-    assert max(exact.time_ratio_low, rounded.time_ratio_low) < min(
-        exact.time_ratio_high, rounded.time_ratio_high
-    )
+    _, low, high = dial.beside(IN_TF32, "1")
+    assert low < 1 < high
+assert many.beside(IN_TF32, "1")[2] < 0.95
 at_8 = {
     name: (milliseconds(work[8].kernels[name].seconds), milliseconds(work[8].seconds(name)))
     for name in ("torchvision", "shared_storage", "recompute_block")
 }
 assert all(work[8].share(name) < 0.2 for name in at_8)
 kernels = {name: work[8].kernels[name].count for name in at_8}
-tensors = len(list(densenet121().parameters()))
 assert kernels["recompute_block"] < 1.1 * kernels["torchvision"]
 busy = {name: work[256].kernels[name].seconds for name in ("torchvision", "shared_storage")}
-assert work[256].share("torchvision") > 0.95 > 0.9 > work[256].share("shared_storage") > 0.85
+assert min(work[256].share(name) for name in ("torchvision", "shared_storage")) > 0.95
 more_busy = busy["shared_storage"] / busy["torchvision"]
 tf32 = many.row(IN_TF32).time_ratio
-assert many.row("1").time_ratio - tf32 > 0.2
+assert many.row("1").time_ratio - tf32 > 0.1
 
 # %% [markdown]
 # ??? note "Why a GPU takes longer, and two things that you can set"
@@ -395,9 +393,8 @@ assert many.row("1").time_ratio - tf32 > 0.2
 #     medians](3-2c-bench.py#how-long-the-gpu-is-at-work)). So nearly all that shared storage and recomputed blocks
 #     add is time without a kernel. Shared storage
 #     starts {{ count(kernels["shared_storage"]) }} kernels and torchvision's step
-#     {{ count(kernels["torchvision"]) }}. But recomputed blocks start {{ count(kernels["recompute_block"]) }},
-#     hardly more (each
-#     {{ tensors }} less in a timed step, which adds to no gradients; copies and fills count). So
+#     {{ count(kernels["torchvision"]) }} (copies and fills count). But recomputed blocks start
+#     {{ count(kernels["recompute_block"]) }}, hardly more. So
 #     their number does not explain the time alone; what else does, we have not measured. With 256 images the
 #     GPU was at work
 #     for {{ percent(work[256].share("torchvision"), 0) }} of torchvision's step and, on that occasion,
@@ -423,6 +420,17 @@ gradients = study.gradients_of_inputs()
 # At its end the backward pass has the parameters' gradients; there is no room for these besides.
 assert gradients + 4 * study.parameters() > peak["torchvision"]
 
+by_compiler = {
+    row.name: row
+    for row in study.on_a_gpu(MemoryBench, gpu_record, "densenet121-32x224-float32-compiled").rows
+}
+compiler_less, shared_less = (
+    by_compiler["torchvision"].peak_beyond_parameters / by_compiler[name].peak_beyond_parameters
+    for name in ("compiled", "shared_storage")
+)
+compiler_time = by_compiler["compiled"].time_ratio
+assert by_compiler["compiled"].time_ratio_high < 1 < compiler_less < shared_less
+
 # %% [markdown]
 # ## What the framework must change
 #
@@ -437,11 +445,12 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #   checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another form.
 #   `autograd.Function`: this block is one operation, and here is its gradient. The first two fall into the
 #   trap above. The last can do everything, and you write the backward pass.
-# - **The compiler.** It sees both passes and can choose what to keep under a budget
-#   (`torch._functorch.config.activation_memory_budget`). We know of no way to tell it that one buffer can
-#   serve a whole chain of concatenations.
+# - **The compiler.** It sees both passes and can choose what to keep under an `activation_memory_budget`. We
+#   know of no way to tell it that one buffer can serve a whole chain of concatenations. With a budget of a tenth an {{ card }} needed
+#   [{{ times(compiler_less) }} less memory](3-2c-bench.py#the-compiler) than for torchvision's step of 32 images,
+#   and {{ times(compiler_time, 2) }} its time.
 #
-# ??? note "The authors' own implementation in Lua, 2017, and Pleiss's idea as a policy"
+# ??? note "The authors' Lua code, 2017, and Pleiss's idea as a policy"
 #     The Lua code let modules share, at four levels
 #     ([`-optMemory`](https://github.com/liuzhuang13/DenseNet/tree/master/models)). The first is a general
 #     tool. The second, in its place, shares gradients, of which each module kept its own: they come to
@@ -461,8 +470,8 @@ assert gradients + 4 * study.parameters() > peak["torchvision"]
 #
 # | you have | take |
 # |---|---|
-# | a DenseNet that does not fit | shared storage |
-# | an architecture of your own | recompute each layer, statistics untouched |
+# | a DenseNet too large | shared storage |
+# | your own network | recompute each layer, statistics untouched, or a compiler's budget |
 # | a GPU with bfloat16 | autocast: about half the plain peak, a [less exact](3-2b-other-ways.py#fewer-bits) gradient |
 # | no training at all | `inference_mode()`: nothing is kept |
 #

@@ -170,6 +170,17 @@ def test_what_is_said_of_a_gpu_is_what_its_record_holds():
     assert f"{dial.less('1'):.1f} times less memory" in readme
     dialled = f"{dial.less('8'):.1f} times, at {dial.row('8').time_ratio:.1f} times the time"
     assert f"slices=8) makes it {dialled}" in readme
+    case = study.on_a_gpu(
+        MemoryBench, load_record("bench-memory-gpu"), "densenet121-32x224-float32-compiled"
+    )
+    rows = {row.name: row for row in case.rows}
+    less = {
+        name: rows[BASELINE].peak_beyond_parameters / rows[name].peak_beyond_parameters
+        for name in ("compiled", "shared_storage")
+    }
+    compiled = f"{less['compiled']:.1f} times less memory"
+    assert f"{compiled} there at {rows['compiled'].time_ratio:.2f} times the time" in readme
+    assert f"shared storage {less['shared_storage']:.1f} times less)" in readme
     fits = load_record("how-far-gpu").cases
     plain, shared, sliced = (
         fits[way]["batch"] for way in ("plain", "shared_storage", "shared_storage in 8 slices")

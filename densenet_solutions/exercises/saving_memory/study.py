@@ -115,9 +115,12 @@ def predicted_peaks(names: Sequence[str]) -> dict[str, int]:
 
 #: Cases by record whose first row was the first step of a process: cuBLAS took its workspaces then.
 BEGAN: Mapping[str, Sequence[str]] = {
-    "bench-memory-gpu": ("densenet121-32x224-float32", "densenet264-32x224-float32"),
-    "bench-at-work": ("8",),
-    "shared-storage-slices": ("8", "32"),
+    "bench-memory-gpu": (
+        *("densenet121-32x224-float32", "densenet264-32x224-float32"),
+        "densenet121-32x224-float32-compiled",
+    ),
+    "bench-at-work": ("8", "32", "256"),
+    "shared-storage-slices": ("8", "32", "128", "256"),
 }
 
 

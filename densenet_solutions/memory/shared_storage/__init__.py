@@ -241,7 +241,7 @@ STRATEGIES = (
         exactness="numerical",
         source="arXiv:1707.06990, taken to the whole network",
         verdict="least memory",
-        costs="The 1x1 convolutions run twice, as matrix products: an H200 takes 1.6 to 2.7 times "
+        costs="The 1x1 convolutions run twice, as matrix products: an H200 takes 1.6 to 2.6 times "
         "the plain step's time. A hook inside a block switches it off there.",
     ),
 )
