@@ -8,6 +8,7 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     NormalizationGradient,
     affine,
     batch_normalization,
+    normalize_relu,
     statistics,
     through_norm,
 )
@@ -68,3 +69,42 @@ def test_the_gradient_through_a_normalization_is_scale_g_minus_constant_minus_sl
     expected = dz.double() * scale - constant - z.double() * slope
     got = through_norm(dz.clone(), z.clone(), scale, (constant, slope))
     assert (got.double() - expected).abs().max() <= 16 * torch.finfo(dtype).eps
+
+
+def test_faint_channels_are_those_whose_output_says_little_about_their_input():
+    gamma = torch.tensor([1.0, 0.1, 0.0, 0.0, -1e-3, -0.1, 0.2])
+    beta = torch.tensor([7.9, 0.9, -0.5, 0.0, 1e-3, -0.9, 0.0])
+    x = torch.randn(200, 7) * 3 + 5
+    norm = nn.BatchNorm2d(7)
+    found = batch_normalization(norm, gamma, beta, statistics(x, Plan((2, 10, 10), 1)))
+    torch.testing.assert_close(found.gamma, gamma)
+    torch.testing.assert_close(found.beta, beta, rtol=1e-5, atol=1e-5)
+    assert found.faint().tolist() == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_gradient_of_a_kernel_tells_that_of_the_weights_before_it(threads):
+    """Through normalization, ReLU and a product of rows, by autograd in float64."""
+    torch.manual_seed(0)
+    plan, x = Plan((15, 10, 10), 5, threads), rows(torch.float32)
+    gamma, beta = torch.randn(24), torch.randn(24)
+    gamma[[3, 17]] = torch.tensor([0.0, 1e-3])
+    kernel, dy = torch.randn(6, 24), torch.randn(1500, 6)
+    norm = batch_normalization(nn.BatchNorm2d(24), gamma, beta, statistics(x, plan))
+    faint = norm.faint()
+    assert {3, 17} <= set(faint.tolist())
+    assert len(faint) < 12
+    h = normalize_relu(x, norm, torch.empty(1500, 24))
+    g = torch.where(h > 0, dy @ kernel, 0)
+    collected = NormalizationGradient(norm, plan, faint)
+    for part in (slice(0, 700), slice(700, 1500)):
+        collected.add(g[part].clone(), x[part], consume=True)
+    found = collected.found((kernel * (dy.t() @ h)).sum(0))
+
+    exact = nn.BatchNorm1d(24, eps=1e-5).double()
+    with torch.no_grad():
+        exact.weight.copy_(gamma)
+        exact.bias.copy_(beta)
+    (exact(x.double()).relu() @ kernel.double().t() * dy.double()).sum().backward()
+    for ours, theirs in ((found.weight, exact.weight.grad), (found.bias, exact.bias.grad)):
+        assert (ours.double() - theirs).abs().max() <= 2e-5 * theirs.abs().max()

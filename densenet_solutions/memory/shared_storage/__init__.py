@@ -186,8 +186,8 @@ def shared_storage(
     Where a trunk is an `nn.Sequential`, the stem and the transitions share too; elsewhere each
     dense block does by itself. There are no second derivatives and no `torch.func`; nothing may
     change a block's output in place, as it is kept. Where a channel's mean is a thousand times its
-    spread, the gradient of its normalization's weight keeps between three and four digits in
-    float32, where the plain network's keeps six.
+    spread, the gradient of its normalization's weight keeps up to three digits less in float32 than
+    the plain network's.
 
     Args:
         slices: into how many the work on a large batch is cut. Fewer start fewer operations, more

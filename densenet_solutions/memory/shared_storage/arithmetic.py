@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from densenet_solutions.asked import asked_device
 from densenet_solutions.memory.shared_storage.plan import Plan, Size
 
 
@@ -71,12 +72,32 @@ class Normalization:
     shift: Tensor
     of_batch: bool
 
-    def part(self, channels: slice) -> Normalization:
+    def part(self, channels: slice | Tensor) -> Normalization:
         """The same for some of the channels."""
         return Normalization(
             self.mean[channels], self.inverse_std[channels],
             self.scale[channels], self.shift[channels], self.of_batch,
         )  # fmt: skip
+
+    @property
+    def gamma(self) -> Tensor:
+        """By what `x̂` is multiplied."""
+        return self.scale / self.inverse_std
+
+    @property
+    def beta(self) -> Tensor:
+        """What is added to that."""
+        return torch.addcmul(self.shift, self.mean, self.scale)
+
+    def with_normal(self, with_x: Tensor, alone: Tensor) -> Tensor:
+        """`Σ g·x̂` from `Σ g·x` and `Σ g`."""
+        return torch.addcmul(with_x, self.mean, alone, value=-1).mul_(self.inverse_std)
+
+    def faint(self) -> Tensor:
+        """Channels of which `y = γ·x̂ + β` says little about `x̂`: three bits or more are lost."""
+        if asked_device() is not None or self.scale.is_meta:  # there are no values
+            return torch.zeros(0, dtype=torch.int64, device=self.scale.device)
+        return (self.gamma.abs() * 8 <= self.beta.abs()).nonzero().flatten()
 
 
 def batch_normalization(
@@ -129,10 +150,13 @@ class NormalizationGradient:
 
     The first part belongs to the slice. The second is `constant + slope·x` with one number each a
     channel, known only when all slices have been seen.
+
+    `Σ g·x` is summed for the channels `summed` only, or for all if it is `None`. Of the others
+    `found` gets `Σ g·y`.
     """
 
-    def __init__(self, norm: Normalization, plan: Plan) -> None:
-        self.norm, self.plan = norm, plan
+    def __init__(self, norm: Normalization, plan: Plan, summed: Tensor | None = None) -> None:
+        self.norm, self.plan, self.summed = norm, plan, summed
         self.sums: tuple[Tensor, Tensor] | None = None  # Σ g and Σ g·x
 
     def add(self, gradient: Tensor, x: Tensor, *, consume: bool = False) -> None:
@@ -150,21 +174,33 @@ class NormalizationGradient:
             )  # fmt: skip
         else:
             found = column_sums(gradient, self.plan, dtype)
-            inside = consume and gradient.dtype == dtype
-            product = gradient.mul_(x) if inside else gradient * x.to(dtype)
-            dot = column_sums(product, self.plan)
+            dot = self._with_x(gradient, x, consume=consume and gradient.dtype == dtype)
         if self.sums is None:
             self.sums = found, dot
         else:
             self.sums[0].add_(found)
             self.sums[1].add_(dot)
 
-    def found(self) -> FoundGradient:
-        """What has been collected."""
+    def _with_x(self, gradient: Tensor, x: Tensor, *, consume: bool) -> Tensor:
+        """`Σ g·x` of the channels for which it is summed."""
+        if self.summed is not None:
+            if not len(self.summed):
+                return self.norm.mean[:0]
+            gradient, x = gradient[:, self.summed], x[:, self.summed]
+        product = gradient.mul_(x) if consume else gradient * x.to(self.norm.mean.dtype)
+        return column_sums(product, self.plan)
+
+    def found(self, with_y: Tensor | None = None) -> FoundGradient:
+        """What has been collected; `with_y` is `Σ g·y` where not all of `Σ g·x` was summed."""
         assert self.sums is not None
-        bias, dot = self.sums
-        weight = torch.addcmul(dot, self.norm.mean, bias, value=-1).mul_(self.norm.inverse_std)
-        return FoundGradient(self.norm, weight, bias)
+        norm, (bias, dot) = self.norm, self.sums
+        if self.summed is None:
+            return FoundGradient(norm, norm.with_normal(dot, bias), bias)
+        assert with_y is not None
+        weight = torch.addcmul(with_y, norm.beta, bias, value=-1).div_(norm.gamma)
+        if len(self.summed):
+            weight[self.summed] = norm.part(self.summed).with_normal(dot, bias[self.summed])
+        return FoundGradient(norm, weight, bias)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from densenet_solutions.asked import asked_device
 from densenet_solutions.memory.layers import Stage, bn_relu_conv
 from densenet_solutions.memory.shared_storage.arithmetic import (
     FoundGradient,
@@ -31,10 +32,12 @@ from densenet_solutions.memory.shared_storage.arithmetic import (
     relu_backward,
     through_norm,
 )
-from densenet_solutions.memory.shared_storage.plan import Plan, Size, chunks
+from densenet_solutions.memory.shared_storage.plan import Plan, Scratch, Size, chunks
 
 #: Scale and shift of a stage's normalization, kernel and bias (or `None`) of its convolution.
 Tensors = Sequence[Any]
+
+_ALL = slice(None)
 
 
 @dataclass
@@ -90,6 +93,28 @@ class StageGradient:
         self.parameters, self.needed = part.tensors[stage], part.needed[stage]
         self.kernel = kernel.to(dtype)
 
+    def collector(self, plan: Plan, channels: slice = _ALL) -> NormalizationGradient:
+        """For the gradient of the normalization, or of some of its channels.
+
+        What comes after `h = max(y, 0)` is linear in it, so a channel's `Σ g·y`, which is `Σ g·h`,
+        is `Σ W·∂L/∂W` over all weights it meets. On a CPU that saves multiplying and summing `g·x`.
+        """
+        norm = self.norm if channels is _ALL else self.norm.part(channels)
+        readable = asked_device() is not None or type(norm.scale) is Tensor
+        one_type = self.kernel.dtype == norm.mean.dtype
+        if self.dkernel is None or not (plan.on_cpu and one_type and readable):
+            return NormalizationGradient(norm, plan)
+        faint = norm.faint()
+        few = 4 * len(faint) <= len(norm.mean)
+        return NormalizationGradient(norm, plan, faint if few else None)
+
+    def found(self, collected: NormalizationGradient, channels: slice = _ALL) -> FoundGradient:
+        """The same when the gradient of the kernel is complete for these channels."""
+        if collected.summed is None or self.dkernel is None:
+            return collected.found()
+        products = self.kernel[:, channels] * self.dkernel[:, channels]
+        return collected.found(products.sum((0, 2, 3)))
+
     def add_bias(self, dy: Tensor) -> None:
         """Take notice of the gradient of the convolution's output."""
         if self.dbias is not None:
@@ -109,11 +134,14 @@ class Normalized:
     """`max(scale·x + shift, 0)` of a few rows of the features, computed again from them.
 
     The rows that were asked for last are there still: in one slice they are computed once.
+    `at_least` is for how many numbers its memory may be lent.
     """
 
-    def __init__(self, features: Tensor, norm: Normalization, plan: Plan) -> None:
-        self.features, self.norm = features, norm
-        self.scratch = plan.scratch(features, features.shape[1])
+    def __init__(
+        self, features: Tensor, norm: Normalization, plan: Plan, at_least: int = 0
+    ) -> None:
+        self.features, self.norm, self.plan = features, norm, plan
+        self.scratch = plan.scratch(features, features.shape[1], at_least)
         self.held: slice | None = None
 
     def __getitem__(self, rows: slice) -> Tensor:
@@ -122,6 +150,42 @@ class Normalized:
             normalize_relu(self.features[rows], self.norm, h)
             self.held = rows
         return h
+
+    def lend(self) -> Scratch:
+        """Its memory, for something else."""
+        self.held = None
+        return self.scratch
+
+
+class Group:
+    """Some channels of a bottleneck: what the 1x1 convolution wrote, and gradients behind it.
+
+    Without memory for what it wrote, a slice of that is computed when it is needed, twice.
+    """
+
+    def __init__(
+        self, channels: slice, normalized: Normalized, matrix: Tensor, kept: Tensor | None,
+        gradients: Tensor, values: Tensor | None,
+    ) -> None:  # fmt: skip
+        self.channels, self.normalized, self.matrix, self.kept = channels, normalized, matrix, kept
+        shape = len(normalized.features), len(matrix)
+        self.dz = gradients[: shape[0] * shape[1]].view(shape)
+        self.z = None if values is None else values[: shape[0] * shape[1]].view(shape)
+
+    def compute(self, rows: slice, room: Scratch) -> Tensor:
+        """What was written in these rows, kept or computed again; in `room` if it is not held."""
+        shape = rows.stop - rows.start, len(self.matrix)
+        z = room.take(*shape) if self.z is None else self.z[rows]
+        if self.kept is not None:
+            return z.copy_(self.kept[rows])
+        for part in self.normalized.plan.row_chunks(rows):
+            own = z[part.start - rows.start : part.stop - rows.start]
+            torch.mm(self.normalized[part], self.matrix.t(), out=own)
+        return z
+
+    def values(self, rows: slice, room: Scratch) -> Tensor:
+        """The same for rows that were computed before."""
+        return self.compute(rows, room) if self.z is None else self.z[rows]
 
 
 class Backward:
@@ -138,7 +202,7 @@ class Backward:
     def transition(self, part: Part, grad_output: Tensor) -> list[Tensor | None]:
         """Through the convolution, the pool, the ReLU and the normalization of the transition."""
         stage = StageGradient(part, 0, self.features.dtype)
-        found = NormalizationGradient(stage.norm, self.plan)
+        found = stage.collector(self.plan)
         matrix = stage.kernel.flatten(1)  # (C', C)
         scratch = self.plan.scratch_for_images(self.features, self.columns)
         for few, rows, size in self.plan.images(self.columns):
@@ -156,7 +220,7 @@ class Backward:
             torch.mul(dh, stage.norm.scale, out=self.gradient[rows])
             found.add(dh, x, consume=True)
             del dh  # or it is still there when the next one is made
-        return self._finish(stage, found.found())
+        return self._finish(stage, stage.found(found))
 
     def layer(self, part: Part) -> list[Tensor | None]:
         """Take the gradient of the layer's `k` columns, and add to all columns before them."""
@@ -190,7 +254,7 @@ class Backward:
     def _convolution(self, part: Part, dy: Tensor) -> list[Tensor | None]:
         """BN-ReLU-Conv(3x3), some images at a time."""
         stage = StageGradient(part, 0, self.features.dtype)
-        found = NormalizationGradient(stage.norm, self.plan)
+        found = stage.collector(self.plan)
         stage.add_bias(dy)
         scratch = self.plan.scratch_for_images(self.features, self.columns)
         for _, rows, size in self.plan.images(self.columns):
@@ -199,7 +263,7 @@ class Backward:
             dh = _through_conv(dy[rows], h, size, stage.kernel, stage.dkernel)
             self._add(found, relu_backward(dh, h, out=dh), x, rows)
             del dh  # or it is still there when the next one is made
-        return self._finish(stage, found.found())
+        return self._finish(stage, stage.found(found))
 
     def _add(self, found: NormalizationGradient, dh: Tensor, x: Tensor, rows: slice) -> None:
         """The gradient `dh` of normalized features goes to the features. Consumes `dh`."""
@@ -213,72 +277,68 @@ class Backward:
         Each bottleneck channel has a normalization of its own, and both convolutions are linear
         in it, so the channels may be taken in groups. Two maps of a group are held, of its values
         and their gradients: groups are such that this is at most half of the block's features.
+        Where that takes several, a CPU holds gradients only, and computes values twice.
         """
         first, second = (StageGradient(part, stage, self.features.dtype) for stage in (0, 1))
         second.add_bias(dy)
         read = self.features[:, : self.columns]
-        normalized = Normalized(read, first.norm, self.plan)
-        found = NormalizationGradient(first.norm, self.plan)
-        bottleneck = first.kernel.shape[0]
-        size = min(bottleneck, max(8, self.features.shape[1] // 4 // 8 * 8))
-        values = self.features.new_empty(self.plan.rows * size)
-        gradients = torch.empty_like(values)
+        bottleneck, half = first.kernel.shape[0], self.features.shape[1] // 2
+        twice = 2 * bottleneck > half and self.plan.on_cpu and self.plan.rows_at_once < len(read)
+        size = min(bottleneck, max(8, (half if twice else half // 2) // 8 * 8))
+        cut = 256 if twice else 128  # twice the channels of half the images
+        lent = self.plan.images_at_once(cut) * self.plan.pixels * size if twice else 0
+        normalized = Normalized(read, first.norm, self.plan, lent)
+        found = first.collector(self.plan)
+        values = None if twice else self.features.new_empty(self.plan.rows * size)
+        gradients = self.features.new_empty(self.plan.rows * size)
         groups = []
         for channels in chunks(bottleneck, size):
-            shape = (self.plan.rows, channels.stop - channels.start)
-            z = values[: shape[0] * shape[1]].view(shape)
-            dz = gradients[: shape[0] * shape[1]].view(shape)
             kept = None if part.bottleneck is None else part.bottleneck[:, channels]
-            group = self._to_bottleneck(first, second, channels, normalized, kept, dy, z, dz)
-            self._to_features(first, group, channels, normalized, found, z, dz)
-            groups.append(group)
+            matrix = first.kernel[channels].flatten(1)
+            group = Group(channels, normalized, matrix, kept, gradients, values)
+            passed = self._to_bottleneck(second, group, dy, cut)
+            self._to_features(first, group, passed, found)
+            groups.append(passed)
         weight, bias = (
             torch.cat(parts) if len(parts) > 1 else parts[0]
             for parts in ([one.weight for one in groups], [one.bias for one in groups])
         )
-        return [*self._finish(first, found.found()), *second.all(weight, bias)]
+        return [*self._finish(first, first.found(found)), *second.all(weight, bias)]
 
     def _to_bottleneck(
-        self, first: StageGradient, second: StageGradient, channels: slice, normalized: Normalized,
-        kept: Tensor | None, dy: Tensor, z: Tensor, dz: Tensor,
-    ) -> FoundGradient:  # fmt: skip
-        """Fill `z`, these channels of the bottleneck, and `dz`, the gradient where they are normal.
-
-        Returns what the second normalization of these channels finds.
-        """
-        matrix, kernel2 = first.kernel[channels].flatten(1).t(), second.kernel[:, channels]
-        dkernel2 = None if second.dkernel is None else second.dkernel[:, channels]
-        norm2 = second.norm.part(channels)
-        found = NormalizationGradient(norm2, self.plan)
-        scratch = self.plan.scratch_for_images(z, 128, z.shape[1])
-        for _, rows, size in self.plan.images(128):
-            if kept is None:
-                for part in self.plan.row_chunks(rows):
-                    torch.mm(normalized[part], matrix, out=z[part])
-            else:
-                z[rows] = kept[rows]
-            h2 = normalize_relu(z[rows], norm2, scratch.take(*z[rows].shape))
-            dh2 = _through_conv(dy[rows], h2, size, kernel2, dkernel2)
-            relu_backward(dh2, h2, out=dz[rows])
-            del dh2  # or it is still there when the next one is made
-            found.add(dz[rows], z[rows])
-        return found.found()
+        self, second: StageGradient, group: Group, dy: Tensor, cut: int
+    ) -> FoundGradient:
+        """Fill `group.dz`; returns what the second normalization of these channels finds."""
+        kernel = second.kernel[:, group.channels]
+        dkernel = None if second.dkernel is None else second.dkernel[:, group.channels]
+        found = second.collector(self.plan, group.channels)
+        scratch = self.plan.scratch_for_images(group.dz, cut, len(group.matrix))
+        for _, rows, size in self.plan.images(cut):
+            z, dz = group.compute(rows, scratch), group.dz[rows]
+            memory = group.normalized.lend() if group.z is None else scratch
+            h = normalize_relu(z, found.norm, memory.take(*z.shape))
+            dh = _through_conv(dy[rows], h, size, kernel, dkernel)
+            relu_backward(dh, h, out=dz)
+            del dh  # or it is still there when the next one is made
+            found.add(dz, z)
+        return second.found(found, group.channels)
 
     def _to_features(
-        self, first: StageGradient, group: FoundGradient, channels: slice, normalized: Normalized,
-        found: NormalizationGradient, z: Tensor, dz: Tensor,
+        self, first: StageGradient, group: Group, passed: FoundGradient,
+        found: NormalizationGradient,
     ) -> None:  # fmt: skip
-        """From `dz` on through the second normalization to the features. Consumes `z` and `dz`."""
-        matrix = first.kernel[channels].flatten(1)  # (channels, C)
-        dmatrix = None if first.dkernel is None else first.dkernel[channels].flatten(1)
-        correction = group.correction(self.plan.rows)
-        scratch = self.plan.scratch(z, self.columns)
+        """From `group.dz` on through the second normalization to the features. Consumes it."""
+        dmatrix = None if first.dkernel is None else first.dkernel[group.channels].flatten(1)
+        correction = passed.correction(self.plan.rows)
+        width = len(group.matrix) if group.z is None else 0
+        scratch = self.plan.scratch(group.dz, max(width, self.columns))
         for part in self.plan.row_chunks():
-            dz_part = through_norm(dz[part], z[part], group.norm.scale, correction)
-            h = normalized[part]
+            z = group.values(part, scratch)
+            dz = through_norm(group.dz[part], z, passed.norm.scale, correction)
+            h = group.normalized[part]
             if dmatrix is not None:
-                add_product(dmatrix, dz_part, h, self.plan)
-            dh = torch.mm(dz_part, matrix, out=scratch.take(*h.shape))
+                add_product(dmatrix, dz, h, self.plan)
+            dh = torch.mm(dz, group.matrix, out=scratch.take(*h.shape))
             self._add(
                 found, relu_backward(dh, h, out=dh), self.features[part, : self.columns], part
             )

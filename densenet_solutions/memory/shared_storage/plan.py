@@ -48,7 +48,9 @@ def slices_on(device: torch.device) -> int:
 def plan_for(size: Size, device: torch.device, slices: int | None) -> Plan:
     """How to work through a feature map of `size`; without `slices` the device decides."""
     slices = slices or slices_on(device)
-    return Plan(size, slices, _threads_on(device, size[0], slices))
+    kind = "compiled" if torch.compiler.is_compiling() else asked_device() or device.type
+    on_cpu = kind in ("cpu", "meta")
+    return Plan(size, slices, _threads_on(device, size[0], slices), on_cpu)
 
 
 def _threads_on(device: torch.device, images: int, slices: int) -> int:
@@ -67,11 +69,14 @@ class Plan:
     every operation, and is summed in as many parts. PyTorch gives each thread an equal part of a
     slice's rows then, always the same, so that a core reads what it wrote itself. To read what
     another wrote takes several times as long on some occasions (recording `two-cores`).
+
+    `on_cpu` says that operations are cheap to start there, and values of tensors to look at.
     """
 
     size: Size
     slices: int
     threads: int = 1
+    on_cpu: bool = False
 
     @property
     def rows(self) -> int:
@@ -125,9 +130,9 @@ class Plan:
             return rows
         return rows.unflatten(0, (self.threads, -1))
 
-    def scratch(self, like: Tensor, columns: int) -> Scratch:
-        """Memory for any one of `row_chunks()`."""
-        return Scratch(like, self.rows_at_once, columns)
+    def scratch(self, like: Tensor, columns: int, at_least: int = 0) -> Scratch:
+        """Memory for any one of `row_chunks()`, or for so many numbers."""
+        return Scratch(like, max(self.rows_at_once * columns, at_least), 1)
 
     def scratch_for_images(self, like: Tensor, columns: int, taken: int | None = None) -> Scratch:
         """Memory for any one of `images(columns)`, `taken` (else `columns`) wide."""
