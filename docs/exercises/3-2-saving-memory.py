@@ -58,7 +58,7 @@ beside_last_on_cpu = [
         for case in record.cases.values()
     )
 ]
-assert on_one[0] == time["shared_storage"] and max(*on_one, *on_two) < min(in_bfloat16)
+assert on_one[0] == time["shared_storage"]
 assert min(peak, key=peak.get) == "shared_storage"
 gpu_record = load_record("bench-memory-gpu")
 gpu = study.gpu_benches(gpu_record)
@@ -152,8 +152,8 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(books_ratio) }}.]
 #     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
 #       float32; [again](3-2c-bench.py) {{ times(on_one[1], 2) }}. Two threads
-#       {{ times(on_two[0], 2) }}, {{ times(on_two[1], 2) }}; bfloat16 {{ times(in_bfloat16[0], 2) }},
-#       {{ times(in_bfloat16[1], 2) }}. Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
+#       {{ times(on_two[0], 2) }}, on another processor {{ times(on_two[1], 2) }}; bfloat16
+#       {{ times(in_bfloat16[0], 2) }}, {{ times(in_bfloat16[1], 2) }}. Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
 #       images^[On three occasions; {{ times(gpu_times[8][0]) }} to {{ times(gpu_times[8][-1]) }} with 8. Beside

@@ -105,7 +105,6 @@ pairs = [
 ]
 slower = [seconds(now) / seconds(then) for now, then in pairs]
 moved = [abs(now.time_ratio - then.time_ratio) for now, then in pairs]
-assert max(moved) < 0.2
 counted = [row for pair in pairs for row in pair if row.processor_ratio is not None]
 busy_off = max(abs(row.processor_ratio - row.time_ratio) for row in counted)
 assert busy_off < 0.07
@@ -119,7 +118,11 @@ def hours_earlier(setting):
 
 
 assert 2.5 < hours_earlier("float32-one-thread") < 3.5
-assert all(-0.5 < hours_earlier(setting) < 0 for setting in ("float32", "bfloat16"))
+on_two_threads = {
+    case: device for case, device in bench_record.devices.items() if "one-thread" not in case
+}
+assert all(4 < hours_earlier(setting) < 8 for setting in ("float32", "bfloat16"))
+assert all(("EPYC" in device) == case.endswith(AGAIN) for case, device in on_two_threads.items())
 assert 0.95 < one_rows["shared_storage"].time_ratio < 1.05 < 1.2
 assert two_rows["shared_storage"].time_ratio < 1.2
 
@@ -196,8 +199,8 @@ faults = {
 }
 handed_out = {key: found for key, found in faults.items() if max(found) > 12}
 assert set(handed_out) == {("float32", BASELINE), ("float32", CHANNELS_LAST)}
-faults_again = [handed_out["float32", name][1] for name in (BASELINE, CHANNELS_LAST)]
-assert all(found[0] == 0 for found in handed_out.values())
+faults_now = [handed_out["float32", name][0] for name in (BASELINE, CHANNELS_LAST)]
+assert all(found[1] == 0 for found in handed_out.values())
 bench_table(
     half_rows,
     "bfloat16",
@@ -207,13 +210,14 @@ bench_table(
 # %% [markdown]
 # {{ record_note(bench_record) }}
 #
-# *Time again* is the same bench on another occasion, without the compiler: on one thread three hours earlier, with
-# earlier code; on two, minutes later. Between the two a step's time differs by up to
-# {{ times(max(*slower, 1 / min(slower))) }}, and ratios by up to {{ decimal(up(max(moved), 2)) }}; we do not know why.
-# So trust a difference of less than two tenths only if both columns show it. In *time again* on two threads, in
-# float32, the system also handed out {{ count(faults_again[0]) }} pages of memory, new to the process, in torchvision's step, and
-# {{ count(faults_again[1]) }} in that of `channels_last`: the other ratios there are probably a little too small.
-# (What a page costs we have not measured.)
+# *Time again* is the same bench on another occasion, without the compiler, with earlier code of ours: on one thread
+# three hours earlier; on two, hours earlier, on a processor of another kind (AMD EPYC, *time* on Intel Xeon). Between
+# the two a step's time differs by up to {{ times(max(*slower, 1 / min(slower))) }}, and ratios by up to
+# {{ decimal(up(max(moved), 2)) }}; how much of that is the processor's, we do not know.
+# So trust a difference of less than {{ decimal(up(max(moved), 1), 1) }} only if both columns show it. In *time* on two
+# threads, in float32, the system also handed out {{ count(faults_now[0]) }} pages of memory, new to the process, in
+# torchvision's step, and {{ count(faults_now[1]) }} in that of `channels_last`: the other ratios there are probably a
+# little too small. (What a page costs we have not measured.)
 #
 # ### Two cores
 
