@@ -19,7 +19,6 @@ from densenet_solutions.exercises.saving_memory.dial import IN_TF32
 from densenet_solutions.memory import recompute, selective_checkpointing
 from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
-from densenet_solutions.models import densenet121
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import count, mib, milliseconds, percent, times

@@ -27,7 +27,6 @@ from densenet_solutions.exercises.saving_memory.kept import Kept
 from densenet_solutions.exercises.saving_memory.reach import Reach
 from densenet_solutions.memory import STRATEGIES, compiled
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
-from densenet_solutions.models import densenet121
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
 from densenet_solutions.site.numbers import (

@@ -110,7 +110,7 @@ def test_a_page_says_on_which_devices_the_cases_were_measured(tmp_path):
     mixed = load_record("tiny", tmp_path)
     here = record.provenance.device
     assert mixed.devices == {"a": here, "b": "NVIDIA H200", "c": here}
-    assert mixed.origin.startswith(f"{here} (2 cases) and NVIDIA H200 (1 cases), PyTorch")
+    assert mixed.origin.startswith(f"{here} (2 cases) and NVIDIA H200 (1 case), PyTorch")
     assert record.origin.startswith(f"{here}, PyTorch")
 
 
