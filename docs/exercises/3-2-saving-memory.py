@@ -156,9 +156,9 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
 #       images^[On three occasions; {{ times(gpu_times[8][0]) }} to {{ times(gpu_times[8][-1]) }} with 8. Beside
-#       torchvision's in `channels_last`, on two, {{ times(beside_last[256][0]) }} to
-#       {{ times(beside_last[256][-1]) }} with 256 and {{ times(beside_last[8][0]) }} to
-#       {{ times(beside_last[8][-1]) }} with 8.]
+#       torchvision's in `channels_last`, on two, {{ times(beside_last[256][0], 2) }} to
+#       {{ times(beside_last[256][-1], 2) }} with 256 and {{ times(beside_last[8][0], 2) }} to
+#       {{ times(beside_last[8][-1], 2) }} with 8.]
 
 # %%
 assert kept_channels == 896
