@@ -100,6 +100,7 @@ class StageGradient:
         is `Σ W·∂L/∂W` over all weights it meets. On a CPU that saves multiplying and summing `g·x`.
         """
         norm = self.norm if channels is _ALL else self.norm.part(channels)
+        # In a prediction no channel counts as faint; of other tensors without values none is known.
         readable = asked_device() is not None or type(norm.scale) is Tensor
         one_type = self.kernel.dtype == norm.mean.dtype
         if self.dkernel is None or not (plan.on_cpu and one_type and readable):
