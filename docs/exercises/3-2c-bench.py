@@ -116,13 +116,13 @@ def hours_earlier(setting):
     return (now - then).total_seconds() / 3600
 
 
-assert 2.5 < hours_earlier("float32-one-thread") < 3.5
+assert 36 < hours_earlier("float32-one-thread") < 60
 on_two_threads = {
     case: device for case, device in bench_record.devices.items() if "one-thread" not in case
 }
 assert all(4 < hours_earlier(setting) < 8 for setting in ("float32", "bfloat16"))
 assert all(("EPYC" in device) == case.endswith(AGAIN) for case, device in on_two_threads.items())
-assert 0.95 < one_rows["shared_storage"].time_ratio < 1.05 < 1.2
+assert 0.85 < one_rows["shared_storage"].time_ratio < 1.05
 assert two_rows["shared_storage"].time_ratio < 1.2
 
 
@@ -197,9 +197,14 @@ faults = {
     for name, both in on_two_occasions(rows, setting).items()
 }
 handed_out = {key: found for key, found in faults.items() if max(found) > 12}
-assert set(handed_out) == {("float32", BASELINE), ("float32", CHANNELS_LAST)}
-faults_now = [handed_out["float32", name][0] for name in (BASELINE, CHANNELS_LAST)]
-assert all(found[1] == 0 for found in handed_out.values())
+handed_out_now = {key: found[0] for key, found in handed_out.items() if found[0] > 12}
+assert list(handed_out_now) == list(handed_out) and max(f[1] for f in handed_out.values()) <= 12
+faults_of_two = [handed_out["float32", name][0] for name in (BASELINE, CHANNELS_LAST)]
+faults_of_one = [
+    handed_out["float32-one-thread", name][0]
+    for name in (BASELINE, CHANNELS_LAST, "recompute_block")
+]
+assert len(handed_out) == len(faults_of_two) + len(faults_of_one)
 bench_table(
     half_rows,
     "bfloat16",
@@ -210,13 +215,14 @@ bench_table(
 # {{ record_note(bench_record) }}
 #
 # *Time again* is the same bench on another occasion, without the compiler, with earlier code of ours: on one thread
-# three hours earlier; on two, hours earlier, on a processor of another kind (AMD EPYC, *time* on Intel Xeon). Between
+# two days earlier; on two, hours earlier, on a processor of another kind (AMD EPYC, *time* on Intel Xeon). Between
 # the two a step's time differs by up to {{ times(max(*slower, 1 / min(slower))) }}, and ratios by up to
 # {{ decimal(up(max(moved), 2)) }}; how much of that is the processor's, we do not know.
-# So trust a difference of less than {{ decimal(up(max(moved), 1), 1) }} only if both columns show it. In *time* on two
-# threads, in float32, the system also handed out {{ count(faults_now[0]) }} pages of memory, new to the process, in
-# torchvision's step, and {{ count(faults_now[1]) }} in that of `channels_last`: the other ratios there are probably a
-# little too small. (What a page costs we have not measured.)
+# So trust a difference of less than {{ decimal(up(max(moved), 1), 1) }} only if both columns show it. In *time*, in
+# float32, the system also handed out pages of memory, new to the process: on two threads
+# {{ count(faults_of_two[0]) }} in torchvision's step and {{ count(faults_of_two[1]) }} in that of `channels_last`; on
+# one {{ count(faults_of_one[0]) }}, {{ count(faults_of_one[1]) }}, and {{ count(faults_of_one[2]) }} in that of
+# recomputed blocks. The other ratios there are probably a little too small. (What a page costs we have not measured.)
 #
 # ### Two cores
 

@@ -13,7 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from densenet_solutions.measure import measure_memory, predict_memory
+from densenet_solutions.measure.torch_private import FakeTensorMode
 from densenet_solutions.memory import STRATEGIES
+from densenet_solutions.memory import dense_block as own_block
 from densenet_solutions.memory.shared_storage import obstacle, shared_storage
 from densenet_solutions.memory.shared_storage.block import dense_block
 from densenet_solutions.memory.shared_storage.plan import (
@@ -432,6 +434,32 @@ def test_with_several_threads_all_operations_have_the_same_slices(size):
     assert plan.own(x).shape == (2, plan.rows // 2, 3)
     assert plan.own(x).data_ptr() == x.data_ptr()
     assert plan.own(x[:5]).shape == (5, 3)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.6])
+def test_a_weight_of_zero_gets_its_gradient(share):
+    """Where none, some or most channels say nothing of their input; more rows than in a slice."""
+    torch.manual_seed(0)
+    plain = own_block(16, 8, 3, strategy="plain").double()
+    for norm in plain.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias, std=0.1)
+            with torch.no_grad():
+                norm.weight[torch.rand(norm.num_features) < share] = 0
+    ours = own_block(16, 8, 3).double()
+    ours.load_state_dict(plain.state_dict())
+    x, factor = torch.randn(6, 16, 20, 20).double(), torch.randn(6, 40, 20, 20).double()
+    for block in (plain, ours):
+        (block(x) * factor).sum().backward()
+    assert_same(plain, ours, tolerance=1e-9)
+
+
+def test_tensors_without_values_go_through_a_block():
+    with FakeTensorMode():
+        block = own_block(16, 8, 3)
+        block(torch.randn(2, 16, 8, 8)).sum().backward()
+        assert all(p.grad.shape == p.shape for p in block.parameters())
 
 
 def test_a_plan_knows_what_it_is_for():
