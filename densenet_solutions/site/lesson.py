@@ -15,10 +15,15 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 from markdown.treeprocessors import Treeprocessor
+from mkdocs.exceptions import PluginError
 
 WORDS, NUMBERS = 70, 3
 VERDICTS = frozenset({"holds", "holds-with-a-condition", "does-not-hold", "not-decidable-here"})
 _TYPES = VERDICTS | {"question", "turn", "answer", "check", "note", "info", "tip", "warning"}
+
+
+class LessonError(PluginError, ValueError):
+    """A part of a lesson is not as it must be; MkDocs names the page, and stops without a traceback."""
 
 
 class Lesson(Extension):
@@ -70,7 +75,7 @@ class _Finish(Treeprocessor):
             if first != "admonition":
                 continue
             if unknown := set(kinds) - _TYPES:
-                raise ValueError(
+                raise LessonError(
                     f"an admonition has a type of {', '.join(sorted(_TYPES))}, got {unknown.pop()}"
                 )
             if "answer" in kinds:
@@ -89,14 +94,14 @@ def _say(verdict: str, title: ET.Element) -> None:
 
 
 def _check(box: ET.Element) -> None:
-    """Raise ValueError where an answer is not one that is read in ten seconds."""
+    """Raise LessonError where an answer is not one that is read in ten seconds."""
     text = " ".join(_words(p) for p in box[1:] if p.tag == "p")
     count = len(re.findall(r"\w[\w.,’'-]*", text))
     if count > WORDS:
-        raise ValueError(f"an answer has at most {WORDS} words, got {count}: {text[:60]!r} …")
+        raise LessonError(f"an answer has at most {WORDS} words, got {count}: {text[:60]!r} …")
     items = [item for part in box if part.tag == "ul" for item in part]
     if len(items) != NUMBERS or any(len(item) == 0 or item[0].tag != "strong" for item in items):
-        raise ValueError(
+        raise LessonError(
             f"an answer has a list of {NUMBERS} numbers, `- **1.5×** what it is`, got "
             f"{[_words(item) for item in items]}"
         )

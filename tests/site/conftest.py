@@ -18,6 +18,10 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Path(__file__).parent / "machine"
+LESSONS = (
+    "1-average-pooling", "2-fewer-parameters", "3-1-memory", "3-2-saving-memory", "4-table-1",
+    "5-house-prices",
+)  # fmt: skip
 #: Options of axe: without the places at which each rule is kept it takes half the time. What it loads
 #: once more is for rules about sound and video, of which the site has none, and for orientation.
 VIOLATIONS = {"resultTypes": ["violations"], "preload": False}

@@ -161,6 +161,16 @@ def test_a_bad_formula_fails_the_build(project: Project) -> None:
     assert "other.md: the formula '\\\\nosuch' has an unknown command" in said
 
 
+def test_an_answer_that_is_too_long_fails_the_build_in_words(project: Project) -> None:
+    project.write("index.py", "# %% [markdown]\n# # Title\n")
+    project.write("other.md", '# Other\n\n!!! answer "The answer"\n    ' + "word " * 71 + "\n")
+    code, said = project.build()
+    assert code != 0
+    assert "Error reading page 'other.md'" in said
+    assert "an answer has at most 70 words, got 71" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_build_leaves_nothing_behind(
     project: Project, blow: signal.Signals, short_path: Path

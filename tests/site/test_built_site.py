@@ -13,12 +13,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup, NavigableString, Tag
 
+from tests.site.conftest import LESSONS
+
 pytestmark = pytest.mark.site
 
-LESSONS = (
-    "1-average-pooling", "2-fewer-parameters", "3-1-memory", "3-2-saving-memory", "4-table-1",
-    "5-house-prices",
-)  # fmt: skip
 PARTS = ("question", "turn", "answer", "check", "apparatus")
 
 

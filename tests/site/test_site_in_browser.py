@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.site.conftest import VIOLATIONS
+from tests.site.conftest import LESSONS, VIOLATIONS
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 
+#: A line more or less: machines have other fonts.
+LINE = 25
+#: Where a lesson's answer begins at the latest, in pixels.
+ANSWER_BY = {"wide": 900, "phone": 1400}
 VIEWS = {
     "wide": ({"width": 1280, "height": 900}, ("light", "dark")),
     "phone": ({"width": 390, "height": 844}, ("dark", "light")),
@@ -29,6 +33,7 @@ def test_pages_are_quiet_local_and_fit_and_break_no_rule_of_accessibility(
     size, (first, second) = VIEWS[view]
     context = browser.new_context(viewport=size)
     found: list[Any] = []
+    answers: set[str] = set()
     tab = context.new_page()
     tab.on("console", lambda message: found.append(f"console: {message.text}"))
     tab.on("pageerror", lambda error: found.append(f"error: {error}"))
@@ -43,6 +48,12 @@ def test_pages_are_quiet_local_and_fit_and_break_no_rule_of_accessibility(
         width = tab.evaluate("document.documentElement.scrollWidth")
         if width > size["width"]:
             found.append(f"{page}, {scheme}, scrolls sideways: {width} px")
+        for top in tab.locator(".admonition.answer").evaluate_all(
+            "boxes => boxes.map(box => Math.round(box.getBoundingClientRect().top + scrollY))"
+        ):
+            answers.add(page)
+            if top > ANSWER_BY[view] + LINE:
+                found.append(f"{page}, {scheme}, the answer begins only after {top} px")
 
     for page in pages:
         tab.emulate_media(color_scheme=first)
@@ -58,6 +69,7 @@ def test_pages_are_quiet_local_and_fit_and_break_no_rule_of_accessibility(
         look(page, second)
     context.close()
     assert found == []
+    assert answers == {f"exercises/{lesson}/" for lesson in LESSONS}
 
 
 def test_search_finds_what_a_reader_types(browser: Any, server: str) -> None:
