@@ -27,6 +27,7 @@ _TABLE = """
 bench-at-work  saving_memory.at_work  1 min  how long a GPU is at work in a step, both precisions
 bench-memory  saving_memory.bench  1 h  strategies beside torchvision, in turn: peak and time
 bench-memory-gpu  saving_memory.bench:gpu  7 min  the same on a GPU, batches and depths more
+bench-memory-warm  saving_memory.warm  25 min  the bench where no step gets new pages of memory
 explorer-grid  explorer.predictions  3 min  what the site's explorer shows, by network and way
 explorer-own  explorer.own_predicted  5 min  networks drawn at random, predicted
 explorer-shared-storage  explorer.predictions:shared_storage  2 min  the same with shared storage

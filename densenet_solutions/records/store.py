@@ -244,14 +244,16 @@ def _path(name: str, directory: Path) -> Path:
 
 
 def _some(names: tuple[str, ...]) -> str:
-    """The first few names.
+    """The first few names; with semicolons where a name has a comma.
 
     Examples:
         >>> _some(("a", "b", "c", "d", "e"))
         'a, b, c and 2 more'
+        >>> _some(("a", "a, again"))
+        'a; a, again'
     """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ("; " if any("," in name for name in names) else ", ").join(names[:3]) + more
 
 
 def _processor() -> str:

@@ -21,7 +21,7 @@ from densenet_solutions.memory.shared_storage import reference
 from densenet_solutions.memory.shared_storage.plan import SLICES, planned_for
 from densenet_solutions.records import load_record
 from densenet_solutions.records.serialise import from_json
-from densenet_solutions.site.numbers import count, mib, milliseconds, percent, times
+from densenet_solutions.site.numbers import count, decimal, mib, milliseconds, percent, times
 from densenet_solutions.site.page import how_made, record_note, source
 from densenet_solutions.site.tables import KEY, table
 
@@ -33,29 +33,26 @@ time = {name: row.time_ratio for name, row in rows.items()}
 shared = rows["shared_storage"]
 ratio = peak["torchvision"] / peak["shared_storage"]
 assert 9.5 < ratio < 10.5 and 0.85 < time["shared_storage"] < 1.15
-on_one, on_two = (  # now and again, as on 3.2c
-    [
-        row.time_ratio
-        for case in (name, name + AGAIN)
-        if case in record.cases
-        for row in from_json(MemoryBench, record.cases[case]).rows
-        if row.name == "shared_storage"
-    ]
-    for name in ("densenet121-8x224-float32-one-thread", "densenet121-8x224-float32")
+warm_record = load_record("bench-memory-warm")
+
+
+def on_a_cpu(setting):
+    """Way → row, of every run of the bench: as it is, warm, and with earlier code."""
+    name = f"densenet121-8x224-{setting}"
+    found = record.cases[name], warm_record.cases[setting], record.cases[name + AGAIN]
+    return [{row.name: row for row in from_json(MemoryBench, case).rows} for case in found]
+
+
+in_all = {how: on_a_cpu(how) for how in ("float32-one-thread", "float32", "bfloat16")}
+on_one, on_two, in_bfloat16 = (
+    [rows["shared_storage"].time_ratio for rows in runs] for runs in in_all.values()
 )
-in_bfloat16 = sorted(
-    row.time_ratio
-    for case in record.cases
-    if "-bfloat16" in case
-    for row in from_json(MemoryBench, record.cases[case]).rows
-    if row.name == "shared_storage"
-)
+assert on_one[2] > max(on_one[:2]) and on_two[2] > max(on_two[:2])
+assert f"{in_bfloat16[0]:.2f}" == f"{in_bfloat16[1]:.2f}"
 beside_last_on_cpu = [
-    study.beside(found["shared_storage"], found["torchvision channels_last"])
-    for found in (
-        {row.name: row for row in from_json(MemoryBench, case).rows}
-        for case in record.cases.values()
-    )
+    study.beside(rows["shared_storage"], rows["torchvision channels_last"])
+    for runs in in_all.values()
+    for rows in runs[:2]
 ]
 assert on_one[0] == time["shared_storage"]
 assert min(peak, key=peak.get) == "shared_storage"
@@ -108,6 +105,7 @@ beside_last = {
     )
     for batch in gpu_times
 }
+assert f"{beside_last[256][0]:.1f}" == f"{beside_last[256][-1]:.1f}"
 small = ledger("plain")
 kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 
@@ -144,21 +142,20 @@ kept_channels, different = round(small.turn.channels), 64 + 4 * 32
 #     by itself if its `cat` copied nothing, and if it planned both passes together.
 #
 #     - **{{ times(ratio) }}** less memory at DenseNet-121's peak: {{ mib(peak["torchvision"], 0) }} become
-#       {{ mib(peak["shared_storage"], 0) }}^[CPU, 8 images of 224²; weights, running statistics and the images
-#       are left out. {{ card }}:
+#       {{ mib(peak["shared_storage"], 0) }}^[CPU, one thread, 8 images of 224²; without weights, running statistics and
+#       images. {{ card }}:
 #       {{ times(gpu_ratio[8]) }}, with 256 images {{ times(gpu_ratio[256]) }}. [The book's
 #       network](3-2c-bench.py#the-books-own-network), 128 images, predicted for a CPU:
 #       {{ times(books_ratio) }}.]
-#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread,
-#       float32; [again](3-2c-bench.py) {{ times(on_one[1], 2) }}. Two threads
-#       {{ times(on_two[0], 2) }}, on another processor {{ times(on_two[1], 2) }}; bfloat16
-#       {{ times(in_bfloat16[0], 2) }}, {{ times(in_bfloat16[1], 2) }}. Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
+#     - **{{ times(time["shared_storage"], 2) }}** the time of torchvision's step on a CPU^[One thread, float32; [again](3-2c-bench.py)
+#       {{ times(on_one[1], 2) }}. Two threads {{ times(on_two[0], 2) }}, {{ times(on_two[1], 2) }}; bfloat16
+#       {{ times(in_bfloat16[0], 2) }}. With earlier code on another processor {{ times(on_two[2], 2) }},
+#       {{ times(in_bfloat16[2], 2) }}. Beside `channels_last` {{ times(min(beside_last_on_cpu), 2) }} to
 #       {{ times(max(beside_last_on_cpu), 2) }}.]
 #     - **{{ times(gpu_times[256][0]) }} to {{ times(gpu_times[256][-1]) }}** torchvision's time on an {{ card }} with 256
 #       images^[On three occasions; {{ times(gpu_times[8][0]) }} to {{ times(gpu_times[8][-1]) }} with 8. Beside
-#       torchvision's in `channels_last`, on two, {{ times(beside_last[256][0], 2) }} to
-#       {{ times(beside_last[256][-1], 2) }} with 256 and {{ times(beside_last[8][0], 2) }} to
-#       {{ times(beside_last[8][-1], 2) }} with 8.]
+#       torchvision's in `channels_last`, on two, {{ times(beside_last[256][-1], 1) }} both times with 256, and
+#       {{ times(beside_last[8][0], 2) }} to {{ times(beside_last[8][-1], 2) }} with 8.]
 
 # %%
 assert kept_channels == 896
@@ -276,7 +273,7 @@ buffer_frames()
 # ```
 #
 # Transitions are treated likewise, and the stem is run again. The temporary tensors inside a layer are still large. So
-# on a CPU it takes part of the batch at a time, on one thread an eighth where maps are large: a *slice*, normalised by
+# on a CPU it takes part of the batch at a time, an eighth or more: a *slice*, normalised by
 # the whole batch's statistics. The result is the same, [up to rounding](3-2c-bench.py#is-it-the-same-gradient).
 #
 # DenseNet-121 · 8 × 224² · float32 · CPU, 1 thread · measured, but where *predicted* is written
@@ -410,7 +407,7 @@ assert many.row("1").time_ratio - tf32 > 0.1
 #     {{ times(few.less("8")) }} less memory instead of
 #     {{ times(few.less("1")) }}, at {{ times(few.row("8").time_ratio) }} the time.
 #
-#     {{ record_note(record, gpu_record, work_record) }}
+#     {{ record_note(record, warm_record, gpu_record, work_record) }}
 
 # %%
 selective = study.predicted_peaks(["selective_checkpointing"])["selective_checkpointing"]
@@ -444,10 +441,11 @@ assert by_compiler["compiled"].time_ratio_high < 1 < compiler_less < shared_less
 #   checkpointing: run it again, except these operations. `saved_tensors_hooks`: keep it in another form.
 #   `autograd.Function`: this block is one operation, and here is its gradient. The first two fall into the
 #   trap above. The last can do everything, and you write the backward pass.
-# - **The compiler.** It sees both passes and can choose what to keep under an `activation_memory_budget`. We
-#   know of no way to tell it that one buffer can serve a whole chain of concatenations. With a budget of a tenth an {{ card }} needed
-#   [{{ times(compiler_less) }} less memory](3-2c-bench.py#the-compiler) than for torchvision's step of 32 images,
-#   and {{ times(compiler_time, 2) }} its time.
+# - **The compiler.** It sees both passes, and can keep what fits an `activation_memory_budget`. We
+#   know no way to tell it that one buffer can serve a chain of concatenations. With a tenth as budget an {{ card }} needed
+#   [{{ times(compiler_less) }} less memory](3-2c-bench.py#the-compiler) for 32 images than torchvision's step,
+#   at {{ times(compiler_time, 2) }} its time ({{ decimal(by_compiler["compiled"].time_ratio_low, 2) }} to
+#   {{ decimal(by_compiler["compiled"].time_ratio_high, 2) }}).
 #
 # ??? note "The authors' Lua code, 2017, and Pleiss's idea as a policy"
 #     The Lua code let modules share, at four levels
