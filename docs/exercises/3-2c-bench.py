@@ -132,7 +132,7 @@ assert two_rows["shared_storage"].time_ratio < 1.2
 #
 # All ways take turns for {{ one.repeats }} rounds. *MiB* is the peak by the allocator of the CPU, beyond
 # parameters, buffers and input; *time* the median of the ratios to torchvision's step in the same round, with
-# quartiles; *warm* the same of another run, of which more below the tables. (Processor times, where they were taken, give the same ratios, within
+# quartiles; *warm* the same of another run, of which more below the tables. (Processor times give the same ratios, within
 # {{ decimal(up(busy_off, 2)) }}.) On a CPU a turn is
 # two steps, and the second is timed, since in training, too, a step follows one of its own kind. On one thread PyTorch
 # computes 1×1 convolutions of fewer than 16 images by other code than on two. *torchvision channels_last* is the
