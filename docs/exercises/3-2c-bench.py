@@ -677,6 +677,9 @@ table(
     "of one thread.",
 )
 
+# %%
+pictures.kept_curve({"1 thread": kept_one, "2 threads": kept_two})
+
 # %% [markdown]
 # {{ record_note(kept_record) }}
 #

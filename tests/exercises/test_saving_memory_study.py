@@ -15,6 +15,7 @@ from densenet_solutions.exercises.saving_memory.accuracy import StrategyAccuracy
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.costs import StrategyCost
 from densenet_solutions.exercises.saving_memory.gradient_errors import gradient_errors
+from densenet_solutions.exercises.saving_memory.kept import Kept
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.measure import measure_memory, predict_memory
 from densenet_solutions.memory import STRATEGIES
@@ -190,6 +191,13 @@ def test_pictures_state_their_finding() -> None:
     finding = "Shared storage is below the others."
     drawn = pictures.memory_and_time({"a CPU": (bench, pictures.ON_A_CPU)}, caption=finding).html
     assert all(text in drawn for text in (finding, "recompute layer", "peak, MiB"))
+    ends = [
+        MemoryBenchRow(share, peak * 2**20, (1.0,), time, time - 0.1, time + 0.1)
+        for share, peak, time in (("torchvision", 900, 1.0), ("0.0", 100, 1.1), ("1.0", 200, 0.8))
+    ]
+    curve = pictures.kept_curve({"1 thread": Kept((8, 3, 224, 224), 1, tuple(ends))}).html
+    said = "100 MiB become 200 MiB at 0.80× torchvision's time instead of 1.10×"
+    assert all(text in curve for text in (said, "none kept", "all kept", "1 thread"))
     assert "are 75%" in pictures.kept_bars({"x": 2**20, "y": 2**20, "z": 2 * 2**20}).html
     lines = [
         StepTimeline(

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.exercises.saving_memory.kept import Kept
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.site.figures import COLOURS, Plot, new_figure, note
 from densenet_solutions.site.frames import figure
 from densenet_solutions.site.html import Html
-from densenet_solutions.site.numbers import GIB, MIB, decimal, mib, percent, plus_minus
+from densenet_solutions.site.numbers import GIB, MIB, decimal, mib, percent, plus_minus, times
 
 
 def two_timelines(plain: StepTimeline, ours: StepTimeline) -> Html:
@@ -100,6 +101,51 @@ def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
     ax.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
     ax.set_xlabel("time of a step (bars: middle half)")
     ax.set_ylabel(f"peak, {name_of_unit}")
+
+
+def kept_curve(by_threads: Mapping[str, Kept]) -> Html:
+    """Peak against time as shared storage keeps more bottlenecks' outputs; a panel each."""
+
+    def draw(width: float, height: float, **shape: int) -> Plot:
+        fig, axes = new_figure(width, height, squeeze=False, sharex=True, sharey=True, **shape)
+        for ax, (title, kept) in zip(axes.flat, by_threads.items(), strict=True):
+            _curve(ax, kept)
+            ax.set_title(title)
+        for ax in axes[-1]:
+            ax.set_xlabel("time of a step (bars: middle half)")
+        for ax in axes[:, 0]:
+            ax.set_ylabel("peak, MiB")
+        ax.set_ylim(0, 1.2 * ax.get_ylim()[1])  # all share it
+        return Plot(fig)
+
+    count = len(by_threads)
+    ends = [(kept.by_share()[0.0], kept.by_share()[1.0]) for kept in by_threads.values()]
+    said = ", ".join(
+        f"{mib(none.peak_beyond_parameters or 0, 0)} become "
+        f"{mib(whole.peak_beyond_parameters or 0, 0)} at {times(whole.time_ratio or 0, 2)} "
+        f"torchvision's time instead of {times(none.time_ratio or 0, 2)}"
+        for none, whole in ends
+    )
+    return figure(
+        draw(7, 2.9, columns=count),
+        draw(3.6, 2.6 * count, rows=count),
+        caption=f"Keeping the output of every bottleneck: {said}.",
+    )
+
+
+def _curve(ax: Any, kept: Kept) -> None:
+    rows = [row for _, row in sorted(kept.by_share().items())]
+    middle = [row.time_ratio or 0.0 for row in rows]
+    ends = [
+        [x - (row.time_ratio_low or 0.0) for x, row in zip(middle, rows, strict=True)],
+        [(row.time_ratio_high or 0.0) - x for x, row in zip(middle, rows, strict=True)],
+    ]
+    peaks = [(row.peak_beyond_parameters or 0) / MIB for row in rows]
+    ax.errorbar(
+        middle, peaks, xerr=ends, marker="o", color=COLOURS["densenet"], elinewidth=1, capsize=3
+    )
+    for word, at in (("none kept", 0), ("all kept", -1)):
+        note(ax, word, (middle[at], peaks[at]), (6, -14 if at == 0 else 6))
 
 
 def kept_bars(kept: Mapping[str, int]) -> Html:
