@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from densenet_solutions.exercises.saving_memory.bench import MemoryBench
+from densenet_solutions.exercises.saving_memory.bench import MemoryBench, MemoryBenchRow
 from densenet_solutions.exercises.saving_memory.kept import Kept
 from densenet_solutions.exercises.saving_memory.timelines import StepTimeline
 from densenet_solutions.site.figures import COLOURS, Plot, new_figure, note
@@ -85,16 +85,9 @@ def _panel(ax: Any, bench: MemoryBench, places: Places) -> None:
     fastest = min(1, *(rows[name].time_ratio_low or 1 for name in places))
     slowest = max(rows[name].time_ratio_high or 0 for name in places)
     for name, (label, place, align) in places.items():
-        row = rows[name]
-        assert row.peak_beyond_parameters is not None
-        assert row.time_ratio is not None
-        assert row.time_ratio_low is not None
-        assert row.time_ratio_high is not None
-        x, y = row.time_ratio, row.peak_beyond_parameters / unit
-        ends = [[x - row.time_ratio_low], [row.time_ratio_high - x]]
         colour = COLOURS["plain" if name == "torchvision" else "densenet"]
-        ax.errorbar(x, y, xerr=ends, marker="o", color=colour, elinewidth=1, capsize=3)
-        note(ax, label, (x, y), place, ha=align, color=colour)
+        [at] = _with_quartiles(ax, [rows[name]], unit, colour)
+        note(ax, label, at, place, ha=align, color=colour)
     ax.set_xlim(fastest - 0.2 * (slowest - 1), slowest + 0.12 * (slowest - 1))
     ax.set_ylim(0, 1.15 * max(peaks) / unit)
     ticks = (1, 1.2, 1.4) if slowest < 1.7 else (1, 2, 3, 4)
@@ -109,22 +102,26 @@ def kept_curve(by_threads: Mapping[str, Kept]) -> Html:
     def draw(width: float, height: float, **shape: int) -> Plot:
         fig, axes = new_figure(width, height, squeeze=False, sharex=True, sharey=True, **shape)
         for ax, (title, kept) in zip(axes.flat, by_threads.items(), strict=True):
-            _curve(ax, kept)
+            rows = [row for _, row in sorted(kept.by_share().items())]
+            none, *_, every = _with_quartiles(ax, rows, MIB, COLOURS["densenet"])
+            note(ax, "none kept", none, (6, -14))
+            note(ax, "all kept", every, (6, 6))
             ax.set_title(title)
         for ax in axes[-1]:
             ax.set_xlabel("time of a step (bars: middle half)")
         for ax in axes[:, 0]:
             ax.set_ylabel("peak, MiB")
-        ax.set_ylim(0, 1.2 * ax.get_ylim()[1])  # all share it
+        shared = axes[0, 0]
+        shared.set_ylim(0, 1.2 * shared.get_ylim()[1])
         return Plot(fig)
 
     count = len(by_threads)
     ends = [(kept.by_share()[0.0], kept.by_share()[1.0]) for kept in by_threads.values()]
     said = ", ".join(
         f"{mib(none.peak_beyond_parameters or 0, 0)} become "
-        f"{mib(whole.peak_beyond_parameters or 0, 0)} at {times(whole.time_ratio or 0, 2)} "
+        f"{mib(every.peak_beyond_parameters or 0, 0)} at {times(every.time_ratio or 0, 2)} "
         f"torchvision's time instead of {times(none.time_ratio or 0, 2)}"
-        for none, whole in ends
+        for none, every in ends
     )
     return figure(
         draw(7, 2.9, columns=count),
@@ -133,19 +130,23 @@ def kept_curve(by_threads: Mapping[str, Kept]) -> Html:
     )
 
 
-def _curve(ax: Any, kept: Kept) -> None:
-    rows = [row for _, row in sorted(kept.by_share().items())]
-    middle = [row.time_ratio or 0.0 for row in rows]
-    ends = [
-        [x - (row.time_ratio_low or 0.0) for x, row in zip(middle, rows, strict=True)],
-        [(row.time_ratio_high or 0.0) - x for x, row in zip(middle, rows, strict=True)],
-    ]
-    peaks = [(row.peak_beyond_parameters or 0) / MIB for row in rows]
-    ax.errorbar(
-        middle, peaks, xerr=ends, marker="o", color=COLOURS["densenet"], elinewidth=1, capsize=3
-    )
-    for word, at in (("none kept", 0), ("all kept", -1)):
-        note(ax, word, (middle[at], peaks[at]), (6, -14 if at == 0 else 6))
+def _with_quartiles(
+    ax: Any, rows: Sequence[MemoryBenchRow], unit: int, colour: str
+) -> list[tuple[float, float]]:
+    """Draw peak against time, in order, with the quartiles of the time; the points."""
+    points: list[tuple[float, float]] = []
+    below, above = [], []
+    for row in rows:
+        assert row.peak_beyond_parameters is not None
+        assert row.time_ratio is not None
+        assert row.time_ratio_low is not None
+        assert row.time_ratio_high is not None
+        points.append((row.time_ratio, row.peak_beyond_parameters / unit))
+        below.append(row.time_ratio - row.time_ratio_low)
+        above.append(row.time_ratio_high - row.time_ratio)
+    x, y = zip(*points, strict=True)
+    ax.errorbar(x, y, xerr=[below, above], marker="o", color=colour, elinewidth=1, capsize=3)
+    return points
 
 
 def kept_bars(kept: Mapping[str, int]) -> Html:
