@@ -128,7 +128,7 @@ def test_a_warm_heap_is_handed_no_new_pages():
 
 def test_only_glibc_keeps_what_is_freed(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    with pytest.raises(RuntimeError, match="only glibc"):
+    with pytest.raises(OSError, match="only glibc"):
         warm({"threads": 1, "repeats": 1}, "cpu")
 
 

@@ -17,12 +17,12 @@ def keep_freed_memory() -> None:
     empty, or does not, as it happens to lie.
 
     Raises:
-        RuntimeError: the C library is not glibc.
+        OSError: the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
-        raise RuntimeError(
+        raise OSError(
             f"only glibc (Linux) can be told to keep memory, this is {platform.platform()}"
         )
     library = ctypes.CDLL(None)
     if not (library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, -1)):
-        raise RuntimeError("this glibc does not take M_MMAP_MAX=0 and M_TRIM_THRESHOLD=-1")
+        raise OSError("this glibc does not take M_MMAP_MAX=0 and M_TRIM_THRESHOLD=-1")

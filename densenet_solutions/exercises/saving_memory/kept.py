@@ -44,7 +44,7 @@ def kept(case: Mapping[str, Any], device: str) -> Kept:
     What is freed stays with the process, so that no step waits for new pages.
 
     Raises:
-        RuntimeError: the C library cannot be told to keep memory.
+        OSError: the C library cannot be told to keep memory.
     """
     keep_freed_memory()
     torch.manual_seed(0)

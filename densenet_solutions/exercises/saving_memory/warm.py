@@ -18,7 +18,7 @@ def warm(case: Mapping[str, Any], device: str) -> MemoryBench:
     """DenseNet-121, 8 images of 224x224, with `case["threads"]` of a CPU.
 
     Raises:
-        RuntimeError: the C library cannot be told to keep memory.
+        OSError: the C library cannot be told to keep memory.
     """
     keep_freed_memory()
     with threads(case["threads"]):
